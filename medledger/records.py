@@ -1,0 +1,277 @@
+"""The record types of the ledger: readings, device states, associations, dispensing; and, from acts.py, governance.
+
+Rules:
+
+- A record that breaks its schema cannot be made: the constructor raises SchemaError.
+- A field that has nothing to say is left out of the content, never null, so that one fact has one encoding. (The
+  membership acts write null where their format says so.)
+- Nothing here can hold a name, birth date, address or record number. The free text fields are few, short, and about
+  devices, stock and decisions.
+- Each persisted field says at its declaration in the schema why it is kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
+from typing import Any, ClassVar, Final, Self
+
+from .acts import GovApprove, GovEnrol, GovEpoch, GovRevoke
+from .decimals import to_exact
+from .errors import SchemaError
+from .registry import Record, RecordBase, lookup, record, register, registered
+from .samples import SAMPLE, UNIT, Sample, Value
+from .schema import Array, Bytes, ByType, Decimal, Int, Map, OneOf, Text, Validator, Where
+
+__all__ = [
+    "Association",
+    "DeviceStatus",
+    "Dispense",
+    "GovApprove",
+    "GovEnrol",
+    "GovEpoch",
+    "GovRevoke",
+    "Reading",
+    "Record",
+    "Sample",
+    "check_gtin",
+    "lookup",
+    "register",
+    "registered",
+]
+
+DEVICE: Final = Text(1, 64)  # the device's own identifier (EUI-64, serial, MON-7): which instrument, not which patient
+HASH: Final = Bytes(32)
+
+# --- readings -----------------------------------------------------------------------------------------------------
+
+
+@record
+@dataclass(frozen=True, slots=True, kw_only=True, init=False)
+class Reading(RecordBase):
+    """What a device measured at one moment. Samples are written as `(code, value, unit)` or as `Sample(...)`."""
+
+    TYPE: ClassVar[str] = "reading"
+    SCHEMA: ClassVar[Validator] = Map(
+        {
+            "device": DEVICE,  # which instrument said so: recalls and calibration errors are found by it
+            "samples": Array(SAMPLE, 0, 256),  # what it said; empty only for an alarm or a lost signal
+        },
+        {
+            "device_time": Int(),  # the device's claim, UTC ms; left out when it gave none or no time zone
+            "device_sync": Int(0, 2**32 - 1),  # MDC code of what sets the device's clock: how far to believe the claim
+            "quality": OneOf(("live", "stale", "lost")),  # whether the signal stood: no value differs from no signal
+            "alarm": Text(1, 80),  # the alarm's name or code as the device raised it: why this was logged at once
+            "raw": HASH,  # SHA-256 of the message as received: ties the reading to the bytes that the agent keeps
+        },
+    )
+
+    device: str
+    samples: tuple[Sample, ...]
+    device_time: int | None
+    device_sync: int | None
+    quality: str | None
+    alarm: str | None
+    raw: bytes | None
+    subject: bytes | None
+    time: int | None
+
+    def __init__(
+        self,
+        *,
+        device: str,
+        samples: Iterable[Sample | Sequence[Any]] = (),
+        device_time: int | None = None,
+        device_sync: int | None = None,
+        quality: str | None = None,
+        alarm: str | None = None,
+        raw: bytes | None = None,
+        subject: bytes | None = None,
+        time: int | None = None,
+    ) -> None:
+        put = object.__setattr__
+        put(self, "device", device)
+        put(self, "samples", tuple(map(Sample.of, samples)))
+        put(self, "device_time", device_time)
+        put(self, "device_sync", device_sync)
+        put(self, "quality", quality)
+        put(self, "alarm", alarm)
+        put(self, "raw", raw)
+        put(self, "subject", subject)
+        put(self, "time", time)
+        self.check()
+
+    def to_content(self) -> dict[str, Any]:
+        """The content of this record's entry."""
+        content = RecordBase.to_content(self)
+        content["samples"] = [sample.to_content() for sample in self.samples]
+        return content  # type: ignore[no-any-return]
+
+    @classmethod
+    def from_content(cls, content: Any, *, subject: bytes | None = None, time: int | None = None) -> Self:
+        """The record that `content` describes; SchemaError when it does not conform."""
+        cls.SCHEMA.check(content)
+        samples = [Sample.from_content(sample) for sample in content["samples"]]
+        return cls(**{**content, "samples": samples}, subject=subject, time=time)
+
+
+DEVICE_STATES: Final = ("live", "stale", "lost", "on", "off", "standby", "fault")
+
+
+@record
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceStatus(RecordBase):
+    """A device's state changed: signal lost, standby, new firmware, another configuration, a calibration."""
+
+    TYPE: ClassVar[str] = "device.status"
+    SCHEMA: ClassVar[Validator] = Map(
+        {
+            "device": DEVICE,
+            "state": OneOf(DEVICE_STATES),  # why there may be no readings from now on
+        },
+        {
+            "firmware": Text(1, 64),  # readings before and after an update may have to be judged apart
+            "config": HASH,  # SHA-256 of the configuration in force: shows a change without showing its content
+            "calibrated": Int(),  # UTC ms of the last calibration
+            "detail": Text(1, 80),  # the device's own error text or code
+        },
+    )
+
+    device: str
+    state: str
+    firmware: str | None = None
+    config: bytes | None = None
+    calibrated: int | None = None
+    detail: str | None = None
+    subject: bytes | None = None
+    time: int | None = None
+
+    def __post_init__(self) -> None:
+        self.check()
+
+
+@record
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Association(RecordBase):
+    """A device begins or ends to measure the entry's subject. A reading outside such an interval belongs to nobody."""
+
+    TYPE: ClassVar[str] = "association"
+    SCHEMA: ClassVar[Validator] = Map(
+        {
+            "device": DEVICE,
+            "action": OneOf(("begin", "end")),
+        },
+        {
+            "at": Int(),  # UTC ms from which it holds, when that is not the entry's time (an ADT that came late)
+            "location": Text(1, 64),  # ward and bed of the device: finds the device, and shows a wrong plug
+            "reason": OneOf(("admit", "transfer", "discharge", "merge", "manual", "replaced")),  # who moved and why
+            "raw": HASH,  # SHA-256 of the message that said so (ADT)
+        },
+    )
+
+    device: str
+    action: str
+    at: int | None = None
+    location: str | None = None
+    reason: str | None = None
+    raw: bytes | None = None
+    subject: bytes | None = None
+    time: int | None = None
+
+    def __post_init__(self) -> None:
+        self.check()
+
+
+# --- dispensing ---------------------------------------------------------------------------------------------------
+
+DISPENSE_STATUS: Final = (  # FHIR MedicationDispense.status
+    "preparation",
+    "in-progress",
+    "on-hold",
+    "completed",
+    "stopped",
+    "cancelled",
+    "declined",
+    "entered-in-error",
+    "unknown",
+)
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+@lru_cache(maxsize=4096)
+def _gtin_problem(gtin: str) -> str | None:
+    if not (len(gtin) == 14 and gtin.isascii() and gtin.isdigit()):
+        return "must be a GTIN of 14 digits"
+    total = sum(map(int, gtin[-1::-2])) + 3 * sum(map(int, gtin[-2::-2]))
+    return None if total % 10 == 0 else "must be a GTIN with a right check digit"
+
+
+def check_gtin(gtin: str) -> None:
+    """Nothing when `gtin` is a GTIN-14 with a right check digit; otherwise SchemaError."""
+    problem = _gtin_problem(gtin)
+    if problem is not None:
+        raise SchemaError(f"the product {problem}")
+
+
+@lru_cache(maxsize=4096)
+def _date_problem(text: str) -> str | None:
+    if not _DATE.fullmatch(text):  # fromisoformat also takes 20260131 and 2026-W05-6
+        return "must be a date, YYYY-MM-DD"
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return "must be a date that exists"
+    return None
+
+
+def _not_negative(value: Any) -> str | None:
+    return "must not be negative: a return is an event of its own" if value[0] < 0 else None
+
+
+@record
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispense(RecordBase):
+    """A pack, or part of one, was supplied for a prescription; or was going to be, and `status` says what happened.
+
+    `quantity` is written as text, an int, a Decimal or a pair, and kept as an exact pair.
+    """
+
+    TYPE: ClassVar[str] = "dispense"
+    SCHEMA: ClassVar[Validator] = Map(
+        {
+            "product": Where(Text(14, 14), _gtin_problem),  # GTIN-14 of what left the shelf: recalls are made by it
+            "quantity": Where(Decimal(), _not_negative),  # how much: balances of a prescription are kept in it
+            "unit": UNIT,  # of what ("{tablet}", "mL"): a quantity without its unit cannot be added up
+            "status": OneOf(DISPENSE_STATUS),  # completed, or why not
+        },
+        {
+            "lot": Text(1, 20),  # recalls name lots
+            "expiry": Where(Text(10, 10), _date_problem),  # shows that no expired stock was supplied
+            "serial": Text(1, 20),  # one pack: the same serial supplied twice is a falsified pack
+            # The pharmacy's own reference, hashed or opaque: joins partial supplies of one prescription, and means
+            # nothing outside the pharmacy.
+            "prescription": ByType({bytes: Bytes(16, 32), str: Text(1, 64)}),
+            "override": Text(1, 80),  # the reason for which a warning was passed over
+            "raw": HASH,  # SHA-256 of the scan or message as received
+        },
+    )
+
+    product: str
+    quantity: Value
+    unit: str
+    status: str = "completed"
+    lot: str | None = None
+    expiry: str | None = None
+    serial: str | None = None
+    prescription: bytes | str | None = None
+    override: str | None = None
+    raw: bytes | None = None
+    subject: bytes | None = None
+    time: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "quantity", to_exact(self.quantity))
+        self.check()
