@@ -1,0 +1,92 @@
+"""Small files that must survive a power cut whole: key files and witnesses.
+
+Rules:
+
+- A file is written beside its place as `<name>.tmp`, flushed, and only then given its name; the directory is flushed
+  after that. So at every moment the name holds either nothing, or the old bytes, or the new ones, never part of them.
+- Writers take an exclusive lock on the directory, so that two processes never share the temporary name, and a writer
+  may read the present bytes under the lock before it decides on new ones.
+- A leftover temporary file of a crash is removed, never truncated: between the two steps of `create` it is a second
+  name of the new file itself.
+- Files are readable by their owner only. `OSError` passes through: the caller knows what the file meant.
+
+POSIX only: it relies on `flock`, hard links and flushing of directories.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from medledger.errors import LimitError
+
+
+class Found(NamedTuple):
+    """A file's bytes and its permission bits."""
+
+    data: bytes
+    mode: int
+
+
+def read(path: Path, max_size: int) -> Found:
+    """Read a regular file of at most `max_size` bytes; `LimitError` beyond, `OSError` when it is not one."""
+    # O_NONBLOCK: opening a named pipe must not wait for a writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(f"{path} is not a regular file")
+        data = file.read(max_size + 1)
+    if len(data) > max_size:
+        raise LimitError(f"{path} is longer than {max_size} bytes")
+    return Found(data, stat.S_IMODE(status.st_mode))
+
+
+@contextmanager
+def locked_directory(directory: Path) -> Iterator[int]:
+    """Hold the directory's exclusive lock; yields its descriptor, for `create` and `replace`."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def create(path: Path, data: bytes) -> None:
+    """Create `path` with `data`, durable on return; `FileExistsError` when the name is taken, which is left alone."""
+    with locked_directory(path.parent) as directory:
+        temporary = _write_temporary(path, data)
+        # Crash here: the name is free, a temporary file is left.
+        try:
+            os.link(temporary, path)
+            # Crash here: the file is complete, the temporary file is its second name.
+        finally:
+            os.unlink(temporary)
+        os.fsync(directory)
+
+
+def replace(path: Path, data: bytes, directory: int) -> None:
+    """Replace `path` by `data`, durable on return. `directory` is the held lock of the directory of `path`."""
+    temporary = _write_temporary(path, data)
+    # Crash here: the name holds the old bytes, a temporary file is left.
+    os.replace(temporary, path)
+    # Crash here: the name holds the old bytes or the new ones.
+    os.fsync(directory)
+
+
+def _write_temporary(path: Path, data: bytes) -> Path:
+    temporary = path.with_name(path.name + ".tmp")
+    with suppress(FileNotFoundError):
+        os.unlink(temporary)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(descriptor)
+    return temporary
