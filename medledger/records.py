@@ -16,7 +16,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import lru_cache
 from typing import Any, ClassVar, Final, Self
 
 from .acts import GovApprove, GovEnrol, GovEpoch, GovRevoke
@@ -24,7 +23,7 @@ from .decimals import to_exact
 from .errors import SchemaError
 from .registry import Record, RecordBase, lookup, record, register, registered
 from .samples import SAMPLE, UNIT, Sample, Value
-from .schema import Array, Bytes, ByType, Decimal, Int, Map, OneOf, Text, Validator, Where
+from .schema import Array, Bytes, ByType, Decimal, Int, Map, OneOf, Remembered, Text, Validator, Where
 
 __all__ = [
     "Association",
@@ -201,7 +200,6 @@ DISPENSE_STATUS: Final = (  # FHIR MedicationDispense.status
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
-@lru_cache(maxsize=4096)
 def _gtin_problem(gtin: str) -> str | None:
     if not (len(gtin) == 14 and gtin.isascii() and gtin.isdigit()):
         return "must be a GTIN of 14 digits"
@@ -216,7 +214,6 @@ def check_gtin(gtin: str) -> None:
         raise SchemaError(f"the product {problem}")
 
 
-@lru_cache(maxsize=4096)
 def _date_problem(text: str) -> str | None:
     if not _DATE.fullmatch(text):  # fromisoformat also takes 20260131 and 2026-W05-6
         return "must be a date, YYYY-MM-DD"
@@ -231,6 +228,10 @@ def _not_negative(value: Any) -> str | None:
     return "must not be negative: a return is an event of its own" if value[0] < 0 else None
 
 
+GTIN: Final = Remembered(Where(Text(14, 14), _gtin_problem))
+DATE: Final = Remembered(Where(Text(10, 10), _date_problem))
+
+
 @record
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dispense(RecordBase):
@@ -242,14 +243,14 @@ class Dispense(RecordBase):
     TYPE: ClassVar[str] = "dispense"
     SCHEMA: ClassVar[Validator] = Map(
         {
-            "product": Where(Text(14, 14), _gtin_problem),  # GTIN-14 of what left the shelf: recalls are made by it
+            "product": GTIN,  # GTIN-14 of what left the shelf: recalls are made by it
             "quantity": Where(Decimal(), _not_negative),  # how much: balances of a prescription are kept in it
             "unit": UNIT,  # of what ("{tablet}", "mL"): a quantity without its unit cannot be added up
             "status": OneOf(DISPENSE_STATUS),  # completed, or why not
         },
         {
             "lot": Text(1, 20),  # recalls name lots
-            "expiry": Where(Text(10, 10), _date_problem),  # shows that no expired stock was supplied
+            "expiry": DATE,  # shows that no expired stock was supplied
             "serial": Text(1, 20),  # one pack: the same serial supplied twice is a falsified pack
             # The pharmacy's own reference, hashed or opaque: joins partial supplies of one prescription, and means
             # nothing outside the pharmacy.

@@ -17,12 +17,11 @@ from __future__ import annotations
 import decimal
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import lru_cache
 from typing import Any, Final
 
 from .decimals import Exact, format_decimal, to_exact
 from .errors import SchemaError
-from .schema import ByType, Decimal, Map, Nullable, OneOf, Text, Tuple, Where
+from .schema import ByType, Decimal, Map, Nullable, OneOf, Remembered, Text, Tuple, Where
 
 ABSENT_REASONS: Final = (  # FHIR data-absent-reason
     "unknown",
@@ -64,7 +63,6 @@ MAX_SENT_TEXT: Final = 64
 NULL: Final = Nullable(Text(1, 0))  # accepts null and nothing else: no text has 1 to 0 characters
 
 
-@lru_cache(maxsize=4096)
 def _loinc_problem(code: str) -> str | None:
     """LOINC's own rule: up to seven digits, a hyphen, and their mod-10 (Luhn) check digit."""
     number, hyphen, check = code.partition("-")
@@ -77,14 +75,13 @@ def _loinc_problem(code: str) -> str | None:
     return None if (total + int(check)) % 10 == 0 else "must be a LOINC code with a right check digit"
 
 
-@lru_cache(maxsize=1024)
 def _unit_problem(unit: str) -> str | None:
     right = unit.isascii() and unit.isprintable() and " " not in unit
     return None if right else "must be a UCUM unit: ASCII without spaces"
 
 
-LOINC: Final = Where(Text(3, 9), _loinc_problem)
-UNIT: Final = Where(Text(1, MAX_UNIT_TEXT), _unit_problem)
+LOINC: Final = Remembered(Where(Text(3, 9), _loinc_problem))
+UNIT: Final = Remembered(Where(Text(1, MAX_UNIT_TEXT), _unit_problem))
 
 
 def is_loinc(text: str) -> bool:

@@ -161,6 +161,25 @@ def Where(inner: Validator, rule: Callable[[Any], str | None]) -> Validator:
     return Validator(run)
 
 
+def Remembered(inner: Validator, most: int = 4096) -> Validator:
+    """What `inner` accepts, for texts that come again and again (codes, units): accepted ones are looked up.
+
+    At most `most` are remembered; then all are forgotten, so that no flood of new ones can shut the common ones out.
+    """
+    inner_run = inner.run
+    seen: set[str] = set()
+
+    def run(value: Any) -> None:
+        if type(value) is str and value in seen:
+            return
+        inner_run(value)
+        if len(seen) >= most:
+            seen.clear()
+        seen.add(value)
+
+    return Validator(run)
+
+
 def Array(of: Validator, least: int, most: int, *, order: Callable[[Any], Any] | None = None) -> Validator:
     """A list of `least` to `most` items; with `order` (item -> sort key), strictly ascending: one set has one form."""
     item_run = of.run
@@ -202,19 +221,19 @@ def Tuple(*items: Validator, optional: Validator | None = None) -> Validator:
 def Map(required: Mapping[str, Validator], optional: Mapping[str, Validator] | None = None) -> Validator:
     """A map with exactly these text keys: all of `required`, any of `optional`."""
     runs = {key: field.run for key, field in {**required, **(optional or {})}.items()}
-    needed = required.keys()
+    needed = tuple(required)
 
     def run(value: Any) -> None:
         if type(value) is not dict:
             raise _Problem("must be a map")
-        if not needed <= value.keys():
-            raise _Problem(f"lacks the field {min(needed - value.keys())!r}")
+        for key in needed:
+            if key not in value:
+                raise _Problem(f"lacks the field {key!r}")
         for key, item in value.items():
-            field_run = runs.get(key)
-            if field_run is None:
+            if key not in runs:
                 raise _Problem(f"has a field that this type does not know: {key!r:.40}")
             try:
-                field_run(item)
+                runs[key](item)
             except _Problem as problem:
                 raise problem.at(f".{key}") from None
 
