@@ -2,6 +2,7 @@
 #
 # Each target first makes the environment .venv (once, and again when pyproject.toml changes).
 # make PYTHON=/path/to/python3 takes another interpreter; `make clean` forgets the environment.
+# The tests use a real Mosquitto where one is installed; MEDLEDGER_BROKER=embedded make test does without it.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -30,8 +31,9 @@ test: $(STAMP) $(OUTSIDE_STAMP)
 
 check: $(STAMP)
 	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/mypy
-	@PYTHONPATH=.:agents:firmware_bridge $(BIN)/lint-imports
+	@PYTHONPATH=.:agents:firmware_bridge $(BIN)/lint-imports --no-logo
 
 bench: $(STAMP)
 	@$(BIN)/python -m benchmarks $(BENCH)
@@ -50,14 +52,14 @@ $(STAMP): pyproject.toml
 	@set -e; $(call find_python); \
 	echo "Making $(VENV) with $$("$$python" --version) and installing medledger (first use only)..."; \
 	$(call make_venv,$(VENV)); \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'; \
+	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -e '.[dev]'; \
 	touch $@
 
 $(OUTSIDE_STAMP): tests/outside/requirements.txt
 	@set -e; $(call find_python); \
 	echo "Making $(OUTSIDE) for the outside verifiers (first use only)..."; \
 	$(call make_venv,$(OUTSIDE)); \
-	$(OUTSIDE)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/outside/requirements.txt; \
+	$(OUTSIDE)/bin/python -m pip install --quiet --quiet --disable-pip-version-check -r tests/outside/requirements.txt; \
 	touch $@
 
 define find_python

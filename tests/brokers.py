@@ -19,6 +19,7 @@ from typing import Protocol, Self
 from medledger_agents.broker import EmbeddedBroker
 
 REQUIRE_MOSQUITTO = "MEDLEDGER_REQUIRE_MOSQUITTO"
+CHOOSE_BROKER = "MEDLEDGER_BROKER"
 START_SECONDS = 10.0
 
 
@@ -127,7 +128,12 @@ class Mosquitto:
 
 
 def find_mosquitto() -> str | None:
-    """Path of the installed Mosquitto; /usr/sbin, where Debian puts it, is not on everybody's PATH."""
+    """Path of the installed Mosquitto; /usr/sbin, where Debian puts it, is not on everybody's PATH.
+
+    None where MEDLEDGER_BROKER=embedded asks to do without it.
+    """
+    if os.environ.get(CHOOSE_BROKER) == "embedded":
+        return None
     return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from brokers import Broker, find_mosquitto, new_broker
+from brokers import CHOOSE_BROKER, Broker, find_mosquitto, new_broker
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -36,7 +36,8 @@ hypothesis.settings.load_profile(os.environ.get("MEDLEDGER_HYPOTHESIS_PROFILE", 
 def pytest_report_header() -> list[str]:
     """Say which broker the tests use and how to repeat the run."""
     mosquitto = find_mosquitto()
-    broker = f"Mosquitto ({mosquitto})" if mosquitto else "embedded (amqtt): no mosquitto on PATH or in /usr/sbin"
+    absent = "as MEDLEDGER_BROKER asks" if CHOOSE_BROKER in os.environ else "no mosquitto on PATH or in /usr/sbin"
+    broker = f"Mosquitto ({mosquitto})" if mosquitto else f"embedded (amqtt): {absent}"
     data = "present" if SHARED_DATA.is_dir() else "absent: tests that read it are skipped"
     return [f"broker: {broker}", f"seed: MEDLEDGER_SEED={SEED}", f"../shared/data: {data}"]
 

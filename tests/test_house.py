@@ -28,12 +28,13 @@ SECONDS = 60
 # The pure core: bytes in, verdicts out. `keys`, `keyfile`, `witness` and `files` are left out: key files are their job.
 PURE = [
     *["errors", "limits", "cbor", "cose", "merkle", "block", "entry", "schema", "decimals", "samples", "registry"],
-    *["acts", "records", "membership", "validation", "fork", "finality", "sync"],
+    *["acts", "records", "membership", "governance", "validation", "interpretation", "fork", "finality", "sync"],
 ]
 IMPURE = {
     *["os", "pathlib", "tempfile", "shutil", "subprocess", "threading", "asyncio"],
     *["time", "random", "secrets", "uuid", "socket", "ssl", "select", "sqlite3", "sqlite_utils", "paho"],
 }
+PASSED_IN = {"random.Random"}  # the type of a generator that the caller seeds and hands over
 BRIDGE_MAY_IMPORT = {"records", "entry", "errors", "limits"}
 
 
@@ -97,7 +98,7 @@ def belongs(module: str, allowed: set[str]) -> bool:
 def test_imports_keep_to_the_layers() -> None:
     """The layer contracts of pyproject.toml hold, and every module of the library stands in one of the layers."""
     done = subprocess.run(
-        [Path(sys.executable).parent / "lint-imports", "--no-cache"],
+        [Path(sys.executable).parent / "lint-imports", "--no-cache", "--no-logo"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -120,7 +121,7 @@ def test_the_core_does_no_io_and_knows_no_clock_and_no_chance() -> None:
         for path in modules("medledger")
         if belongs(dotted_name(path), core)
         for name in imports(path)
-        if belongs(name, IMPURE)
+        if belongs(name, IMPURE) and name not in PASSED_IN
     ]
     assert offences == []
 
