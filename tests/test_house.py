@@ -28,19 +28,8 @@ SECONDS = 60
 # The pure core: bytes in, verdicts out. `keys`, `keyfile`, `witness` and `files` are left out: key files are their job.
 PURE = [
     *["errors", "limits", "cbor", "cose", "merkle", "block", "entry", "schema", "decimals", "samples", "registry"],
-    *[
-        "acts",
-        "records",
-        "governance",
-        "ballot",
-        "lineage",
-        "membership",
-        "validation",
-        "interpretation",
-        "fork",
-        "finality",
-        "sync",
-    ],
+    *["acts", "records", "governance", "ballot", "lineage", "membership", "validation", "interpretation", "fork"],
+    *["finality", "sync"],
 ]
 IMPURE = {
     *["os", "pathlib", "tempfile", "shutil", "subprocess", "threading", "asyncio"],
