@@ -46,6 +46,10 @@ class _Refused(Exception):
     """Why a value has no encoding. Stays in this module: the caller of the encoder knows whose fault it is."""
 
 
+class _TooDeep(_Refused):
+    """The value nests deeper than its caller allows."""
+
+
 def encode(obj: object) -> bytes:
     """The deterministic encoding of `obj`; `UsageError` when it holds anything but the types of this format."""
     try:
@@ -74,6 +78,9 @@ def decode(data: bytes, *, max_size: int, max_depth: int = MAX_DEPTH) -> Any:
         raise _translated(error) from error
     try:
         again = _item(value, max_depth)
+    except _TooDeep as error:
+        # cbor2 does not count an innermost container that is empty.
+        raise LimitError(f"not in the ledger's CBOR: {error}") from None
     except _Refused as error:
         raise MalformedError(f"not in the ledger's CBOR: {error}") from None
     if again != data:
@@ -119,46 +126,46 @@ _UINT_HEADS, _NINT_HEADS, _BYTES_HEADS, _TEXT_HEADS, _ARRAY_HEADS, _MAP_HEADS = 
 )
 
 
-def _item(obj: object, room: int) -> bytes:
+def _item(obj: Any, room: int) -> bytes:
     """The encoding of `obj`, which may nest `room` containers. Exact types only: a subclass may mean something else."""
     kind = type(obj)
     if kind is str:
-        raw: bytes = obj.encode()  # type: ignore[attr-defined]  # mypy does not narrow by `kind`; isinstance is slower
+        raw: bytes = obj.encode()
         size = len(raw)
         return (_TEXT_HEADS[size] if size < 256 else head(_TEXT, size)) + raw
     if kind is int:
-        return _integer(obj)  # type: ignore[arg-type]
+        return _UINT_HEADS[obj] if 0 <= obj < 256 else _integer(obj)
     if kind is bytes:
-        size = len(obj)  # type: ignore[arg-type]
-        return (_BYTES_HEADS[size] if size < 256 else head(_BYTES, size)) + obj  # type: ignore[operator]
+        raw = obj
+        size = len(raw)
+        return (_BYTES_HEADS[size] if size < 256 else head(_BYTES, size)) + raw
+    if kind is list or kind is tuple or kind is dict:
+        return _container(obj, kind, room)
     if obj is None:
         return _NULL
     if obj is True:
         return _TRUE
     if obj is False:
         return _FALSE
-    return _container(obj, kind, room)
+    raise _Refused(f"{kind.__name__} is not one of its types")
 
 
 def _container(obj: Any, kind: type, room: int) -> bytes:
-    if kind is not list and kind is not tuple and kind is not dict:
-        raise _Refused(f"{kind.__name__} is not one of its types")
     if room == 0:
-        raise _Refused("it nests too deeply")
+        raise _TooDeep("it nests too deeply")
     size = len(obj)
-    if kind is dict:
-        start = _MAP_HEADS[size] if size < 256 else head(_MAP, size)
-        return start + b"".join(_pairs(obj, room - 1))
-    start = _ARRAY_HEADS[size] if size < 256 else head(_ARRAY, size)
     room -= 1
+    if kind is dict:
+        return (_MAP_HEADS[size] if size < 256 else head(_MAP, size)) + b"".join(_pairs(obj, room))
+    start = _ARRAY_HEADS[size] if size < 256 else head(_ARRAY, size)
     return start + b"".join([_item(element, room) for element in obj])
 
 
-def _pairs(obj: dict[object, object], room: int) -> list[bytes]:
+def _pairs(obj: dict[Any, Any], room: int) -> list[bytes]:
     """Key and value of each pair, sorted by the keys' encodings. Keys differ, so that no comparison reaches a value."""
     kinds = set(map(type, obj))
     if kinds == {int}:
-        if min(obj) < 0:  # type: ignore[type-var, operator]
+        if min(obj) < 0:
             raise _Refused("a map has a negative key")
     elif kinds and kinds != {str}:
         raise _Refused("the keys of a map are not all text or all unsigned integers")
@@ -166,8 +173,6 @@ def _pairs(obj: dict[object, object], room: int) -> list[bytes]:
 
 
 def _integer(value: int) -> bytes:
-    if 0 <= value < 256:
-        return _UINT_HEADS[value]
     if not MIN_INT <= value <= MAX_INT:
         raise _Refused("an integer does not fit in signed 64 bits")
     if value >= 0:
@@ -217,6 +222,8 @@ def _check_input(data: bytes, max_size: int, max_depth: int) -> None:
 
 
 def _translated(error: Exception) -> MalformedError:
+    if isinstance(error.__cause__, MalformedError):
+        return MalformedError(str(error.__cause__))  # a refused tag, which cbor2 wraps in an error of its own
     # cbor2 has no class of its own for this one; should its words change, it is still a MalformedError.
     if "nesting depth" in str(error):
         return LimitError(f"not in the ledger's CBOR: {error}")

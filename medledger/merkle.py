@@ -40,9 +40,8 @@ def root(leaves: Sequence[bytes]) -> bytes:
         return _EMPTY_ROOT
     level = leaves
     while size > 1:
-        above = [
-            sha256(b"\x01" + left + right).digest() for left, right in zip(level[::2], level[1::2], strict=False)
-        ]
+        pairs = iter(level)
+        above = [sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=False)]
         if size & 1:
             above.append(level[-1])
         level = above
