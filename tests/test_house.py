@@ -29,7 +29,7 @@ SECONDS = 60
 PURE = [
     *["errors", "limits", "cbor", "cose", "merkle", "block", "entry", "schema", "decimals", "samples", "registry"],
     *["acts", "records", "governance", "ballot", "lineage", "membership", "validation", "interpretation", "fork"],
-    *["finality", "sync"],
+    *["decisions", "finality", "sync"],
 ]
 IMPURE = {
     *["os", "pathlib", "tempfile", "shutil", "subprocess", "threading", "asyncio"],
