@@ -1,0 +1,243 @@
+"""Verification of a replica from its bytes, for somebody who trusts neither the disk nor us.
+
+`verify` reads every block and goes through all of `validation`'s checks again: each payload byte is hashed, each chain
+is followed from its first block, each segment's signature is checked. With `every_signature` each block's own signature
+is checked too; a block whose own does not verify may still hold through a successor, and is named.
+
+`fsck` adds what lies around the blocks: SQLite's own check, the heads, fork proofs, and that the entry and id indexes
+say what the blocks say. SQLite's check alone would not see a replica whose last commits were lost, nor a payload that
+was changed in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from multiprocessing import get_context
+from typing import TYPE_CHECKING
+
+from .block import Head, join_block, parse_header, sha256, signed_message, signing_prefix
+from .errors import BlockError, CorruptError, MedledgerError, SignatureError
+from .fork import read_proof
+from .keys import verify as verify_signature
+from .store import Feed
+from .validation import authenticate, validate_range
+
+if TYPE_CHECKING:
+    from .replica import Replica
+
+_CHUNK_BLOCKS = 512  # a multiple of a segment, so that each chunk ends in a block that must verify by itself
+_CHECKS_AHEAD = 8  # chunks of headers handed to other processes before the oldest answer is awaited
+
+Progress = Callable[[int], None]
+
+
+@dataclass(slots=True)
+class VerifyReport:
+    """What was checked. That it was returned at all means that every byte verified."""
+
+    feeds: int = 0
+    blocks: int = 0
+    entries: int = 0
+    hidden: int = 0  # entries erased or withheld: their hashes verified, their content is not here
+    bytes: int = 0
+    own_signatures: int | None = None  # blocks whose own signature was checked and holds; None unless asked for
+    through_successor: list[tuple[bytes, int]] = field(default_factory=list)  # blocks that hold only by a later one's
+    forks: list[bytes] = field(default_factory=list)
+    disputed: int = 0
+
+
+def verify(
+    replica: Replica, *, every_signature: bool = False, processes: int = 1, progress: Progress | None = None
+) -> VerifyReport:
+    """See `Ledger.verify`. Raises `CorruptError` naming the first bad block."""
+    report = VerifyReport()
+    if every_signature:
+        report.own_signatures = 0
+        with _Signatures(replica.id, processes) as signatures:
+            _verify_feeds(replica, report, signatures, progress)
+            for feed, failed, count in signatures.results():
+                _note(report, feed, failed, count)
+        report.through_successor.sort()
+    else:
+        _verify_feeds(replica, report, None, progress)
+    for feed, raw in replica.fork_proofs().items():
+        try:
+            read_proof(replica.id, raw)
+        except MedledgerError as error:
+            raise CorruptError(f"a stored fork proof does not verify: {error}", feed=feed) from error
+        report.forks.append(feed)
+    report.disputed = _verify_disputed(replica)
+    return report
+
+
+def _verify_feeds(
+    replica: Replica, report: VerifyReport, signatures: _Signatures | None, progress: Progress | None
+) -> None:
+    with replica.store.lock:
+        feeds = sorted(replica.store.feeds.values(), key=lambda feed: feed.no)
+    for feed in feeds:
+        if feed.head is None:
+            continue
+        report.feeds += 1
+        head: Head | None = None
+        while head is None or head.seq < feed.head.seq:
+            start = 0 if head is None else head.seq + 1
+            head = _verify_chunk(replica, feed, head, start, report, signatures)
+            if signatures is not None:
+                for done, failed, count in signatures.ready():
+                    _note(report, done, failed, count)
+            if progress is not None:
+                progress(report.blocks)
+        if head != feed.head:
+            raise CorruptError("a feed's head is not its last block", feed=feed.author, seq=head.seq)
+
+
+def _verify_chunk(
+    replica: Replica, feed: Feed, head: Head | None, start: int, report: VerifyReport, signatures: _Signatures | None
+) -> Head:
+    """Verify the next blocks of a feed; the head after them."""
+    assert feed.head is not None
+    rows = replica.store.page(feed, start, min(feed.head.seq, start + _CHUNK_BLOCKS - 1), _CHUNK_BLOCKS)
+    raws = [join_block(row.header, row.body) for row in rows]
+    expected = min(feed.head.seq + 1 - start, _CHUNK_BLOCKS)
+    accepted, error = validate_range(replica.id, feed.author, head, raws)
+    if error is not None or len(accepted) < expected:
+        raise _corrupt(
+            replica.id,
+            feed,
+            rows[len(accepted)].seq if len(accepted) < len(rows) else start + len(rows),
+            raws,
+            start,
+            error,
+        )
+    report.blocks += len(rows)
+    report.bytes += sum(map(len, raws))
+    for block in accepted:
+        header = parse_header(block.header_bytes)[0]
+        report.entries += header.entries_count
+        if block.has_holes:
+            report.hidden += sum(not isinstance(item, bytes) for item in _items(block.body_bytes))
+    if signatures is not None:
+        signatures.check(feed.author, [block.header_bytes for block in accepted])
+    last = accepted[-1]
+    return Head(last.seq, last.id, last.epoch)
+
+
+def _corrupt(
+    ledger_id: bytes, feed: Feed, seq: int, raws: list[bytes], start: int, error: BlockError | None
+) -> CorruptError:
+    """Name the bad block. Where one does not link to the block before, the one before may be the changed one."""
+    if seq - 1 >= start:
+        try:
+            authenticate(ledger_id, feed.author, raws[seq - 1 - start])
+        except MedledgerError:
+            if error is None or "link" in str(error):
+                seq -= 1
+    reason = "it is missing" if error is None else str(error)
+    return CorruptError(
+        f"block {seq} of feed {feed.author.hex()[:16]} does not verify: {reason}",
+        feed=feed.author,
+        seq=seq,
+        hint="Restore this replica from another one: make a new one and let it sync.",
+    )
+
+
+def _items(body_bytes: bytes) -> list[object]:
+    from .block import split_body
+
+    return list(split_body(body_bytes))
+
+
+def _note(report: VerifyReport, feed: bytes, failed: list[int], count: int) -> None:
+    assert report.own_signatures is not None
+    report.own_signatures += count - len(failed)
+    report.through_successor += [(feed, seq) for seq in failed]
+
+
+def _verify_disputed(replica: Replica) -> int:
+    """That every disputed block is a block: its branch was authenticated when it came."""
+    count = 0
+    for disputed in replica.disputed():
+        count += 1
+        if sha256(_header(disputed.raw)).digest() != disputed.id:
+            raise CorruptError("a disputed block is not the one it was kept as", feed=disputed.feed, seq=disputed.seq)
+    return count
+
+
+def _header(raw: bytes) -> bytes:
+    from .block import split_block
+
+    return split_block(raw)[0]
+
+
+# --- every signature -----------------------------------------------------------------------------------------------
+
+
+def failed_signatures(ledger_id: bytes, feed: bytes, headers: list[bytes]) -> list[int]:
+    """The seqs of those headers whose own signature does not verify. Runs in other processes."""
+    prefix = signing_prefix(ledger_id)
+    failed = []
+    for data in headers:
+        header, payload, signature = parse_header(data)
+        try:
+            verify_signature(feed, signed_message(prefix, payload), signature)
+        except SignatureError:
+            failed.append(header.seq)
+    return failed
+
+
+class _Signatures:
+    """Checks headers on other processes: Python around libsodium holds the interpreter's lock, so threads fall short.
+
+    This process reads and hashes meanwhile; headers wait in a short queue, so memory does not grow with the ledger.
+    """
+
+    def __init__(self, ledger_id: bytes, processes: int) -> None:
+        self._ledger_id = ledger_id
+        self._pool = ProcessPoolExecutor(processes, get_context("spawn")) if processes > 1 else None
+        self._queue: list[tuple[bytes, object, int]] = []
+
+    def __enter__(self) -> _Signatures:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def check(self, feed: bytes, headers: list[bytes]) -> None:
+        if self._pool is None:
+            self._queue.append((feed, failed_signatures(self._ledger_id, feed, headers), len(headers)))
+        else:
+            self._queue.append(
+                (feed, self._pool.submit(failed_signatures, self._ledger_id, feed, headers), len(headers))
+            )
+
+    def ready(self) -> Iterator[tuple[bytes, list[int], int]]:
+        """Answers beyond the short queue, oldest first."""
+        return self._take(max(0, len(self._queue) - _CHECKS_AHEAD))
+
+    def results(self) -> Iterator[tuple[bytes, list[int], int]]:
+        """All answers that are left."""
+        return self._take(len(self._queue))
+
+    def _take(self, count: int) -> Iterator[tuple[bytes, list[int], int]]:
+        for feed, answer, checked in list(islice(self._queue, count)):
+            failed = answer if isinstance(answer, list) else answer.result()  # type: ignore[attr-defined]
+            yield feed, failed, checked
+        del self._queue[:count]
+
+
+# --- fsck ----------------------------------------------------------------------------------------------------------
+
+
+def fsck(replica: Replica, progress: Progress | None = None) -> VerifyReport:
+    """See `Ledger.fsck`. Raises `CorruptError`."""
+    found = replica.store.integrity_problem()
+    if found is not None:
+        raise CorruptError(f"SQLite finds the file damaged: {found}", hint="Make a new replica and let it sync.")
+    report = verify(replica, progress=progress)
+    replica.check_indexes()
+    return report

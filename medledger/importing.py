@@ -1,0 +1,281 @@
+"""Importing: which of the blocks somebody hands us become part of the replica.
+
+- Blocks arrive in any order, mixed, twice, or damaged; what stands in the end depends only on which blocks there are.
+- A bad block changes nothing and is reported with its error; it never stops the good ones.
+- Blocks go in by batches, each one transaction with its heads: a crash leaves whole batches.
+- Blocks of an author that nobody has enrolled wait, bounded, until a batch brings the enrolment.
+- A block that contradicts one we hold is either damaged (dropped), unlinked to our branch (`DivergedError`: fetch
+  further back), or the second side of a fork, of which the proof is made, kept and handed on.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+from .block import BlockClass, Head, Hidden, encode_body, parse_header, sha256, split_block, split_body
+from .errors import (
+    BlockError,
+    BlockSignatureError,
+    CutError,
+    DivergedError,
+    ForkedError,
+    MalformedBlockError,
+    MalformedError,
+    MedledgerError,
+    UnknownAuthorError,
+)
+from .fork import make_proof
+from .limits import IMPORT_BATCH_BLOCKS, MAX_BLOCK_BYTES, SEGMENT_BLOCKS, WAITING_BLOCKS, WAITING_BYTES
+from .store.database import BlockRow, Feed
+from .validation import ValidBlock, authenticate, check_body, validate_range
+
+if TYPE_CHECKING:
+    from .replica import Replica
+
+
+class Arrived(NamedTuple):
+    """A block as it came, with what its bytes claim."""
+
+    seq: int
+    raw: bytes
+
+
+class Advance(NamedTuple):
+    """A feed grew: blocks first to last are new and durable."""
+
+    feed: bytes
+    first: int
+    last: int
+
+
+@dataclass(slots=True)
+class ImportReport:
+    """What became of the blocks. `refused` names the first refused block of each run, with its error."""
+
+    accepted: int = 0
+    duplicates: int = 0
+    waiting: int = 0  # of authors not enrolled here; not kept after the import: their sender still has them
+    refused: list[BlockError] = field(default_factory=list)
+    advanced: list[Advance] = field(default_factory=list)
+    forks: list[bytes] = field(default_factory=list)  # feeds whose fork this import proved
+
+    def refuse(self, error: BlockError) -> None:
+        if len(self.refused) < 1000:  # a report of a hostile file stays small
+            self.refused.append(error)
+
+
+def claimed_place(raw: bytes) -> tuple[bytes, int]:
+    """The author and seq that an encoded block claims, from its fixed layout. Checked when the block is.
+
+    Raises `MalformedBlockError` for bytes too short or too long to be a block.
+    """
+    if not 150 < len(raw) <= MAX_BLOCK_BYTES:
+        raise MalformedBlockError(f"{len(raw)} bytes are not a block")
+    at = 10 if raw[1] == 0x58 else 11
+    at += 2 if raw[at] == 0x58 else 3
+    return raw[at + 4 : at + 36], _loose_uint(raw, at + 36)
+
+
+def _loose_uint(raw: bytes, at: int) -> int:
+    head = raw[at]
+    return head if head < 24 else int.from_bytes(raw[at + 1 : at + 1 + (1 << (head & 3))], "big")
+
+
+class Importer:
+    """One import into a replica: holds what waits between its batches."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+        self._store = replica.store
+        self.report = ImportReport()
+        self._waiting: deque[tuple[bytes, Arrived]] = deque()
+        self._waiting_bytes = 0
+
+    def run(self, raws: Iterable[bytes]) -> Iterator[list[Advance]]:
+        """Import batch after batch; yields what each one advanced, after its commit."""
+        source = iter(raws)
+        while batch := list(islice(source, IMPORT_BATCH_BLOCKS)):
+            yield self._batch(batch)
+        self.report.waiting += len(self._waiting)
+        for feed in dict.fromkeys(feed for feed, _ in self._waiting):
+            self.report.refuse(UnknownAuthorError("no effective enrolment names this author", feed=feed))
+
+    def _batch(self, raws: Sequence[bytes]) -> list[Advance]:
+        """One transaction: known authors first, then whoever the batch enrolled."""
+        done = len(self.report.advanced)
+        groups = self._group(raws)
+        with self._store.transaction():
+            while ready := [feed for feed in groups if self._replica.knows(feed)]:
+                control = False
+                for author in ready:
+                    control |= self._feed(author, groups.pop(author))
+                if control:
+                    self._replica.refold()
+                if control and self._waiting:
+                    for author, arrived in self._waiting:
+                        groups.setdefault(author, []).append(arrived)
+                    self._waiting.clear()
+                    self._waiting_bytes = 0
+        for author, blocks in groups.items():
+            self._wait(author, blocks)
+        self.report.advanced, new = self.report.advanced[:done], self.report.advanced[done:]
+        return new
+
+    def _group(self, raws: Sequence[bytes]) -> dict[bytes, list[Arrived]]:
+        """The blocks by author, each author's by seq."""
+        groups: dict[bytes, list[Arrived]] = {}
+        for raw in raws:
+            try:
+                author, seq = claimed_place(raw)
+            except MalformedBlockError as error:
+                self.report.refuse(error)
+                continue
+            group = groups.get(author)
+            if group is None:
+                groups[author] = [Arrived(seq, raw)]
+            else:
+                group.append(Arrived(seq, raw))
+        for group in groups.values():
+            group.sort(key=_by_seq)  # in order already, from an honest peer: then this is a scan
+        return groups
+
+    def _wait(self, author: bytes, blocks: list[Arrived]) -> None:
+        for arrived in blocks:
+            if len(self._waiting) >= WAITING_BLOCKS or self._waiting_bytes + len(arrived.raw) > WAITING_BYTES:
+                self.report.waiting += 1
+                continue
+            self._waiting.append((author, arrived))
+            self._waiting_bytes += len(arrived.raw)
+
+    # --- one feed -----------------------------------------------------------------------------------------------
+
+    def _feed(self, author: bytes, blocks: list[Arrived]) -> bool:
+        """Import one author's blocks, sorted by seq. True where a control block was among the accepted."""
+        feed = self._store.feed(author)
+        control = False
+        while blocks:
+            if blocks[0].seq < feed.length:
+                blocks = self._held(feed, blocks)
+                continue
+            limit = self._replica.limit(author)
+            if blocks[0].seq >= limit.length:
+                self.report.refuse(limit.error(author, blocks[0].seq))
+                break
+            accepted, blocks = self._append(feed, [arrived for arrived in blocks if arrived.seq < limit.length])
+            control |= any(block.block_class == BlockClass.CONTROL for block in accepted)
+        return control
+
+    def _append(self, feed: Feed, blocks: list[Arrived]) -> tuple[list[ValidBlock], list[Arrived]]:
+        """Take the longest run that follows the head; what is left to look at after it and the block that ended it."""
+        accepted, error = validate_range(self._replica.id, feed.author, feed.head, [arrived.raw for arrived in blocks])
+        if accepted:
+            self._store.append(feed, accepted)
+            self.report.accepted += len(accepted)
+            self.report.advanced.append(Advance(feed.author, accepted[0].seq, accepted[-1].seq))
+        if error is None:
+            return accepted, []
+        rest = blocks[len(accepted) + 1 :]
+        if blocks[len(accepted)].seq < feed.length:  # a second block at a place we now hold: repeated, or a fork
+            return accepted, blocks[len(accepted) :]
+        self.report.refuse(error)
+        # Another block for the same place may be the undamaged one; whatever lies beyond it would only be a gap.
+        return accepted, rest if rest and rest[0].seq <= feed.length else []
+
+    def _held(self, feed: Feed, blocks: list[Arrived]) -> list[Arrived]:
+        """Deal with blocks at or below our head; those above it are left."""
+        stored = {row.seq: row for row in self._store.rows(feed, blocks[0].seq, min(feed.length, blocks[-1].seq + 1))}
+        for at, arrived in enumerate(blocks):
+            row = stored.get(arrived.seq)
+            if row is None:
+                return blocks[at:]
+            try:
+                header_bytes, body_bytes = split_block(arrived.raw)
+                if header_bytes != row.header:
+                    self._contradiction(feed, row, blocks[at:])
+                    if arrived.seq >= feed.length:  # a fork was proved here: all that follows is beyond it
+                        return blocks[at:]
+                else:
+                    self.report.duplicates += 1
+                    self._fill_holes(feed, row, body_bytes)
+            except MalformedError as error:
+                self.report.refuse(_named(error, feed))
+        return []
+
+    def _fill_holes(self, feed: Feed, row: BlockRow, body_bytes: bytes) -> None:
+        """Take entries that were hidden here and are not hidden there."""
+        if body_bytes == row.body:
+            return
+        header = parse_header(row.header)[0]
+        check_body(header, body_bytes)
+        ours, theirs = split_body(row.body), split_body(body_bytes)
+        merged = [b if isinstance(a, Hidden) else a for a, b in zip(ours, theirs, strict=True)]
+        if merged != ours:
+            holes = any(isinstance(item, Hidden) for item in merged)
+            self._store.replace_body(feed, row.seq, encode_body(merged), has_holes=holes)
+
+    def _contradiction(self, feed: Feed, row: BlockRow, blocks: list[Arrived]) -> None:
+        """Another block than ours at a place we hold: damaged, of a branch that split further back, or a fork's proof."""
+        chain = _consecutive(blocks)[:SEGMENT_BLOCKS]
+        before = self._head_before(feed, row.seq)
+        try:
+            header = parse_header(split_block(chain[0].raw)[0])[0]
+            if header.prev != (before.id if before else None):
+                authenticate(self._replica.id, feed.author, chain[0].raw)
+                message = "a signed block contradicts ours and does not link to the block before it"
+                raise DivergedError(message, feed=feed.author, seq=row.seq)
+            branch, error = validate_range(self._replica.id, feed.author, before, [arrived.raw for arrived in chain])
+            if not branch:
+                raise error or BlockSignatureError("nothing authenticates this block", feed=feed.author, seq=row.seq)
+        except MedledgerError as error:
+            self.report.refuse(_named(error, feed))
+            return
+        ours = [stored.header for stored in self._store.page(feed, row.seq, row.seq + SEGMENT_BLOCKS, SEGMENT_BLOCKS)]
+        proof = make_proof(self._replica.id, ours, [block.header_bytes for block in branch])
+        for block in branch:
+            self._store.add_disputed(feed, block.seq, block.header_bytes, block.body_bytes)
+        self._replica.adopt_fork(proof)
+        self.report.forks.append(feed.author)
+        self.report.refuse(ForkedError("the author signed two blocks at one position", feed=feed.author, seq=proof.seq))
+
+    def _head_before(self, feed: Feed, seq: int) -> Head | None:
+        if seq == 0:
+            return None
+        row = self._store.row(feed, seq - 1)
+        assert row is not None  # a feed has no gaps
+        return Head(seq - 1, sha256(row.header).digest(), parse_header(row.header)[0].epoch)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How many blocks of a feed can stand, and why no more."""
+
+    length: int
+    reason: str = ""
+
+    def error(self, feed: bytes, seq: int) -> BlockError:
+        if self.reason == "fork":
+            return ForkedError("the feed forked before this block", feed=feed, seq=seq)
+        return CutError("the block lies beyond its author's revocation", feed=feed, seq=seq)
+
+
+def _by_seq(arrived: Arrived) -> int:
+    return arrived.seq
+
+
+def _consecutive(blocks: list[Arrived]) -> list[Arrived]:
+    chain = [blocks[0]]
+    for arrived in blocks[1:]:
+        if arrived.seq == chain[-1].seq + 1:
+            chain.append(arrived)
+        elif arrived.seq != chain[-1].seq:
+            break
+    return chain
+
+
+def _named(error: MedledgerError, feed: Feed) -> BlockError:
+    """The error as one about this feed's blocks."""
+    return error if isinstance(error, BlockError) else MalformedBlockError(str(error), feed=feed.author)

@@ -1,0 +1,273 @@
+"""The lagging indexes: entries by type, subject and time; blocks by id. Filled from blocks that stand, in batches.
+
+They are filled when somebody asks for entries, or when `Replica.index` is called in a quiet moment, and can be dropped
+and made again at any time. A feed whose blocks name an epoch this replica has not learnt yet waits at that block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
+
+from .block import Block, Header, join_block, parse_block, parse_header, sha256, split_body
+from .entry import Entry, decode_entry
+from .errors import CorruptError
+from .interpretation import Refusal, interpret
+from .limits import IMPORT_BATCH_BLOCKS, MAX_SEQ
+from .governance import Point
+from .membership import CUT_UNRESOLVED, EPOCH_UNKNOWN, Membership
+from .store.database import SEQ_BITS, Feed, position
+
+if TYPE_CHECKING:
+    from .replica import Replica
+
+_ENTRY_PAGE = 256
+_UNDECIDED = frozenset({EPOCH_UNKNOWN, CUT_UNRESOLVED})  # more blocks will tell: the feed waits there
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedEntry:
+    """An entry and where it stands. `void` says why it does not count, or is None."""
+
+    author: bytes
+    seq: int
+    index: int
+    void: str | None
+    entry: Entry
+    block_id: bytes = field(repr=False)
+
+    @property
+    def type(self) -> str:
+        return self.entry.type
+
+    @property
+    def time(self) -> int:
+        """UTC milliseconds, by the author's clock."""
+        return self.entry.time
+
+    @property
+    def subject(self) -> bytes | None:
+        return self.entry.subject
+
+    @property
+    def content(self) -> Any:
+        return self.entry.content
+
+
+class Indexer:
+    """Fills and reads the indexes of one replica."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+        self._store = replica.store
+        self._type_numbers: dict[str, int] = {}
+
+    # --- filling ------------------------------------------------------------------------------------------------
+
+    def catch_up(self, limit: int | None = None) -> int:
+        """Read at most `limit` blocks into the indexes; how many were read."""
+        budget = MAX_SEQ if limit is None else limit
+        return self._advance("interpreted", self._interpret, budget) + self._advance(
+            "identified", self._identify, budget
+        )
+
+    def _advance(self, column: str, step: Callable[[Feed, int, int], int], budget: int) -> int:
+        done = 0
+        for feed, start in self._store.lagging(column):
+            while done < budget and start < feed.length:
+                with self._store.transaction():
+                    reached = step(feed, start, min(IMPORT_BATCH_BLOCKS, budget - done))
+                    self._store.set_progress(column, feed, reached)
+                if reached == start:
+                    break
+                done += reached - start
+                start = reached
+        return done
+
+    def _interpret(self, feed: Feed, start: int, blocks: int) -> int:
+        """Index the entries of some blocks from `start`; the seq where to go on."""
+        rows, reached = self._rows(feed, start, blocks)
+        self._store.connection.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        return reached
+
+    def _rows(self, feed: Feed, start: int, blocks: int) -> tuple[list[tuple[Any, ...]], int]:
+        """The index rows of some blocks from `start`, and the seq of the first block that cannot be judged yet."""
+        judge = self._judge(feed)
+        rows: list[tuple[Any, ...]] = []
+        base = feed.no << SEQ_BITS
+        reached = start
+        for row in self._store.page(feed, start, start + blocks - 1, blocks):
+            header = parse_header(row.header)[0]
+            found = interpret(header.block_class, split_body(row.body), judge(header, row.header))
+            if any(entry.void in _UNDECIDED for entry in found):
+                break
+            pos = base | row.seq
+            for entry in found:
+                number = self._type_numbers.get(entry.type) or self._type_number(entry.type)
+                rows.append((pos, entry.index, number, entry.time, entry.subject, entry.void, entry.content))
+            reached = row.seq + 1
+        return rows, reached
+
+    def _judge(self, feed: Feed) -> Callable[[Header, bytes], Refusal]:
+        """For a block of this feed, what tells why its author may not write a type there. Each answer is asked once."""
+        membership = self._replica.membership
+        is_cut = feed.author in membership.cuts
+        by_epoch: dict[int, Refusal] = {}
+
+        def judge(header: Header, header_bytes: bytes) -> Refusal:
+            if is_cut:
+                point = Point(header.seq, sha256(header_bytes).digest())
+                fallen = membership.fallen(feed.author, point, self._replica.is_ancestor)
+                if fallen is not None:
+                    return lambda _: fallen
+            refusal = by_epoch.get(header.epoch)
+            if refusal is None:
+                refusal = by_epoch[header.epoch] = cache(partial(membership.refusal, feed.author, header.epoch))
+            return refusal
+
+        return judge
+
+    def _identify(self, feed: Feed, start: int, blocks: int) -> int:
+        """Index the ids of some blocks from `start`, sorted, so that one batch touches each page once."""
+        page = self._store.page(feed, start, start + blocks - 1, blocks)
+        rows = sorted((_prefix(sha256(row.header).digest()), position(feed.no, row.seq)) for row in page)
+        self._store.connection.executemany("INSERT OR IGNORE INTO block_ids VALUES (?, ?)", rows)
+        return start + len(page)
+
+    def _type_number(self, name: str) -> int:
+        db = self._store.connection
+        db.execute("INSERT OR IGNORE INTO entry_types (name) VALUES (?)", (name,))
+        number: int = db.execute("SELECT no FROM entry_types WHERE name = ?", (name,)).fetchone()[0]
+        self._type_numbers[name] = number
+        return number
+
+    def write_members(self, membership: Membership) -> None:
+        """The fold's result as rows for people."""
+        rows = []
+        for feed, member in membership.members.items():
+            revoked_after = membership.last_seq(feed)
+            roles = " ".join(member.roles)
+            rows.append(
+                (
+                    feed,
+                    member.label,
+                    member.organisation,
+                    roles,
+                    member.epoch,
+                    member.governor,
+                    revoked_after,
+                    member.succeeds,
+                )
+            )
+        with self._store.transaction() as db:
+            db.execute("DELETE FROM member_rows")
+            db.executemany("INSERT INTO member_rows VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    def entries(
+        self,
+        type_name: str | None,
+        subject: bytes | None,
+        since: int | None,
+        until: int | None,
+        author: bytes | None,
+        void: bool,
+    ) -> Iterator[LoggedEntry]:
+        """See `Replica.entries`."""
+        self.catch_up()
+        conditions, values = [], []
+        for condition, value in (
+            ("type = (SELECT no FROM entry_types WHERE name = ?)", type_name),
+            ("subject = ?", subject),
+            ("time >= ?", since),
+            ("time < ?", until),
+        ):
+            if value is not None:
+                conditions.append(condition)
+                values.append(value)
+        if author is not None:
+            feed = self._store.feeds.get(author)
+            if feed is None:
+                return
+            conditions.append(f"pos BETWEEN {position(feed.no, 0)} AND {position(feed.no, MAX_SEQ)}")
+        if not void:
+            conditions.append("void IS NULL")
+        yield from self._read(" AND ".join(conditions) or "TRUE", values)
+
+    def _read(self, where: str, values: list[Any]) -> Iterator[LoggedEntry]:
+        """The entries in pages, each found anew after the last one, so that nothing is held while the caller works."""
+        after: tuple[int, int, int] = (-(2**63), -1, -1)
+        sql = (
+            f"SELECT time, pos, idx, void FROM entries WHERE {where} AND (time, pos, idx) > (?, ?, ?) "
+            f"ORDER BY time, pos, idx LIMIT {_ENTRY_PAGE}"
+        )
+        by_no = {feed.no: feed for feed in self._store.feeds.values()}
+        while True:
+            with self._store.lock:
+                page = self._store.connection.execute(sql, (*values, *after)).fetchall()
+            for time, pos, index, void in page:
+                after = (time, pos, index)
+                logged = self._logged(by_no[pos >> SEQ_BITS], pos & MAX_SEQ, index, void)
+                if logged is not None:
+                    yield logged
+            if len(page) < _ENTRY_PAGE:
+                return
+
+    def _logged(self, feed: Feed, seq: int, index: int, void: str | None) -> LoggedEntry | None:
+        row = self._store.row(feed, seq)
+        if row is None:
+            return None  # truncated since the page was read
+        item = split_body(row.body)[index]
+        if isinstance(item, bytes) and void != "malformed":
+            return LoggedEntry(feed.author, seq, index, void, decode_entry(item), sha256(row.header).digest())
+        raw = item if isinstance(item, bytes) else b""
+        return LoggedEntry(
+            feed.author, seq, index, void, Entry(b"", "", 0, None, None, raw), sha256(row.header).digest()
+        )
+
+    def check(self) -> None:
+        """Make the entries of every block again and compare. Raises `CorruptError` at the first that differs."""
+        self.catch_up()
+        columns = "pos, idx, type, time, subject, void, content"
+        for feed in list(self._store.feeds.values()):
+            with self._store.lock:
+                reached = self._store.progress("interpreted", feed)
+            for start in range(0, reached, IMPORT_BATCH_BLOCKS):
+                stop = min(start + IMPORT_BATCH_BLOCKS, reached)
+                expected, _ = self._rows(feed, start, stop - start)
+                with self._store.lock:
+                    found = self._store.connection.execute(
+                        f"SELECT {columns} FROM entries WHERE pos BETWEEN ? AND ? ORDER BY pos, idx",
+                        (position(feed.no, start), position(feed.no, stop - 1)),
+                    ).fetchall()
+                if found != expected:
+                    differing = next((a for a, b in zip(expected, found, strict=False) if a != b), None)
+                    seq = start if differing is None else differing[0] & MAX_SEQ
+                    raise CorruptError(
+                        f"the index of entries differs from block {seq} of feed {feed.author.hex()[:16]}",
+                        feed=feed.author,
+                        seq=seq,
+                        hint="The blocks are right: `medledger verify --rebuild` makes the index again.",
+                    )
+
+    def find_block(self, block_id: bytes) -> Block | None:
+        """See `Replica.find_block`."""
+        self.catch_up()
+        by_no = {feed.no: feed for feed in self._store.feeds.values()}
+        with self._store.lock:
+            places = self._store.connection.execute(
+                "SELECT pos FROM block_ids WHERE prefix = ?", (_prefix(block_id),)
+            ).fetchall()
+        for (pos,) in places:
+            row = self._store.row(by_no[pos >> SEQ_BITS], pos & MAX_SEQ)
+            if row is not None and sha256(row.header).digest().startswith(block_id):
+                return parse_block(join_block(row.header, row.body))
+        return None
+
+
+def _prefix(block_id: bytes) -> int:
+    """The first 8 bytes of an id as SQLite's signed integer."""
+    return int.from_bytes(block_id[:8], "big", signed=True)

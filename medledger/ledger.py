@@ -1,0 +1,335 @@
+"""The ledger that people embed: a replica with a member's key, which can write.
+
+What an embedder may rely on:
+
+- `append` returns when the block is durable, not before; what it returned survives kill -9 and a power cut (as far as
+  the disk keeps its word on fsync).
+- A block leaves the process only through `release`, which first makes sure that the witness beside the key knows of it:
+  a restored backup can then be told from the latest state, and does not sign a second history.
+- A ledger may be used from several threads: an agent appends while gossip imports.
+- One process at a time: the file is locked while it is open. Give other programs a copy (`backup`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Final, NewType, Self
+
+from . import bundle, governing
+from .audit import VerifyReport, fsck, verify
+from .block import Block
+from .clock import ClockReader, system_clock
+from .errors import ForkedError, JoinError, RecoveringError, UsageError
+from .governance import epoch_document, make_genesis
+from .importing import ImportReport
+from .joining import open_reply
+from .keys import Identity
+from .limits import MAX_DATA_BYTES
+from .registry import Record
+from .replica import Replica
+from .store import Store
+from .transport_key import TransportKey
+from .witness import Witness
+from .writer import Writer
+
+Released = NewType("Released", bytes)
+"""An encoded block that may leave the process: the witness knows that it was signed."""
+
+DEFAULT_POLICY: Final[Mapping[str, tuple[str, ...]]] = {
+    "hospital": ("association", "device.status", "dispense", "reading"),
+    "bedside": ("association", "device.status", "reading"),
+    "laboratory": ("device.status", "reading"),
+    "pharmacy": ("device.status", "dispense"),
+    "insurer": (),
+    "auditor": (),
+    "patient": (),
+}
+"""Roles and the entry types they may write, for a ledger whose founder names none."""
+
+READY: Final = "ready"
+RECOVERING: Final = "recovering"
+FORKED: Final = "forked"
+READ_ONLY: Final = "read-only"
+
+
+class Ledger(Replica):
+    """A replica, and where an identity was given, its writer. Make one with `create`, `open` or `join`."""
+
+    def __init__(self, store: Store, identity: Identity | None, *, clock: ClockReader) -> None:
+        super().__init__(store)
+        self.identity = identity
+        self._witness: Witness | None = None
+        self._writer: Writer | None = None
+        self._recovering = False
+        if identity is not None:
+            self._witness = Witness.for_identity(identity, self.id)
+            self._recovering = not self._witnessed()
+            self._writer = Writer(self, identity, clock)
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        identity: Identity,
+        *,
+        name: str,
+        policy: Mapping[str, Iterable[str]] | None = None,
+        label: str = "",
+        organisation: str = "",
+        roles: Iterable[str] = (),
+        clock: ClockReader = system_clock,
+    ) -> Self:
+        """Found a ledger whose sole governor is `identity`, and enrol that key as its first member.
+
+        `policy` maps roles to the entry types they may write (default: `DEFAULT_POLICY`); `label`, `organisation` and
+        `roles` describe the founder. Raises `StoreError` where `path` exists, `MembershipError` for a bad policy.
+        """
+        key = identity.public_key
+        epoch0 = epoch_document(
+            number=0, previous=None, governors=[key], threshold=1, policy=DEFAULT_POLICY if policy is None else policy
+        )
+        genesis = make_genesis(identity, nonce=os.urandom(16), name=name, continues=None, epoch0=epoch0)
+        self = cls._begin(Path(path), identity, genesis, TransportKey(os.urandom(32)), clock)
+        try:
+            governing.enrol_founder(self, label=label, organisation=organisation, roles=roles)
+        except BaseException:
+            self.close()
+            Path(path).unlink()
+            raise
+        return self
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        identity: Identity | None = None,
+        *,
+        clock: ClockReader = system_clock,
+    ) -> Self:
+        """Open a ledger; without an identity it is read and imported into, never written. Raises `StoreError`."""
+        store = Store.open(Path(path))
+        try:
+            return cls(store, identity, clock=clock)
+        except BaseException:
+            store.close()
+            raise
+
+    @classmethod
+    def join(
+        cls,
+        path: str | Path,
+        identity: Identity,
+        reply: str,
+        secret: bytes,
+        *,
+        clock: ClockReader = system_clock,
+    ) -> Self:
+        """Start a replica of the ledger that answered this identity's request. Raises `JoinError`, `StoreError`.
+
+        Nothing of the ledger but its genesis is here yet: sync, or import a bundle, before the first append.
+        """
+        opened = open_reply(reply, identity, secret)
+        if not opened.transport_keys:
+            raise JoinError("the reply brings no transport key", hint="Ask for a new one.")
+        key = TransportKey(opened.transport_keys[-1][1])
+        self = cls._begin(Path(path), identity, opened.genesis, key, clock)
+        if opened.broker is not None:
+            self.store.set_meta("broker", opened.broker)
+        return self
+
+    @classmethod
+    def replicate(cls, path: str | Path, genesis: bytes) -> Self:
+        """Start a replica without a key, from a genesis document: for an auditor who is given bundles."""
+        return cls._begin(Path(path), None, genesis, None, system_clock)
+
+    @classmethod
+    def _begin(
+        cls,
+        path: Path,
+        identity: Identity | None,
+        genesis: bytes,
+        key: TransportKey | None,
+        clock: ClockReader,
+    ) -> Self:
+        store = Store.create(path)
+        try:
+            with store.transaction():
+                store.set_meta("genesis", genesis)
+                store.set_meta("instance", os.urandom(16))
+                if identity is not None and key is not None:
+                    store.set_meta("transport_key", governing.seal_transport_key(identity, key))
+            return cls(store, identity, clock=clock)
+        except BaseException:
+            store.close()
+            path.unlink()
+            raise
+
+    # --- who we are ---------------------------------------------------------------------------------------------
+
+    @property
+    def me(self) -> bytes | None:
+        """Our own feed (32 bytes), None without an identity."""
+        return None if self.identity is None else self.identity.public_key
+
+    @property
+    def broker(self) -> str | None:
+        """The broker that the reply to our request named, None where it named none."""
+        found: str | None = self.store.get_meta("broker")
+        return found
+
+    @property
+    def transport_key(self) -> TransportKey | None:
+        """The key that seals gossip; None without an identity. Raises `SealError` where it is sealed to another key."""
+        sealed = self.store.get_meta("transport_key")
+        if self.identity is None or sealed is None:
+            return None
+        return TransportKey(self.identity.unseal(sealed))
+
+    @property
+    def state(self) -> str:
+        """`ready`, `recovering` (own blocks are missing: see `release`), `forked`, or `read-only`."""
+        if self.identity is None:
+            return READ_ONLY
+        if self.identity.public_key in self._forks:
+            return FORKED
+        return RECOVERING if self._recovering else READY
+
+    # --- writing ------------------------------------------------------------------------------------------------
+
+    def append(self, *records: Record) -> Block:
+        """Sign these records as one block of our feed; it is durable on return.
+
+        All are data, or all are governance. Each gets the present time where it brings none. Calls from several threads
+        share one commit. Raises `UsageError`, `LimitError`, `MembershipError` (our role may not write this),
+        `RecoveringError`, `ForkedError` or `StoreError`; then nothing was written.
+        """
+        return self.writer.append(records)
+
+    @property
+    def writer(self) -> Writer:
+        """What signs. Raises `UsageError` without an identity."""
+        if self._writer is None:
+            raise UsageError("this ledger was opened without a key", hint="Give the identity when opening it.")
+        return self._writer
+
+    def check_may_sign(self) -> None:
+        """Raise unless signing now cannot fork our feed."""
+        state = self.state
+        if state == RECOVERING:
+            raise RecoveringError(
+                "this replica is behind what its key has signed",
+                hint="Let it sync, or import a bundle: signing resumes when its own feed has come back.",
+            )
+        if state == FORKED:
+            raise ForkedError(
+                "this key's feed has forked",
+                feed=self.me,
+                hint="Enrol this box again under a new key that succeeds the old one.",
+            )
+
+    # --- what leaves, and what comes back ----------------------------------------------------------------------
+
+    def release(self, feed: bytes, start: int, stop: int, max_bytes: int = MAX_DATA_BYTES) -> list[Released]:
+        """A feed's encoded blocks from `start` to before `stop`, as many as fit `max_bytes` (at least one).
+
+        The only way for a block to leave the process. For our own feed the witness is flushed first, once for all of
+        them: what anybody else has seen, the witness knows.
+        """
+        found: list[Released] = []
+        size = 0
+        for raw in self.raw_blocks(feed, start, stop):
+            size += len(raw)
+            if found and size > max_bytes:
+                break
+            found.append(Released(raw))
+        if found and feed == self.me and self._witness is not None:
+            self._witness.advance(start + len(found) - 1)
+        return found
+
+    def import_blocks(self, raws: Iterable[bytes]) -> ImportReport:
+        report = super().import_blocks(raws)
+        if self._recovering:
+            self._try_to_recover(confirmed=False)
+        return report
+
+    def peer_has_no_more(self, length: int) -> None:
+        """A peer has told us how many blocks of our own feed it holds: what a recovering replica waits for."""
+        if self._recovering and self.me is not None:
+            head = self.head(self.me)
+            held = 0 if head is None else head.seq + 1
+            if length <= held:
+                self._try_to_recover(confirmed=True)
+
+    def _witnessed(self) -> bool:
+        """Whether this store is the one that the witness last saw, and holds all that it signed."""
+        witness, identity = self._witness, self.identity
+        assert witness is not None and identity is not None
+        head = self.head(identity.public_key)
+        token = self.store.get_meta("instance")
+        if witness.token is None and witness.seq is None and (head is None or witness.path is None):
+            witness.bind(token)  # a key's first use in this ledger, or one that has no file to keep a witness beside
+            return True
+        return token == witness.token and (witness.seq is None or (head is not None and head.seq >= witness.seq))
+
+    def _try_to_recover(self, *, confirmed: bool) -> None:
+        """Sign again once our own feed is back, contiguous to the witness; where the witness is of another copy of the
+        store, only once a peer has confirmed that it holds no more of it."""
+        witness = self._witness
+        assert witness is not None and self.me is not None
+        head = self.head(self.me)
+        if witness.seq is not None and (head is None or head.seq < witness.seq):
+            return
+        same_copy = witness.token == self.store.get_meta("instance")
+        if same_copy or confirmed:
+            token = os.urandom(16)
+            self.store.set_meta("instance", token)
+            witness.bind(token)
+            self._recovering = False
+
+    # --- members ------------------------------------------------------------------------------------------------
+
+    def enrol(
+        self, request: str, *, roles: Iterable[str] | None = None, label: str | None = None, broker: str | None = None
+    ) -> str:
+        """Approve a `mlreq1:` request, as a governor: returns the reply for the applicant.
+
+        `roles` and `label` override what the applicant asked for. With a threshold above one the enrolment becomes
+        effective when the other governors approve it. Raises `JoinError` or `MembershipError`.
+        """
+        return governing.enrol(self, request, roles=roles, label=label, broker=broker)
+
+    def revoke(self, feed: bytes, *, reason: str = "", after: int | None = None) -> Block:
+        """Cut a member's feed after block `after` (default: its head here), as a governor. Raises `MembershipError`."""
+        return governing.revoke(self, feed, reason=reason, after=after)
+
+    def approve(self, act_id: bytes) -> Block:
+        """Approve a pending act of governance (see `membership.pending`), as a governor. Raises `MembershipError`."""
+        return governing.approve(self, act_id)
+
+    # --- proof --------------------------------------------------------------------------------------------------
+
+    def verify(
+        self, *, every_signature: bool = False, processes: int = 1, progress: Callable[[int], None] | None = None
+    ) -> VerifyReport:
+        """Check every stored byte again: chains, Merkle roots, signatures. Raises `CorruptError` at the first bad block.
+
+        With `every_signature` each block's own signature is checked, on `processes` processes, and those that hold only
+        through a successor are named. `progress` is called with the number of blocks done.
+        """
+        return verify(self, every_signature=every_signature, processes=processes, progress=progress)
+
+    def fsck(self) -> VerifyReport:
+        """`verify`, and that the indexes say what the blocks say. Raises `CorruptError`."""
+        return fsck(self)
+
+    def export_bundle(self, target: str | Path) -> bundle.Manifest:
+        """Write every block and fork proof to one file that `import_bundle` takes anywhere. Raises `StoreError`."""
+        return bundle.export_bundle(self, Path(target))
+
+    def import_bundle(self, source: str | Path) -> ImportReport:
+        """Take what is valid of a bundle. Raises `MalformedError` where it is not one, of this ledger and undamaged."""
+        return bundle.import_bundle(self, Path(source))

@@ -1,0 +1,202 @@
+"""Every limit of the format and of the library, in one place, with its unit.
+
+Limits of the *format* are constants of block version 1: a block beyond one is malformed for everybody, for ever, so no
+policy can change them. Limits of the *library* protect memory and time and may differ between releases.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# --- the format, version 1 ----------------------------------------------------------------------------------------
+
+MAX_SEQ: Final = 2**40 - 1
+"""Highest block number of a feed: a block a millisecond for 34 years. Leaves 23 bits of a 63-bit row key for the feed."""
+
+MAX_INT: Final = 2**63 - 1
+"""Largest integer anywhere on the ledger (SQLite's and most languages' signed 64 bits)."""
+
+MIN_INT: Final = -(2**63)
+
+MAX_ENTRY_BYTES: Final = 32 * 1024
+"""One entry's encoding. Larger things are blobs, referenced by their root."""
+
+MAX_ENTRIES_PER_BLOCK: Final = 1024
+
+MAX_BODY_BYTES: Final = 56 * 1024
+"""Sum of a block's entry lengths: with its header and framing, a block fits one 64 KiB data frame."""
+
+MAX_BLOCK_BYTES: Final = 62 * 1024
+"""A whole encoded block: MAX_BODY_BYTES, at most 1,024 entry heads of 3 bytes, a header, and framing."""
+
+MAX_HEADER_BYTES: Final = 1024
+"""An encoded header: about 230 bytes, and 83 for each of at most 8 parents."""
+
+MAX_PARENTS: Final = 8
+
+SEGMENT_BLOCKS: Final = 64
+"""A block whose seq is 63 modulo 64 must verify by its own signature, so that proofs and buffers stay bounded."""
+
+MAX_FORK_PROOF_BYTES: Final = 2 * SEGMENT_BLOCKS * (MAX_HEADER_BYTES + 3) + 64
+"""Two chains of at most 64 headers; about 600 bytes from an honest clone."""
+
+MAX_DEPTH: Final = 16
+"""Nesting of CBOR containers anywhere in the format."""
+
+MAX_TYPE_CHARS: Final = 64
+"""Length of an entry type's name."""
+
+MAX_LABEL_CHARS: Final = 128
+"""Length of a member's label or organisation."""
+
+MAX_GOVERNORS: Final = 64
+MAX_NOTARIES: Final = 64
+MAX_ROLES: Final = 64
+MAX_TYPES_PER_ROLE: Final = 256
+
+MAX_GENESIS_BYTES: Final = 8 * 1024
+"""A genesis document: 128 governors and notaries and a generous policy. It travels whole in a join reply."""
+
+# --- the library --------------------------------------------------------------------------------------------------
+
+IMPORT_BATCH_BLOCKS: Final = 1000
+"""Blocks of one bulk-import transaction."""
+
+WAITING_BLOCKS: Final = 1024
+"""Blocks of authors not enrolled yet that one import keeps in memory until their enrolment arrives."""
+
+WAITING_BYTES: Final = 8 * 1024 * 1024
+
+MAX_KEY_FILE_BYTES: Final = 4096
+MAX_COSE_BYTES: Final = 64 * 1024
+"""A COSE_Sign1 that is read as a whole: a genesis, a request, or a message of another tool. Block headers are smaller."""
+
+MAX_JOIN_BYTES: Final = 16 * 1024
+"""A join request or reply, decoded."""
+
+MAX_TRANSPORT_KEYS: Final = 8
+"""Transport keys in one join reply: the current one and those that peers may still use."""
+
+MAX_URL_CHARS: Final = 256
+"""The broker's address in a join reply."""
+
+BUNDLE_SEGMENT_BYTES: Final = 8 * 1024 * 1024
+"""One content-addressed part of a bundle: what is read into memory, or fetched again, at once."""
+
+MAX_MANIFEST_BYTES: Final = 64 * 1024 * 1024
+
+# --- gossip -------------------------------------------------------------------------------------------------------
+
+MAX_FRAME_BYTES: Final = 64 * 1024 + 256
+"""A sealed frame: 64 KiB of plaintext and its seal."""
+
+MAX_DATA_BYTES: Final = 64 * 1024
+"""Whole blocks in one data frame."""
+
+MAX_BEACON_BYTES: Final = 200
+"""A sealed and signed beacon, whatever the number of feeds."""
+
+BEACON_MIN_SECONDS: Final = 0.25
+"""Shortest interval of the Trickle timer (RFC 6206 Imin): after a change, a peer hears of it this soon."""
+
+BEACON_MAX_SECONDS: Final = 64.0
+"""Longest interval of the Trickle timer (Imin doubled eight times): what being in sync costs."""
+
+BEACON_REDUNDANCY: Final = 3
+"""Equal beacons heard in an interval that make a node keep silent (RFC 6206 k)."""
+
+MAX_PEERS: Final = 1024
+"""Peers (a key and a boot) remembered; the one not heard for longest is forgotten first."""
+
+MAX_BOOTS_PER_SENDER: Final = 4
+"""Boots remembered of one key, so that one member cannot push all others out."""
+
+MAX_STRANGERS: Final = 64
+"""Peers whose enrolment has not arrived here: a newcomer's only sources, and anybody's who holds the transport key."""
+
+COUNTER_WINDOW: Final = 1024
+"""Counters of a sender's boot within which frames may overtake each other; older ones count as replays."""
+
+SEEN_FRAMES: Final = 8192
+"""Hashes of frames remembered, so that a repeated one costs a hash and no cipher."""
+
+BAD_BLOCKS: Final = 4096
+"""Hashes of blocks remembered as refused for good, so that they are not validated again."""
+
+LEAVES_PER_PAGE: Final = 512
+"""Feeds in one frame of leaves: 38 KiB at most, with full ids."""
+
+MAX_LEAF_PAGES: Final = 128
+"""Frames of leaves that answer one probe: 65,536 feeds. What is left differs still and is probed again."""
+
+MAX_PROBES: Final = 4
+"""Probes under way at once from one node."""
+
+MAX_PULLS: Final = 8
+"""Pulls under way at once from one node."""
+
+MAX_PULLS_PER_PEER: Final = 2
+
+RANGES_PER_WANT: Final = 64
+"""Ranges asked for in one frame."""
+
+PULL_FRAMES_MIN: Final = 2
+"""Frames of credit for a peer that was never pulled from, or just failed."""
+
+PULL_FRAMES_MAX: Final = 16
+"""Frames of credit for a peer that delivers: 1 MiB under way; doubled from the minimum by each pull that completes."""
+
+MAX_INTERESTS: Final = 65_536
+"""Feeds that a node knows it lacks blocks of; parked ones of unknown authors are counted apart, to the same bound."""
+
+LIVE_BLOCKS: Final = 1000
+"""Live blocks gathered for one import while frames are waiting."""
+
+LIVE_BYTES: Final = 4 * 1024 * 1024
+
+LIVE_BACKLOG_FRAMES: Final = 4
+"""Own blocks published live at once; of a longer backlog a beacon tells, and peers pull it."""
+
+ANSWER_SECONDS: Final = 2.0
+"""How long a probe waits for leaves, and a pull for its next frame."""
+
+BACKOFF_MIN_SECONDS: Final = 0.5
+"""First pause after a peer did not answer; doubled by each further failure."""
+
+BACKOFF_MAX_SECONDS: Final = 30.0
+
+PROBE_PAUSE_SECONDS: Final = 1.0
+"""Shortest time between two probes of one peer; doubled, to BACKOFF_MAX_SECONDS, by each that finds nothing."""
+
+GAP_PATIENCE_SECONDS: Final = 0.3
+"""How long a gap that a live block shows may close by itself (frames overtake each other) before a range is pulled."""
+
+PEER_SECONDS: Final = 160.0
+"""A peer not heard for this long (two and a half longest intervals) is not waited for."""
+
+REQUESTS_PER_SECOND: Final = 50
+"""Probes and wants answered for one sender in the long run; strangers share one such budget."""
+
+REQUESTS_BURST: Final = 200
+
+SERVED_BYTES_PER_SECOND: Final = 64 * 1024 * 1024
+"""Bytes served to one sender in the long run; strangers share one such budget."""
+
+SERVED_BYTES_BURST: Final = 64 * 1024 * 1024
+
+PROOF_REPEAT_SECONDS: Final = 30.0
+"""Shortest time between two publications of one feed's fork proof by one node."""
+
+UNCONFIRMED_SECONDS: Final = 600.0
+"""Own blocks that no peer has shown to hold for this long raise an alarm."""
+
+MAILBOX_FRAMES: Final = 4096
+"""Frames received and not handled yet; more are dropped, counted, and healed by gossip."""
+
+MAILBOX_BYTES: Final = 16 * 1024 * 1024
+
+OUTBOX_BYTES: Final = 4 * 1024 * 1024
+"""Bytes handed to the MQTT client and not written to the socket yet, beyond which the gossip worker waits."""
+
+CONNECT_SECONDS: Final = 10.0
+"""How long the first connection to a broker may take."""

@@ -1,0 +1,289 @@
+"""A replica: all feeds of one ledger as this machine holds them, and what they add up to. It needs no key.
+
+Three things are derived from the blocks, never stored as truth of their own:
+
+- the *membership*, by folding the control blocks (`membership.fold`), made again when a control block arrives;
+- what *stands*: a feed's blocks before its fork and within its cuts; the others are kept as disputed;
+- the *entries* index, filled when somebody asks (`indexing`), and forgotten where membership changes its meaning.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from . import cbor
+from .block import Block, Head, join_block, parse_block, parse_header, sha256
+from .control import ControlLog
+from .errors import StoreError, UsageError
+from .fork import ForkProof, canonical, read_proof
+from .governance import Genesis, Point, read_genesis
+from .importing import Advance, Importer, ImportReport, Limit
+from .indexing import Indexer, LoggedEntry
+from .limits import MAX_SEQ
+from .membership import Membership, fold
+from .store import Feed, Store
+
+Watcher = Callable[[Advance], None]
+
+
+class Disputed(NamedTuple):
+    """A block that is authentic and yet does not stand: on a branch of a fork, or beyond a revocation."""
+
+    feed: bytes
+    seq: int
+    id: bytes
+    raw: bytes
+
+
+class Replica:
+    """One ledger's replica in one file. Thread-safe. Use as a context manager, or call `close()`."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        raw = store.get_meta("genesis")
+        if raw is None:
+            raise StoreError(f"{store.path} holds no genesis", hint="Its creation was cut short: remove the file.")
+        self.genesis: Genesis = read_genesis(raw)
+        self.id = self.genesis.ledger_id
+        self._watchers: list[Watcher] = []
+        self._watch_lock = threading.Lock()
+        self._control = ControlLog(store)
+        self._indexer = Indexer(self)
+        self._forks: dict[bytes, ForkProof] = {
+            feed: read_proof(self.id, proof) for feed, proof in store.forks().items()
+        }
+        self._membership: Membership | None = None
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The ledger's name, from its genesis."""
+        return self.genesis.name
+
+    @property
+    def path(self) -> Path:
+        return self.store.path
+
+    def close(self) -> None:
+        """Close the file. Whatever was acknowledged is durable already."""
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def backup(self, path: str | Path) -> None:
+        """A consistent copy for other programs to read while this replica goes on. Raises `StoreError`."""
+        self.store.backup(Path(path))
+
+    # --- what it holds ------------------------------------------------------------------------------------------
+
+    def frontier(self) -> dict[bytes, Head]:
+        """The head of every feed that has one."""
+        with self.store.lock:
+            return {author: feed.head for author, feed in self.store.feeds.items() if feed.head is not None}
+
+    def head(self, feed: bytes) -> Head | None:
+        """A feed's last block that stands, None for an empty or unknown feed."""
+        found = self.store.feeds.get(feed)
+        return None if found is None else found.head
+
+    def digest(self) -> bytes:
+        """32 bytes that are equal on two replicas exactly when their frontiers and fork proofs are."""
+        with self.store.lock:
+            heads = [[feed, head.seq, head.id] for feed, head in sorted(self.frontier().items())]
+            forks = [[feed, proof.seq, *proof.ids] for feed, proof in sorted(self._forks.items())]
+        state = sha256(b"medledger/digest/1" + self.id)
+        for part in (*heads, None, *forks):
+            state.update(cbor.encode(part))
+        return state.digest()
+
+    def raw_blocks(self, feed: bytes, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """A feed's encoded blocks with start <= seq < stop."""
+        found = self.store.feeds.get(feed)
+        if found is None:
+            return
+        for row in self.store.rows(found, start, stop):
+            yield join_block(row.header, row.body)
+
+    def blocks(self, feed: bytes, start: int = 0, stop: int | None = None) -> Iterator[Block]:
+        """A feed's blocks with start <= seq < stop, parsed."""
+        return map(parse_block, self.raw_blocks(feed, start, stop))
+
+    def block(self, feed: bytes, seq: int) -> Block | None:
+        """One block, or None."""
+        return next(self.blocks(feed, seq, seq + 1), None)
+
+    def find_block(self, block_id: bytes) -> Block | None:
+        """The block with this id (32 bytes, or its first 8 or more), or None. Brings the id index up to date first."""
+        if len(block_id) < 8:
+            raise UsageError("a block is looked up by at least the first 8 bytes of its id")
+        return self._indexer.find_block(block_id)
+
+    def disputed(self) -> list[Disputed]:
+        """Every authentic block that does not stand."""
+        return [
+            Disputed(feed.author, row.seq, block_id, join_block(row.header, row.body))
+            for feed in list(self.store.feeds.values())
+            for block_id, row in self.store.disputed(feed)
+        ]
+
+    def entries(
+        self,
+        type: str | None = None,
+        *,
+        subject: bytes | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        author: bytes | None = None,
+        void: bool = False,
+    ) -> Iterator[LoggedEntry]:
+        """Entries by their time, oldest first: since <= time < until, in UTC milliseconds.
+
+        Void entries (see `interpretation`) come only with `void=True`. Blocks that arrive while iterating may be missed.
+        """
+        return self._indexer.entries(type, subject, since, until, author, void)
+
+    def watch(self, callback: Watcher) -> Callable[[], None]:
+        """Call `callback` with every `Advance` after it is durable, in the thread that made it. Returns the undo.
+
+        The callback must be quick and must not raise; hand work to a queue.
+        """
+        with self._watch_lock:
+            self._watchers = [*self._watchers, callback]
+
+        def undo() -> None:
+            with self._watch_lock:
+                self._watchers = [watcher for watcher in self._watchers if watcher is not callback]
+
+        return undo
+
+    def notify(self, advances: Iterable[Advance]) -> None:
+        for advance in advances:
+            for watcher in self._watchers:
+                watcher(advance)
+
+    # --- what comes in ------------------------------------------------------------------------------------------
+
+    def import_blocks(self, raws: Iterable[bytes]) -> ImportReport:
+        """Take what is valid of these encoded blocks, in batches; memory does not grow with their number.
+
+        A bad block never raises: it is in the report, and nothing of it is kept. Raises `StoreError` where the disk
+        fails; whole batches before it are kept.
+        """
+        importer = Importer(self)
+        for advances in importer.run(raws):
+            importer.report.advanced += advances
+            self.notify(advances)
+        return importer.report
+
+    def index(self, limit: int | None = None) -> int:
+        """Bring the lagging indexes forward by at most `limit` blocks; the number of blocks read. See `entries`."""
+        return self._indexer.catch_up(limit)
+
+    def check_indexes(self) -> None:
+        """That the indexes say what the blocks say. Raises `CorruptError`."""
+        self._indexer.check()
+
+    # --- membership ---------------------------------------------------------------------------------------------
+
+    @property
+    def membership(self) -> Membership:
+        """Who may write what, as far as this replica's control blocks tell."""
+        with self.store.lock:
+            if self._membership is None:
+                self._membership = self._fold()
+            return self._membership
+
+    def knows(self, feed: bytes) -> bool:
+        """Whether an effective enrolment or office names this feed, so that its blocks are taken."""
+        return self.membership.knows(feed)
+
+    def is_ancestor(self, feed: bytes, earlier: Point, later: Point) -> bool:
+        """Whether block `later` of a feed is held here and `earlier` is it or one of its ancestors."""
+        return self._control.is_ancestor(feed, earlier, later)
+
+    def _fold(self) -> Membership:
+        return fold(self.genesis, self._control.blocks(), self._control.is_ancestor)
+
+    def refold(self) -> None:
+        """Fold again after control blocks came or moved, and apply what changed: cuts, and the meaning of entries."""
+        with self.store.transaction():
+            before = self._membership
+            after = self._membership = self._fold()
+            for author in list(self.store.feeds):
+                self._apply_limit(author)
+            for author, feed in self.store.feeds.items():
+                if before is None or _rights(before, author) != _rights(after, author):
+                    self.store.forget_interpretation(feed)
+            self._indexer.write_members(after)
+
+    # --- what stands --------------------------------------------------------------------------------------------
+
+    def limit(self, feed: bytes) -> Limit:
+        """How many of a feed's blocks can stand: up to its fork, and within every cut."""
+        proof = self._forks.get(feed)
+        lengths = [Limit(MAX_SEQ + 1)]
+        if proof is not None:
+            lengths.append(Limit(proof.seq, "fork"))
+        membership = self.membership
+        last = membership.last_seq(feed)
+        if last is not None and feed not in membership.electors:  # approvals count beyond a cut: such feeds stay whole
+            lengths.append(Limit(last + 1, "cut"))
+        return min(lengths, key=lambda limit: limit.length)
+
+    def _apply_limit(self, author: bytes) -> None:
+        """Move what no longer stands to the disputed blocks."""
+        feed = self.store.feeds[author]
+        limit = self.limit(author)
+        if feed.length > limit.length:
+            self._truncate(feed, limit.length)
+
+    def _truncate(self, feed: Feed, length: int) -> None:
+        row = self.store.row(feed, length - 1) if length else None
+        head = None if row is None else Head(row.seq, sha256(row.header).digest(), parse_header(row.header)[0].epoch)
+        self.store.truncate(feed, head)
+        self._control.forget(feed.author)
+
+    # --- forks --------------------------------------------------------------------------------------------------
+
+    @property
+    def forks(self) -> Mapping[bytes, ForkProof]:
+        """The canonical proof of each feed known to have forked."""
+        return dict(self._forks)
+
+    def fork_proofs(self) -> dict[bytes, bytes]:
+        """The same, as the bytes that travel."""
+        return {feed: proof.raw for feed, proof in self._forks.items()}
+
+    def import_fork_proof(self, raw: bytes) -> ForkProof:
+        """Verify a fork proof and keep it. Raises `MalformedError`, `NeedsNewerError` or a `BlockError`."""
+        proof = read_proof(self.id, raw)
+        if not self.knows(proof.feed):
+            raise UsageError("a fork proof about a feed that nobody has enrolled here")
+        self.adopt_fork(proof)
+        return self._forks[proof.feed]
+
+    def adopt_fork(self, proof: ForkProof) -> None:
+        """Keep the canonical one of this verified proof and ours, and let stand only what lies before it."""
+        with self.store.transaction():
+            known = self._forks.get(proof.feed)
+            kept = proof if known is None else canonical(self.id, known, proof)
+            if known is not None and kept.rank == known.rank:
+                return
+            feed = self.store.feed(proof.feed)
+            self.store.set_fork(feed, kept.seq, kept.raw)
+            self._forks[proof.feed] = kept
+            self._apply_limit(proof.feed)
+            self.refold()
+
+
+def _rights(membership: Membership, feed: bytes) -> tuple[object, ...]:
+    """All of a membership that decides whether this feed's entries count."""
+    return membership.members.get(feed), membership.enrolments.get(feed), membership.cuts.get(feed), membership.void

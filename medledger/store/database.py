@@ -1,0 +1,377 @@
+"""Plain statements over the tables of `migrations`: rows in, rows out. What may be stored is decided elsewhere.
+
+Every method takes the lock, so that one connection serves an agent that appends while gossip imports. Nothing here
+keeps the lock while a caller iterates: what could be long is read in pages.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..block import BlockClass, Head, parse_header, sha256
+from ..errors import StoreError
+from ..limits import MAX_SEQ
+from ..validation import ValidBlock
+
+SEQ_BITS = 40
+PAGE_ROWS = 256
+SCHEMA_VERSION = 1
+
+
+@dataclass(slots=True)
+class Feed:
+    """A feed's row: where its blocks lie and what the next one is held against. Replaced as a whole on commit."""
+
+    no: int
+    author: bytes
+    head: Head | None
+
+    @property
+    def length(self) -> int:
+        return 0 if self.head is None else self.head.seq + 1
+
+
+class BlockRow(NamedTuple):
+    """A stored block's two halves."""
+
+    seq: int
+    header: bytes
+    body: bytes
+
+
+def position(feed_no: int, seq: int) -> int:
+    """Row key of a block: feeds one after the other, each in order."""
+    return feed_no << SEQ_BITS | seq
+
+
+class Store:
+    """One replica's database. Raises `StoreError` where SQLite cannot go on; the transaction is then rolled back."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self.connection = connection
+        self.path = path
+        self.lock = threading.RLock()
+        self._depth = 0
+        self.feeds: dict[bytes, Feed] = {}
+        self._load_feeds()
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(cls, path: Path) -> Store:
+        """A new database. Raises `StoreError` where a file already stands."""
+        if path.exists():
+            raise StoreError(f"{path} exists already", hint="Open it, or choose another path.")
+        return cls._connect(path, new=True)
+
+    @classmethod
+    def open(cls, path: Path) -> Store:
+        """An existing database, brought to the newest schema."""
+        if not path.is_file():
+            raise StoreError(f"there is no ledger at {path}", hint="Create one with `medledger init`, or join one.")
+        return cls._connect(path, new=False)
+
+    @classmethod
+    def _connect(cls, path: Path, *, new: bool) -> Store:
+        try:
+            connection = sqlite3.connect(path, timeout=2.0, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise StoreError(f"{path} cannot be opened: {error}") from error
+        try:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("BEGIN IMMEDIATE")  # takes the exclusive lock now, so that a second process hears it now
+            connection.execute("COMMIT")
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version > SCHEMA_VERSION:
+                raise StoreError(
+                    f"{path} was written by newer software (schema {version})", hint="Update medledger on this machine."
+                )
+            if version < SCHEMA_VERSION:
+                if version == 0 and not new:
+                    raise StoreError(f"{path} is not a medledger ledger")
+                _migrate(connection)
+            return cls(connection, path)
+        except sqlite3.Error as error:
+            connection.close()
+            raise _store_error(path, error) from error
+        except BaseException:
+            connection.close()
+            raise
+
+    def close(self) -> None:
+        with self.lock:
+            self.connection.close()
+
+    def backup(self, path: Path) -> None:
+        """A copy for other programs, consistent as of one moment, while this store goes on."""
+        if path.exists():
+            raise StoreError(f"{path} exists already")
+        with self.lock:
+            target = sqlite3.connect(path)
+            try:
+                self.connection.backup(target)
+            finally:
+                target.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing; durable when the block is left. Nested ones join the outer."""
+        with self.lock:
+            self._depth += 1
+            try:
+                if self._depth == 1:
+                    self.connection.execute("BEGIN IMMEDIATE")
+                yield self.connection
+                if self._depth == 1:
+                    self.connection.execute("COMMIT")
+            except BaseException as error:
+                if self._depth == 1:
+                    self._roll_back()
+                if isinstance(error, sqlite3.Error):
+                    raise _store_error(self.path, error) from error
+                raise
+            finally:
+                self._depth -= 1
+
+    def _roll_back(self) -> None:
+        """Undo, and forget the heads that the failed transaction had moved."""
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
+        self._load_feeds()
+
+    def _load_feeds(self) -> None:
+        rows = self.connection.execute("SELECT no, author, seq, head, epoch FROM feeds")
+        self.feeds = {
+            author: Feed(no, author, None if seq < 0 else Head(seq, head, epoch))
+            for no, author, seq, head, epoch in rows
+        }
+
+    def integrity_problem(self) -> str | None:
+        """What SQLite's own check finds wrong with the file, or None."""
+        with self.lock:
+            rows = self.connection.execute("PRAGMA integrity_check(1)").fetchall()
+        return None if rows == [("ok",)] else str(rows[0][0])
+
+    # --- meta ---------------------------------------------------------------------------------------------------
+
+    def get_meta(self, key: str) -> Any:
+        with self.lock:
+            row = self.connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else row[0]
+
+    def set_meta(self, key: str, value: bytes | str | int) -> None:
+        with self.transaction() as db:
+            db.execute(
+                "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value)
+            )
+
+    # --- feeds and blocks ---------------------------------------------------------------------------------------
+
+    def feed(self, author: bytes) -> Feed:
+        """The feed's row, made if it is new."""
+        with self.lock:
+            found = self.feeds.get(author)
+            if found is None:
+                with self.transaction() as db:
+                    no = db.execute("INSERT INTO feeds VALUES (NULL, ?, -1, NULL, 0, 0, 0)", (author,)).lastrowid
+                assert no is not None  # an INSERT has a rowid
+                found = self.feeds[author] = Feed(no, author, None)
+            return found
+
+    def append(self, feed: Feed, blocks: Sequence[ValidBlock]) -> None:
+        """Blocks that follow the feed's head, in one transaction with the head."""
+        base = feed.no << SEQ_BITS
+        last = blocks[-1]
+        with self.transaction() as db:
+            if len(blocks) == 1:
+                db.execute("INSERT INTO blocks VALUES (?, ?, ?)", (base | last.seq, last.header_bytes, last.body_bytes))
+            else:
+                db.executemany(
+                    "INSERT INTO blocks VALUES (?, ?, ?)",
+                    [(base | block.seq, block.header_bytes, block.body_bytes) for block in blocks],
+                )
+            control = [(base | block.seq,) for block in blocks if block.block_class == BlockClass.CONTROL]
+            if control:
+                db.executemany("INSERT INTO control VALUES (?)", control)
+            holes = [(base | block.seq,) for block in blocks if block.has_holes]
+            if holes:
+                db.executemany("INSERT INTO holes VALUES (?)", holes)
+            db.execute(
+                "UPDATE feeds SET seq = ?, head = ?, epoch = ? WHERE no = ?", (last.seq, last.id, last.epoch, feed.no)
+            )
+            feed.head = Head(last.seq, last.id, last.epoch)
+
+    def rows(self, feed: Feed, start: int = 0, stop: int | None = None) -> Iterator[BlockRow]:
+        """The feed's blocks with start <= seq < stop, in order, read in pages."""
+        last = MAX_SEQ if stop is None else stop - 1
+        while start <= last:
+            page = self.page(feed, start, last, PAGE_ROWS)
+            yield from page
+            if len(page) < PAGE_ROWS:
+                return
+            start = page[-1].seq + 1
+
+    def page(self, feed: Feed, start: int, last: int, rows: int) -> list[BlockRow]:
+        """At most `rows` of the feed's blocks with start <= seq <= last."""
+        base = feed.no << SEQ_BITS
+        with self.lock:
+            found = self.connection.execute(
+                "SELECT pos, header, body FROM blocks WHERE pos BETWEEN ? AND ? ORDER BY pos LIMIT ?",
+                (base | start, base | min(last, MAX_SEQ), rows),
+            ).fetchall()
+        return [BlockRow(pos - base, header, body) for pos, header, body in found]
+
+    def row(self, feed: Feed, seq: int) -> BlockRow | None:
+        page = self.page(feed, seq, seq, 1)
+        return page[0] if page else None
+
+    def replace_body(self, feed: Feed, seq: int, body: bytes, *, has_holes: bool) -> None:
+        """Fill, or erase, entries of a stored block: the header does not change."""
+        pos = position(feed.no, seq)
+        with self.transaction() as db:
+            db.execute("UPDATE blocks SET body = ? WHERE pos = ?", (body, pos))
+            if has_holes:
+                db.execute("INSERT OR IGNORE INTO holes VALUES (?)", (pos,))
+            else:
+                db.execute("DELETE FROM holes WHERE pos = ?", (pos,))
+            self.forget_interpretation(feed, seq)
+
+    def truncate(self, feed: Feed, head: Head | None) -> None:
+        """Move every block after `head` to the disputed ones: evidence, but no longer what the feed says."""
+        keep = 0 if head is None else head.seq + 1
+        base = feed.no << SEQ_BITS
+        low, high = base | keep, base | MAX_SEQ
+        with self.transaction() as db:
+            for row in self.rows(feed, keep):
+                self.add_disputed(feed, row.seq, row.header, row.body)
+            for table in ("blocks", "control", "holes", "entries"):
+                db.execute(f"DELETE FROM {table} WHERE pos BETWEEN ? AND ?", (low, high))
+            db.execute("DELETE FROM block_ids WHERE pos BETWEEN ? AND ?", (low, high))
+            db.execute(
+                "UPDATE feeds SET seq = ?, head = ?, epoch = ?, interpreted = min(interpreted, ?), "
+                "identified = min(identified, ?) WHERE no = ?",
+                (keep - 1, head and head.id, head.epoch if head else 0, keep, keep, feed.no),
+            )
+            feed.head = head
+
+    # --- evidence -----------------------------------------------------------------------------------------------
+
+    def add_disputed(self, feed: Feed, seq: int, header: bytes, body: bytes) -> None:
+        block_class = parse_header(header)[0].block_class
+        with self.transaction() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO disputed VALUES (?, ?, ?, ?, ?, ?)",
+                (sha256(header).digest(), feed.no, seq, block_class, header, body),
+            )
+
+    def disputed(self, feed: Feed) -> list[tuple[bytes, BlockRow]]:
+        """(id, block) of the feed's disputed blocks, by seq."""
+        with self.lock:
+            rows = self.connection.execute(
+                "SELECT id, seq, header, body FROM disputed WHERE feed = ? ORDER BY seq, id", (feed.no,)
+            ).fetchall()
+        return [(block_id, BlockRow(seq, header, body)) for block_id, seq, header, body in rows]
+
+    def disputed_block(self, block_id: bytes) -> BlockRow | None:
+        with self.lock:
+            row = self.connection.execute("SELECT seq, header, body FROM disputed WHERE id = ?", (block_id,)).fetchone()
+        return None if row is None else BlockRow(*row)
+
+    def set_fork(self, feed: Feed, seq: int, proof: bytes) -> None:
+        with self.transaction() as db:
+            db.execute(
+                "INSERT INTO forks VALUES (?, ?, ?) "
+                "ON CONFLICT (feed) DO UPDATE SET seq = excluded.seq, proof = excluded.proof",
+                (feed.no, seq, proof),
+            )
+
+    def forks(self) -> dict[bytes, bytes]:
+        """The canonical fork proof of each forked feed."""
+        with self.lock:
+            rows = self.connection.execute("SELECT f.author, k.proof FROM forks k JOIN feeds f ON f.no = k.feed")
+            return dict(rows.fetchall())
+
+    def control_rows(self) -> Iterator[tuple[Feed, bytes, BlockRow]]:
+        """(feed, id or b"", block) of every control block, the disputed ones with their id."""
+        by_no = {feed.no: feed for feed in self.feeds.values()}
+        with self.lock:
+            rows = self.connection.execute(
+                "SELECT c.pos, b.header, b.body FROM control c JOIN blocks b ON b.pos = c.pos ORDER BY c.pos"
+            ).fetchall()
+            branches = self.connection.execute(
+                "SELECT feed, id, seq, header, body FROM disputed WHERE class = 0 ORDER BY feed, seq, id"
+            ).fetchall()
+        for pos, header, body in rows:
+            yield by_no[pos >> SEQ_BITS], b"", BlockRow(pos & MAX_SEQ, header, body)
+        for no, block_id, seq, header, body in branches:
+            yield by_no[no], block_id, BlockRow(seq, header, body)
+
+    def holes(self) -> list[tuple[bytes, int]]:
+        """(feed, seq) of each block with a hidden entry."""
+        by_no = {feed.no: feed.author for feed in self.feeds.values()}
+        with self.lock:
+            rows = self.connection.execute("SELECT pos FROM holes ORDER BY pos").fetchall()
+        return [(by_no[pos >> SEQ_BITS], pos & MAX_SEQ) for (pos,) in rows]
+
+    # --- what lags ----------------------------------------------------------------------------------------------
+
+    def forget_interpretation(self, feed: Feed, seq: int = 0) -> None:
+        """The feed's entries from `seq` on will be read again."""
+        with self.transaction() as db:
+            db.execute(
+                "DELETE FROM entries WHERE pos BETWEEN ? AND ?", (position(feed.no, seq), position(feed.no, MAX_SEQ))
+            )
+            db.execute("UPDATE feeds SET interpreted = min(interpreted, ?) WHERE no = ?", (seq, feed.no))
+
+    def lagging(self, column: str) -> list[tuple[Feed, int]]:
+        """(feed, next seq) of the feeds whose `interpreted` or `identified` is behind their head."""
+        assert column in ("interpreted", "identified")
+        with self.lock:
+            rows = self.connection.execute(
+                f"SELECT author, {column} FROM feeds WHERE {column} <= seq ORDER BY no"
+            ).fetchall()
+        return [(self.feeds[author], seq) for author, seq in rows]
+
+    def progress(self, column: str, feed: Feed) -> int:
+        """How many of a feed's blocks stand in an index."""
+        assert column in ("interpreted", "identified")
+        with self.lock:
+            reached: int = self.connection.execute(f"SELECT {column} FROM feeds WHERE no = ?", (feed.no,)).fetchone()[0]
+        return reached
+
+    def set_progress(self, column: str, feed: Feed, seq: int) -> None:
+        assert column in ("interpreted", "identified")
+        with self.transaction() as db:
+            db.execute(f"UPDATE feeds SET {column} = ? WHERE no = ?", (seq, feed.no))
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Late import: sqlite-utils costs a tenth of a second and 12 MB, which an up-to-date database does not need."""
+    from sqlite_utils import Database
+
+    from .migrations import migrate
+
+    migrate(Database(connection))
+
+
+def _store_error(path: Path, error: sqlite3.Error) -> StoreError:
+    text = str(error)
+    if "locked" in text or "busy" in text:
+        return StoreError(
+            f"{path} is in use by another process",
+            hint="Stop the agent that runs on it, or work on a copy (`medledger backup`).",
+        )
+    if "not a database" in text:
+        return StoreError(f"{path} is not a SQLite database")
+    if "full" in text:
+        return StoreError(f"the disk is full: nothing was written to {path}", hint="Free some space and try again.")
+    return StoreError(f"{path}: {text}")

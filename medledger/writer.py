@@ -1,0 +1,183 @@
+"""The writer of one feed: records in, signed and durable blocks out.
+
+Threads that append at the same time share a commit: whoever comes first writes for all that queue up meanwhile, each
+append as its own block, in one transaction. An append that fails takes nothing of the others with it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .block import (
+    Block,
+    BlockClass,
+    Head,
+    Header,
+    check_body_limits,
+    encode_body,
+    encode_header,
+    encode_payload,
+    entries_root,
+    sha256,
+    signed_message,
+    signing_prefix,
+)
+from .clock import ClockReader
+from .entry import encode_entry
+from .errors import MembershipError, SchemaError, UsageError
+from .governance import CONTROL_PREFIX
+from .importing import Advance
+from .keys import Signer
+from .registry import Record
+from .validation import ValidBlock
+
+if TYPE_CHECKING:
+    from .ledger import Ledger
+
+
+class _Append:
+    """One call's records on their way to the disk."""
+
+    __slots__ = ("block", "done", "error", "records")
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.records = records
+        self.block: Block | None = None
+        self.error: BaseException | None = None
+        self.done = False
+
+
+class Writer:
+    """Signs blocks of `signer`'s feed into a ledger."""
+
+    def __init__(self, ledger: Ledger, signer: Signer, clock: ClockReader) -> None:
+        self._ledger = ledger
+        self._signer = signer
+        self._clock = clock
+        self._prefix = signing_prefix(ledger.id)
+        self._queue: deque[_Append] = deque()
+        self._turn = threading.Lock()  # held by the thread that writes for all
+
+    def append(self, records: Sequence[Record]) -> Block:
+        """See `Ledger.append`."""
+        if not records:
+            raise UsageError("there is nothing to append")
+        mine = _Append(records)
+        self._queue.append(mine)
+        with self._turn:
+            if not mine.done:
+                self._write_queued()
+        if mine.error is not None:
+            raise mine.error
+        assert mine.block is not None  # done without an error
+        return mine.block
+
+    def _write_queued(self) -> None:
+        """Everything in the queue as one transaction. Crash before its commit: nobody was told. After it: all durable."""
+        appends = []
+        while self._queue:
+            appends.append(self._queue.popleft())
+        store = self._ledger.store
+        written: list[_Append] = []
+        try:
+            with store.transaction():
+                self._ledger.check_may_sign()
+                feed = store.feed(self._signer.public_key)
+                for each in appends:
+                    try:
+                        block = self._sign(each.records, feed.head)
+                    except Exception as error:  # its own caller's to hear, not the others'
+                        each.error = error
+                        continue
+                    header = block.header
+                    store.append(
+                        feed,
+                        [
+                            ValidBlock(
+                                header.seq,
+                                block.id,
+                                header.epoch,
+                                header.block_class,
+                                block.header_bytes,
+                                block.body_bytes,
+                                False,
+                            )
+                        ],
+                    )
+                    each.block = block
+                    written.append(each)
+                if any(each.block and each.block.header.block_class == BlockClass.CONTROL for each in written):
+                    self._ledger.refold()
+        except BaseException as error:
+            for each in appends:
+                each.block, each.error = None, each.error or error
+            raise
+        finally:
+            for each in appends:
+                each.done = True
+        if written:
+            first, last = written[0].block, written[-1].block
+            assert first is not None and last is not None
+            self._ledger.notify([Advance(self._signer.public_key, first.seq, last.seq)])
+
+    def _sign(self, records: Sequence[Record], head: Head | None) -> Block:
+        """The next block of the feed. Nothing is stored."""
+        now, clock = self._clock()
+        block_class = self._class_of(records)
+        epoch = self._ledger.membership.epoch.number
+        self._check_rights(records, block_class, epoch)
+        salts = os.urandom(16 * len(records))
+        body = []
+        for at, record in enumerate(records):
+            content = record.to_content()
+            time = now if record.time is None else record.time
+            salt = salts[16 * at : 16 * at + 16]
+            body.append(encode_entry(record.TYPE, content, time=time, subject=record.subject, salt=salt))
+        check_body_limits(body)
+        header = Header(
+            author=self._signer.public_key,
+            seq=0 if head is None else head.seq + 1,
+            prev=None if head is None else head.id,
+            epoch=max(epoch, 0 if head is None else head.epoch),
+            block_class=block_class,
+            time=now,
+            clock=clock,
+            parents=(),
+            entries_root=entries_root(body),
+            entries_count=len(body),
+            body_size=sum(map(len, body)),
+        )
+        payload = encode_payload(header)
+        header_bytes = encode_header(payload, self._signer.sign(signed_message(self._prefix, payload)))
+        return Block(header, sha256(header_bytes).digest(), tuple(body), header_bytes, encode_body(body))
+
+    def _class_of(self, records: Sequence[Record]) -> BlockClass:
+        classes = {record.CONTROL for record in records}
+        if len(classes) > 1:
+            raise UsageError("a block holds governance or data, not both", hint="Append them one after the other.")
+        return BlockClass.CONTROL if classes.pop() else BlockClass.DATA
+
+    def _check_rights(self, records: Sequence[Record], block_class: BlockClass, epoch: int) -> None:
+        """Refuse to sign what every replica would mark void. Governance is judged by its approvals, not here."""
+        if block_class == BlockClass.CONTROL:
+            if any(not record.TYPE.startswith(CONTROL_PREFIX) for record in records):
+                raise SchemaError("a control block holds governance acts only")
+            return
+        membership = self._ledger.membership
+        feed = self._signer.public_key
+        if not membership.knows(feed):
+            raise MembershipError(
+                "this key is not enrolled, as far as this replica knows",
+                hint="Let it sync once: its enrolment comes with the governors' feeds.",
+            )
+        for record_type in {record.TYPE for record in records}:
+            reason = membership.refusal(feed, epoch, record_type)
+            if reason is not None:
+                raise MembershipError(
+                    f"this key may not write {record_type!r} entries: {reason}",
+                    hint="Ask a governor for a role that may, or for a policy that lets yours.",
+                )
