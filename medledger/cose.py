@@ -73,7 +73,7 @@ def verify1(message: bytes, public_key: bytes, *, external_aad: bytes, strict: b
     # (3) Our own form, where it is demanded.
     if strict and message != _message(payload, signature):
         raise MalformedError("this COSE_Sign1 is not in the one encoding that is accepted here")
-    # (4) The signature. A protected header that holds nothing is signed as an empty string.
+    # (4) The signature, over the bytes that arrived.
     verify(public_key, sig_structure(protected, external_aad, payload), signature)
     return payload
 

@@ -144,13 +144,14 @@ def _opened(path: Path, fields: list[Any], passphrase: str) -> bytes:
 
 def _stretched(passphrase: str, passes: int, memory: int, salt: bytes) -> bytes:
     """The key that Argon2id makes of a passphrase, in NFC: keyboards disagree on how to compose a letter."""
-    if not passphrase:
-        raise UsageError("a passphrase must not be empty")
     try:
         password = unicodedata.normalize("NFC", passphrase).encode()
+    except (TypeError, UnicodeEncodeError) as error:
+        raise UsageError("a passphrase must be text that can be encoded") from error
+    if not password:
+        raise UsageError("a passphrase must not be empty")
+    try:
         return argon2id.kdf(32, password, salt, passes, memory)
-    except UnicodeEncodeError as error:
-        raise UsageError("the passphrase holds a lone surrogate") from error
     except CryptoError as error:
         raise KeyFileError(
             f"there is not enough memory to use the passphrase ({memory // 2**20} MiB)",

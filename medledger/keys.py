@@ -69,10 +69,10 @@ class Signer(Protocol):
 
 def verify(public_key: bytes, message: bytes, signature: bytes) -> None:
     """Raise `SignatureError` unless `signature` is the signature of `message` under `public_key`."""
-    # libsodium reads 32 bytes from wherever the key starts, and takes the first 64 of what it opens as the signature.
-    if len(signature) != SIGNATURE_BYTES or len(public_key) != PUBLIC_KEY_BYTES:
-        raise SignatureError("a signature of 64 bytes and a key of 32 are needed")
     try:
+        # The binding checks no length: it would read past a short key, and let bytes slide from message to signature.
+        if len(signature) != SIGNATURE_BYTES or len(public_key) != PUBLIC_KEY_BYTES:
+            raise SignatureError("a signature has 64 bytes and a public key 32")
         crypto_sign_open(signature + message, public_key)
     except BadSignatureError:
         raise SignatureError("the signature does not verify") from None

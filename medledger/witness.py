@@ -10,6 +10,7 @@ Rules:
   whole outgoing batch.
 - A database behind `seq`, or whose token is not `token`, MUST NOT be signed for: it is a copy.
 - `seq` never decreases, not even when two processes write in turn: each reads the file under a lock before it writes.
+  When another database was bound meanwhile, `advance` raises: only one may sign.
 - `advance` and `bind` are durable when they return. When they raise, nothing is promised and nothing may leave.
 - A damaged witness is an error, never an empty one: an empty one would allow everything to be signed again.
 - An identity without a file (tests, a key in a secure element without a path) has its witness in memory.
@@ -23,7 +24,14 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from medledger import cbor, files
-from medledger.errors import CorruptError, MalformedError, NeedsNewerError, StoreError, UsageError
+from medledger.errors import (
+    CorruptError,
+    MalformedError,
+    NeedsNewerError,
+    RecoveringError,
+    StoreError,
+    UsageError,
+)
 from medledger.limits import MAX_SEQ
 
 TOKEN_BYTES: Final = 16
@@ -56,7 +64,7 @@ class Witness:
         self._public_key = public_key
         self._ledger_id = ledger_id
         self._lock = threading.Lock()
-        self._state = _State(None, None) if path is None else self._read(path)
+        self._state = (None if path is None else self._read(path)) or _State(None, None)
 
     @classmethod
     def for_identity(cls, identity: KeyHolder, ledger_id: bytes) -> Witness:
@@ -91,11 +99,10 @@ class Witness:
             self._write(seq, None)
 
     def bind(self, token: bytes) -> None:
-        """Make `token` the instance token, durably."""
+        """Make `token` the instance token, durably, also when another database was bound meanwhile."""
         if type(token) is not bytes or len(token) != TOKEN_BYTES:
             raise UsageError(f"an instance token is {TOKEN_BYTES} bytes")
-        if token != self._state.token:
-            self._write(None, token)
+        self._write(None, token)
 
     def _write(self, seq: int | None, token: bytes | None) -> None:
         with self._lock:
@@ -104,10 +111,14 @@ class Witness:
                 return
             try:
                 with files.locked_directory(self._path.parent) as directory:
-                    # Another process may have advanced the file since we read it.
-                    stored = self._read(self._path)
+                    # Another process may have written since we read the file, or removed it.
+                    found = self._read(self._path)
+                    stored = found or self._state
+                    if token is None and self._state.token not in (None, stored.token):
+                        raise _taken_over(self._path)
                     state = _merged(_State(_highest(stored.seq, self._state.seq), stored.token), seq, token)
-                    files.replace(self._path, self._encoded(state), directory)
+                    if state != found:
+                        files.replace(self._path, self._encoded(state), directory)
             except OSError as error:
                 raise StoreError(
                     f"the witness {self._path} cannot be written: {error.strerror or error}",
@@ -120,11 +131,11 @@ class Witness:
         # The checksum: a flipped bit in seq would be a wrong number, not a damaged file.
         return cbor.encode([*fields, sha256(cbor.encode(fields)).digest()])
 
-    def _read(self, path: Path) -> _State:
+    def _read(self, path: Path) -> _State | None:
         try:
             data = files.read(path, _MAX_BYTES).data
         except FileNotFoundError:
-            return _State(None, None)
+            return None
         except OSError as error:
             raise StoreError(f"the witness {path} cannot be read: {error.strerror or error}") from error
         except MalformedError as error:
@@ -152,6 +163,13 @@ class Witness:
             hint="Do not delete it, that could fork the feed: put the right file back, or enrol a new key that "
             "succeeds this one.",
         )
+
+
+def _taken_over(path: Path) -> RecoveringError:
+    return RecoveringError(
+        f"another database has been bound to the witness {path} since this one was opened",
+        hint="Only one database may sign for a key: stop one of the two programs.",
+    )
 
 
 def _plausible(seq: object, token: object) -> bool:
