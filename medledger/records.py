@@ -19,16 +19,18 @@ from datetime import date
 from typing import Any, ClassVar, Final, Self
 
 from .acts import GovApprove, GovEnrol, GovEpoch, GovRevoke
-from .decimals import to_exact
+from .decimals import Exact, as_decimal, format_decimal, parse_decimal, to_exact
 from .errors import SchemaError
 from .registry import Record, RecordBase, lookup, record, register, registered
-from .samples import SAMPLE, UNIT, Sample, Value
+from .samples import RESULT_STATUS, SAMPLE, UNIT, Sample, Value, is_loinc
 from .schema import Array, Bytes, ByType, Decimal, Int, Map, OneOf, Remembered, Text, Validator, Where
 
 __all__ = [
+    "RESULT_STATUS",
     "Association",
     "DeviceStatus",
     "Dispense",
+    "Exact",
     "GovApprove",
     "GovEnrol",
     "GovEpoch",
@@ -36,8 +38,12 @@ __all__ = [
     "Reading",
     "Record",
     "Sample",
+    "as_decimal",
     "check_gtin",
+    "format_decimal",
+    "is_loinc",
     "lookup",
+    "parse_decimal",
     "register",
     "registered",
 ]

@@ -53,6 +53,7 @@ MEASUREMENT_STATUS: Final = (  # ISO/IEEE 11073-10201 MeasurementStatus
     "in-alarm",
     "alarm-inhibited",
 )
+NOT_MEASURED: Final = frozenset(("invalid", "not-available", "test-data", "demo-data"))
 RESULT_STATUS: Final = tuple("BCDFINOPRSUVWX")  # HL7 table 0085, OBX-11
 FLAGS: Final = ("sentinel", "out-of-range", "unit-mismatch")
 
@@ -105,6 +106,8 @@ def _whole(sample: Any) -> str | None:
         return "must have either a value or a reason why there is none (absent)"
     if "flag" in qualifiers and value is not None:
         return "must not have a value when it is flagged: what was sent belongs under sent_value"
+    if value is not None and qualifiers.get("status") in NOT_MEASURED:
+        return "must not have a value when its status says that it is no measurement"
     return None
 
 

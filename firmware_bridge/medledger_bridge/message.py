@@ -1,0 +1,314 @@
+"""An HL7 v2 message: bytes in, segments and fields out, and the acknowledgement that answers it.
+
+Rules:
+
+- `parse` makes a Message of any bytes that begin with a usable MSH segment, and raises Hl7Error for all others. No
+  other exception leaves it, whatever the bytes are.
+- Segments may end in CR, LF, CRLF or a mixture. A line that begins with no segment name continues the line before:
+  a line feed inside a field is a common fault of senders. Delimiters are those of MSH-1 and MSH-2.
+- The character set is MSH-18's. Where it is missing, unknown, or not what the bytes are, UTF-8 is tried and then every
+  byte is taken for a character of its own; `certain` is then False, and text that is not ASCII is nobody's result.
+- A time without a zone takes the zone of MSH-7, which the standard makes the default of the whole message; without one
+  there either, it stays unknown.
+- The bytes as received are kept (`raw`) with their SHA-256: what is mapped from them can be mapped again.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any, Final
+
+from medledger.errors import UsageError
+
+from .errors import ExtraMissingError, Hl7Error
+from .mllp import MAX_MESSAGE_BYTES
+
+MAX_DELIMITERS: Final = 50_000
+"""Delimiters of one message. Each costs a few hundred bytes of parsed tree; a monitor's message has some hundreds."""
+
+CHARSETS: Final = {  # HL7 table 0211 to Python codecs; MLLP cannot carry UTF-16 and UTF-32
+    "ASCII": "ascii",
+    "8859/1": "iso8859-1",
+    "8859/2": "iso8859-2",
+    "8859/3": "iso8859-3",
+    "8859/4": "iso8859-4",
+    "8859/5": "iso8859-5",
+    "8859/6": "iso8859-6",
+    "8859/7": "iso8859-7",
+    "8859/8": "iso8859-8",
+    "8859/9": "iso8859-9",
+    "8859/15": "iso8859-15",
+    "GB 18030-2000": "gb18030",
+    "KS X 1001": "euc_kr",
+    "BIG-5": "big5",
+    "UNICODE UTF-8": "utf-8",
+    "UNICODE": "utf-8",  # by the standard UCS-2, which MLLP cannot carry; senders mean UTF-8
+    "UTF-8": "utf-8",
+    "UTF8": "utf-8",
+}
+
+_SEGMENT: Final = re.compile(r"[A-Z][A-Z0-9]{2}")
+_TIME: Final = re.compile(
+    r"(?P<minutes>[0-9]{12})(?:(?P<seconds>[0-9]{2})(?:\.(?P<fraction>[0-9]{1,6}))?)?(?P<zone>[+-][0-9]{4})?"
+)
+_ZONE: Final = re.compile(r".*([+-][0-9]{4})")
+_HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2}){1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One parsed message. Fields are counted as HL7 counts them: `header(10)` is MSH-10."""
+
+    raw: bytes
+    raw_hash: bytes
+    fields: tuple[str, ...]  # MSH as sent, not unescaped; fields[n] is MSH-n, fields[0] the name
+    segments: tuple[Any, ...]  # python-hl7's
+    escape: str
+    charset: str
+    certain: bool
+
+    def header(self, number: int) -> str:
+        """MSH-`number` as sent, or an empty string."""
+        return self.fields[number] if number < len(self.fields) else ""
+
+    @property
+    def message_id(self) -> str:
+        """MSH-10, the control id that the acknowledgement repeats; empty where the sender gave none."""
+        return self.header(10)
+
+    @property
+    def sender(self) -> str:
+        """MSH-3 and MSH-4: who numbers these messages."""
+        return f"{self.header(3)}{self.fields[1]}{self.header(4)}"
+
+    @property
+    def duplicate_key(self) -> tuple[str, str]:
+        """What makes two messages the same delivery: sender and control id; without an id, sender and bytes."""
+        return self.sender, self.message_id or self.raw_hash.hex()
+
+    @property
+    def type(self) -> str:
+        """MSH-9.1, such as ORU."""
+        return self._kind()[0]
+
+    @property
+    def trigger(self) -> str:
+        """MSH-9.2, such as R01."""
+        return self._kind()[1]
+
+    def _kind(self) -> tuple[str, str]:
+        parts = self.header(9).split(self.fields[2][0])
+        return parts[0].strip(), parts[1].strip() if len(parts) > 1 else ""
+
+    @property
+    def zone(self) -> str | None:
+        """The offset of MSH-7, the message's default zone."""
+        match = _ZONE.fullmatch(self.header(7))
+        return match.group(1) if match else None
+
+    def part(self, segment: Any, field: int, component: int = 1, *, repeat: int = 1, sub: int = 1) -> str:
+        """One piece of a segment, unescaped; an empty string where there is none or it is the explicit null `""`."""
+        if field >= len(segment):
+            return ""
+        node = segment[field]
+        for index in (repeat, component, sub):
+            if isinstance(node, str):
+                if index != 1:
+                    return ""
+            elif index > len(node):
+                return ""
+            else:
+                node = node[index - 1]
+        text = self.unescape(_leaf(node)).strip()
+        return "" if text == '""' else text
+
+    def repeats(self, segment: Any, field: int) -> int:
+        """How many repetitions a field has."""
+        return len(segment[field]) if field < len(segment) else 0
+
+    def leaves(self, segment: Any, field: int, component: int | None = None) -> list[str]:
+        """Every piece of text in a field, or in one component of each of its repetitions."""
+        if field >= len(segment):
+            return []
+        nodes: list[Any] = list(segment[field])
+        if component is not None:
+            nodes = [node if isinstance(node, str) else node[component - 1] for node in nodes if _has(node, component)]
+        found: list[str] = []
+        while nodes:
+            node = nodes.pop()
+            if isinstance(node, str):
+                found.append(self.unescape(node).strip())
+            else:
+                nodes.extend(node)
+        return [text for text in found if text and text != '""']
+
+    def unescape(self, text: str) -> str:
+        r"""Text with \F\ \S\ \T\ \R\ \E\ and \Xhh\ resolved; formatting becomes a space, unknown sequences stay."""
+        if self.escape not in text:
+            return text
+        marks = self.fields[2]
+        known = {
+            "F": self.fields[1],
+            "S": marks[0],
+            "R": marks[1:2],
+            "E": self.escape,
+            "T": marks[3:4],
+            "P": marks[4:5],
+        }
+        pieces = text.split(self.escape)
+        out = [pieces[0]]
+        index = 1
+        while index < len(pieces):
+            if index == len(pieces) - 1:  # an escape that is never closed: what it says is what it is
+                out.append(self.escape + pieces[index])
+                break
+            out.append(_resolve(pieces[index], known, self.escape, self.charset))
+            out.append(pieces[index + 1])
+            index += 2
+        return "".join(out)
+
+    def time(self, text: str) -> int | None:
+        """UTC milliseconds of an HL7 time of at least minutes; None when it is not one, or its zone is unknown."""
+        match = _TIME.fullmatch(text)
+        zone = match and (match["zone"] or self.zone)
+        if match is None or zone is None:
+            return None
+        try:
+            moment = datetime.strptime(match["minutes"] + (match["seconds"] or "00") + zone, "%Y%m%d%H%M%S%z")
+            seconds = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(seconds=1)
+        except (ValueError, OverflowError):  # the 30th of February, hour 25, year 0000
+            return None
+        return seconds * 1000 + int((match["fraction"] or "0").ljust(3, "0")[:3])
+
+
+def parse(raw: bytes) -> Message:
+    """The message that `raw` (without its MLLP frame) holds. Raises Hl7Error."""
+    if len(raw) > MAX_MESSAGE_BYTES:
+        raise Hl7Error(f"the message is longer than {MAX_MESSAGE_BYTES} bytes")
+    head = re.split(rb"[\r\n]", raw.lstrip(b"\r\n \t\xef\xbb\xbf")[:8192], maxsplit=1)[0].decode("latin-1")
+    field = _check_header(head)
+    text, charset, certain = _decode(raw, _cut(head, field))
+    lines = _lines(text, field)
+    fields = _cut(lines[0], field)
+    if len(lines) + sum(text.count(mark) for mark in {field, *fields[2]}) > MAX_DELIMITERS:
+        raise Hl7Error(f"the message has more than {MAX_DELIMITERS} delimiters")
+    segments = _tree("\r".join(lines))
+    escape = fields[2][2:3] or "\\"
+    return Message(raw, sha256(raw).digest(), fields, segments, escape, charset, certain)
+
+
+def acknowledge(message: Message, code: str, text: str = "", *, now: datetime | None = None) -> bytes:
+    """The ACK of a message: MSA-1 is `code` (AA accepted, AE error, AR rejected), MSA-2 the message's MSH-10.
+
+    AA promises that what the message said is durably on the ledger: call this after the commit. `text` goes to MSA-3.
+    """
+    if code not in ("AA", "AE", "AR"):
+        raise UsageError(f"{code!r} is not an acknowledgement code: AA, AE or AR")
+    field, marks = message.fields[1], message.fields[2]
+    moment = (now or datetime.now(UTC)).astimezone(UTC)
+    kind = marks[0].join(part for part in ("ACK", message.trigger, "ACK" if message.trigger else "") if part)
+    msh = [
+        *("MSH", marks, message.header(5), message.header(6), message.header(3), message.header(4)),
+        *(moment.strftime("%Y%m%d%H%M%S+0000"), "", kind, f"A{message.message_id}"[:199]),
+        *(message.header(11) or "P", message.header(12) or "2.6"),
+    ]
+    if message.header(18) and message.certain:
+        msh += [""] * 5 + [message.header(18)]
+    msa = ["MSA", code, message.message_id]
+    if text:
+        msa.append("".join(_plain(character, message) for character in text[:80]))
+    return f"{field.join(msh)}\r{field.join(msa)}\r".encode(message.charset, errors="replace")
+
+
+def _plain(character: str, message: Message) -> str:
+    special = message.fields[1] + message.fields[2]
+    return character if character.isascii() and character.isprintable() and character not in special else " "
+
+
+def _check_header(head: str) -> str:
+    """The field delimiter, when the first segment is an MSH that can be read."""
+    if head[:3] in ("FHS", "BHS"):
+        raise Hl7Error("this is a batch of messages, which no device sends: give its messages one by one")
+    if head[:3] != "MSH" or len(head) < 8:
+        raise Hl7Error("the bytes do not begin with an MSH segment")
+    field = head[3]
+    marks = head[4:].split(field, 1)[0]
+    usable = all(mark.isprintable() and not mark.isalnum() and not mark.isspace() for mark in field + marks)
+    if not usable or not 2 <= len(marks) <= 6:
+        raise Hl7Error("MSH-1 and MSH-2 do not name usable delimiters")
+    if marks[0] == marks[1] or marks[2:3] in (marks[0], marks[1]):
+        raise Hl7Error("MSH-1 and MSH-2 name one delimiter twice")
+    return field
+
+
+def _cut(line: str, field: str) -> tuple[str, ...]:
+    """MSH's fields by number: the delimiter itself is MSH-1."""
+    pieces = line.split(field)
+    return (pieces[0], field, *pieces[1:])
+
+
+def _decode(raw: bytes, header: tuple[str, ...]) -> tuple[str, str, bool]:
+    """Text, codec and whether the codec is sure."""
+    label = header[18] if len(header) > 18 else ""
+    label = label.split(header[2][1])[0].strip().upper()
+    named = CHARSETS.get(label)
+    for codec, certain in ((named, True), ("utf-8", not label or named == "utf-8")):
+        if codec is not None:
+            try:
+                return codecs.decode(raw, codec), codec, certain
+            except UnicodeDecodeError:
+                continue
+    return raw.decode("latin-1"), "latin-1", False
+
+
+def _lines(text: str, field: str) -> list[str]:
+    """The segments, each on its line, stray lines joined to the one they continue."""
+    lines: list[str] = []
+    for line in re.split(r"[\r\n]+", text.lstrip("\r\n \t\ufeff")):
+        if not line.strip():
+            continue
+        if not lines or (_SEGMENT.fullmatch(line[:3]) and line[3:4] in (field, "")):
+            lines.append(line)
+        else:
+            lines[-1] += " " + line
+    if not lines or lines[0][:4] != "MSH" + field:  # a character set in which the header reads otherwise
+        raise Hl7Error("the bytes do not begin with an MSH segment in the character set they name")
+    return lines
+
+
+def _tree(text: str) -> tuple[Any, ...]:
+    """python-hl7's segments; whatever it raises, on whatever bytes, is one Hl7Error."""
+    try:
+        import hl7
+    except ImportError as error:
+        raise ExtraMissingError(
+            "reading HL7 messages needs the package hl7", hint="Install it with: pip install 'medledger[hl7]'"
+        ) from error
+    try:
+        return tuple(segment for segment in hl7.parse(text) if isinstance(segment, hl7.Segment))
+    except Exception as error:  # it raises IndexError, AssertionError and others for bad input
+        raise Hl7Error(f"the message cannot be read: {type(error).__name__}") from error
+
+
+def _leaf(node: Any) -> str:
+    while not isinstance(node, str):
+        node = node[0] if node else ""
+    return node
+
+
+def _has(node: Any, component: int) -> bool:
+    return component == 1 if isinstance(node, str) else component <= len(node)
+
+
+def _resolve(sequence: str, known: dict[str, str], escape: str, charset: str) -> str:
+    if sequence in known:
+        return known[sequence]
+    if sequence[:1] == "X" and _HEX.fullmatch(sequence[1:]):
+        return bytes.fromhex(sequence[1:]).decode(charset, errors="replace")
+    if sequence[:1] == "." or sequence in ("H", "N"):  # line breaks, indents, highlighting
+        return " "
+    return f"{escape}{sequence}{escape}"
