@@ -29,7 +29,7 @@ from medledger.errors import LimitError, MalformedError, UsageError
 from medledger.limits import MAX_DEPTH, MAX_INT, MIN_INT
 
 _UINT, _NINT, _BYTES, _TEXT, _ARRAY, _MAP = 0x00, 0x20, 0x40, 0x60, 0x80, 0xA0
-_FALSE, _TRUE, _NULL = b"\xf4", b"\xf5", b"\xf6"
+_SIMPLE: Final = {False: b"\xf4", True: b"\xf5", None: b"\xf6"}
 
 # What cbor2 raises on bytes it cannot parse; the last three are not documented, so they are named here to be sure.
 _PARSER_ERRORS: Final = (cbor2.CBORError, ValueError, TypeError, OverflowError)
@@ -53,7 +53,7 @@ class _TooDeep(_Refused):
 def encode(obj: object) -> bytes:
     """The deterministic encoding of `obj`; `UsageError` when it holds anything but the types of this format."""
     try:
-        return _item(obj, MAX_DEPTH)
+        return _encoded(obj, MAX_DEPTH)
     except _Refused as error:
         raise UsageError(f"this value cannot be encoded: {error}") from None
     except UnicodeEncodeError:
@@ -77,12 +77,12 @@ def decode(data: bytes, *, max_size: int, max_depth: int = MAX_DEPTH) -> Any:
     except _PARSER_ERRORS as error:
         raise _translated(error) from error
     try:
-        again = _item(value, max_depth)
+        again = _encoded(value, max_depth)
     except _TooDeep as error:
         # cbor2 does not count an innermost container that is empty.
-        raise LimitError(f"not in the ledger's CBOR: {error}") from None
+        raise LimitError(f"refused CBOR: {error}") from None
     except _Refused as error:
-        raise MalformedError(f"not in the ledger's CBOR: {error}") from None
+        raise MalformedError(f"refused CBOR: {error}") from None
     if again != data:
         raise MalformedError(_difference(again, data))
     return value
@@ -121,63 +121,73 @@ def head(major: int, argument: int) -> bytes:
 
 
 # Heads with an argument of one byte are nearly all that occur: look them up instead of building them.
-_UINT_HEADS, _NINT_HEADS, _BYTES_HEADS, _TEXT_HEADS, _ARRAY_HEADS, _MAP_HEADS = (
-    tuple(head(major, argument) for argument in range(256)) for major in (_UINT, _NINT, _BYTES, _TEXT, _ARRAY, _MAP)
+_UINT_HEADS, _BYTES_HEADS, _TEXT_HEADS, _ARRAY_HEADS, _MAP_HEADS = (
+    tuple(head(major, argument) for argument in range(256)) for major in (_UINT, _BYTES, _TEXT, _ARRAY, _MAP)
 )
 
 
-def _item(obj: Any, room: int) -> bytes:
-    """The encoding of `obj`, which may nest `room` containers. Exact types only: a subclass may mean something else."""
+def _encoded(obj: object, room: int) -> bytes:
+    """The encoding of `obj`, which may nest `room` containers; `_Refused` when it has none."""
+    parts: list[bytes] = []
+    _write(obj, room, parts.append)
+    return b"".join(parts)
+
+
+def _write(obj: Any, room: int, put: Callable[[bytes], None]) -> None:
+    """Pass the encoding of `obj` to `put`, piece by piece. Exact types only: a subclass may mean something else."""
     kind = type(obj)
     if kind is str:
-        raw: bytes = obj.encode()
+        raw = obj.encode()
         size = len(raw)
-        return (_TEXT_HEADS[size] if size < 256 else head(_TEXT, size)) + raw
-    if kind is int:
-        return _UINT_HEADS[obj] if 0 <= obj < 256 else _integer(obj)
-    if kind is bytes:
-        raw = obj
-        size = len(raw)
-        return (_BYTES_HEADS[size] if size < 256 else head(_BYTES, size)) + raw
-    if kind is list or kind is tuple or kind is dict:
-        return _container(obj, kind, room)
-    if obj is None:
-        return _NULL
-    if obj is True:
-        return _TRUE
-    if obj is False:
-        return _FALSE
-    raise _Refused(f"{kind.__name__} is not one of its types")
+        put(_TEXT_HEADS[size] if size < 256 else head(_TEXT, size))
+        put(raw)
+    elif kind is int:
+        put(_UINT_HEADS[obj] if 0 <= obj < 256 else _integer(obj))
+    elif kind is bytes:
+        size = len(obj)
+        put(_BYTES_HEADS[size] if size < 256 else head(_BYTES, size))
+        put(obj)
+    elif kind is list or kind is tuple:
+        if room == 0:
+            raise _TooDeep("it nests too deeply")
+        size = len(obj)
+        put(_ARRAY_HEADS[size] if size < 256 else head(_ARRAY, size))
+        for element in obj:
+            _write(element, room - 1, put)
+    elif kind is dict:
+        if room == 0:
+            raise _TooDeep("it nests too deeply")
+        _write_map(obj, room - 1, put)
+    elif obj is None or kind is bool:
+        put(_SIMPLE[obj])
+    else:
+        raise _Refused(f"{kind.__name__} is not one of its types")
 
 
-def _container(obj: Any, kind: type, room: int) -> bytes:
-    if room == 0:
-        raise _TooDeep("it nests too deeply")
-    size = len(obj)
-    room -= 1
-    if kind is dict:
-        return (_MAP_HEADS[size] if size < 256 else head(_MAP, size)) + b"".join(_pairs(obj, room))
-    start = _ARRAY_HEADS[size] if size < 256 else head(_ARRAY, size)
-    return start + b"".join([_item(element, room) for element in obj])
-
-
-def _pairs(obj: dict[Any, Any], room: int) -> list[bytes]:
-    """Key and value of each pair, sorted by the keys' encodings. Keys differ, so that no comparison reaches a value."""
-    kinds = set(map(type, obj))
-    if kinds == {int}:
-        if min(obj) < 0:
-            raise _Refused("a map has a negative key")
-    elif kinds and kinds != {str}:
+def _write_map(pairs: dict[Any, Any], room: int, put: Callable[[bytes], None]) -> None:
+    """Pairs go in the order of their encoded keys: for text by length, then by bytes; for integers by value."""
+    count = len(pairs)
+    put(_MAP_HEADS[count] if count < 256 else head(_MAP, count))
+    kinds = set(map(type, pairs))
+    if kinds == {str}:
+        for size, raw, key in sorted([(len(raw := key.encode()), raw, key) for key in pairs]):
+            put(_TEXT_HEADS[size] if size < 256 else head(_TEXT, size))
+            put(raw)
+            _write(pairs[key], room, put)
+    elif kinds == {int}:
+        for key in sorted(pairs):
+            if key < 0:
+                raise _Refused("a map has a negative key")
+            put(_integer(key))
+            _write(pairs[key], room, put)
+    elif kinds:
         raise _Refused("the keys of a map are not all text or all unsigned integers")
-    return [key + value for key, value in sorted([(_item(key, 0), _item(value, room)) for key, value in obj.items()])]
 
 
 def _integer(value: int) -> bytes:
     if not MIN_INT <= value <= MAX_INT:
         raise _Refused("an integer does not fit in signed 64 bits")
-    if value >= 0:
-        return head(_UINT, value)
-    return _NINT_HEADS[~value] if value >= -256 else head(_NINT, ~value)
+    return head(_UINT, value) if value >= 0 else head(_NINT, ~value)
 
 
 class _TagDecoders(Mapping[int, Any]):
@@ -201,7 +211,7 @@ class _TagDecoders(Mapping[int, Any]):
 
 
 def _refuse_tag(number: int) -> NoReturn:
-    raise MalformedError(f"not in the ledger's CBOR: tag {number}")
+    raise MalformedError(f"refused CBOR: tag {number}")
 
 
 def _plain_tag(number: int) -> Callable[[Any, bool], Tag]:
@@ -226,8 +236,8 @@ def _translated(error: Exception) -> MalformedError:
         return MalformedError(str(error.__cause__))  # a refused tag, which cbor2 wraps in an error of its own
     # cbor2 has no class of its own for this one; should its words change, it is still a MalformedError.
     if "nesting depth" in str(error):
-        return LimitError(f"not in the ledger's CBOR: {error}")
-    return MalformedError(f"not in the ledger's CBOR: {error}")
+        return LimitError(f"refused CBOR: {error}")
+    return MalformedError(f"refused CBOR: {error}")
 
 
 def _difference(expected: bytes, data: bytes) -> str:

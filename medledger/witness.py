@@ -73,7 +73,7 @@ class Witness:
             raise UsageError("a ledger id is 32 bytes")
         path = identity.path
         if path is not None:
-            path = path.with_name(f"{path.name}.{ledger_id[:8].hex()}.witness")
+            path = path.absolute().with_name(f"{path.name}.{ledger_id[:8].hex()}.witness")
         return cls(path, identity.public_key, ledger_id)
 
     @property
