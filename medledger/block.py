@@ -22,6 +22,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from . import merkle
@@ -60,7 +61,7 @@ class Sync(IntEnum):
 
 
 class Clock(NamedTuple):
-    """What stands behind a block's `time`: within one boot, `monotonic_ms` tells how far apart two blocks really were."""
+    """Stands behind a block's `time`: within one boot, `monotonic_ms` tells how far apart two blocks really were."""
 
     monotonic_ms: int
     boot_id: bytes
@@ -390,7 +391,7 @@ def _check_ranges(header: Header) -> None:
 
 def _check_parents(header: Header) -> None:
     feeds = [parent.feed for parent in header.parents]
-    if any(a >= b for a, b in zip(feeds, feeds[1:], strict=False)) or header.author in feeds:
+    if any(a >= b for a, b in pairwise(feeds)) or header.author in feeds:
         raise MalformedBlockError(
             "a block's parents are not sorted, of distinct, other feeds", feed=header.author, seq=header.seq
         )

@@ -6,9 +6,9 @@
 
 - Governors' feeds come first, then the others, each in order: a reader that knows only the genesis can take the blocks
   as they come.
-- Segments are named by their hash, so that unpacked on any web server they can be fetched, resumed and cached by name.
-- A bundle proves nothing by itself and needs no signature: every block in it is validated like any other. The manifest's
-  frontier only tells a reader whether something is missing.
+- Segments are named by their hash, so that, unpacked on a web server, they can be fetched, resumed and cached by name.
+- A bundle proves nothing by itself and needs no signature: every block in it is validated like any other. The
+  manifest's frontier only tells a reader whether something is missing.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Manifest:
 
 
 def export_bundle(ledger: Ledger, target: Path) -> Manifest:
-    """Write all of a ledger to `target`, durably, or nothing. Raises `StoreError` where the file exists or the disk fails."""
+    """Write all of a ledger to `target`, durably, or nothing. Raises `StoreError`: the file exists, the disk fails."""
     if target.exists():
         raise StoreError(f"{target} exists already")
     partial = target.with_name(target.name + ".partial")
@@ -132,6 +132,7 @@ def _member(digest: bytes | None) -> zipfile.ZipInfo:
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
+    """The manifest's one encoding."""
     return cbor.encode(
         [
             VERSION,
@@ -163,7 +164,7 @@ def decode_manifest(data: bytes) -> Manifest:
 
 def read_manifest(source: Path) -> Manifest:
     """The manifest of a bundle file. Raises `MalformedError` where it is none, `StoreError` where it cannot be read."""
-    with _opened(source) as archive:
+    with _Opened(source) as archive:
         return _manifest(archive)
 
 
@@ -173,7 +174,7 @@ def import_bundle(ledger: Ledger, source: Path) -> ImportReport:
     Raises `MalformedError` where the file is no bundle or is of another ledger, `CorruptError` (in whose message the
     damaged segment is named) where it was damaged: what came before it has been taken.
     """
-    with _opened(source) as archive:
+    with _Opened(source) as archive:
         manifest = _manifest(archive)
         if manifest.genesis != ledger.genesis.raw:
             raise MalformedError("this bundle is of another ledger")
@@ -183,7 +184,7 @@ def import_bundle(ledger: Ledger, source: Path) -> ImportReport:
     return report
 
 
-class _opened:
+class _Opened:
     """A bundle's archive; what goes wrong with it, in our words."""
 
     def __init__(self, source: Path) -> None:

@@ -25,13 +25,12 @@ class ControlLog:
         """Every control block, standing or disputed."""
         found = []
         for feed, block_id, row in self._store.control_rows():
-            if not block_id:
-                known = self._by_position.get((feed.no, row.seq))
-                block_id = sha256(row.header).digest() if known is None else known
-                self._by_position[feed.no, row.seq] = block_id
-            block = self._decoded.get(block_id)
+            known = block_id or self._by_position.get((feed.no, row.seq))
+            if known is None:
+                known = self._by_position[feed.no, row.seq] = sha256(row.header).digest()
+            block = self._decoded.get(known)
             if block is None:
-                block = self._decoded[block_id] = _decode(feed.author, block_id, row)
+                block = self._decoded[known] = _decode(feed.author, known, row)
             found.append(block)
         return found
 

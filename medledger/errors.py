@@ -116,7 +116,7 @@ class MalformedBlockError(BlockError, MalformedError):
 
 
 class NewerBlockError(BlockError, NeedsNewerError):
-    """A block of a version, algorithm or extension that this software does not know: kept apart, never called bad."""
+    """A block of a version, algorithm or extension not known here: kept apart, never called bad."""
 
     fault = Fault.NOBODY
 
@@ -126,7 +126,7 @@ class BlockSignatureError(BlockError, SignatureError):
 
 
 class BodyError(BlockError):
-    """The body is not the one that the header commits to: count, Merkle root or size differ, or a control leaf is hidden."""
+    """The body is not what the header commits to: count, Merkle root or size differ, or a control leaf is hidden."""
 
 
 class RuleError(BlockError):
@@ -204,7 +204,7 @@ class CorruptError(StoreError):
 
 
 class RecoveringError(StoreError):
-    """The store is behind what this key has signed (a restored backup, a cloned card): signing now would fork the feed."""
+    """The store is behind what its key has signed (a restored backup, a cloned card): signing would fork the feed."""
 
 
 # --- network ----------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
     proof = [1, author, [headers of one side], [headers of the other]]
 
 - Each side is a chain of 1 to 64 headers: the block at the split, and the few successors it needs until one verifies by
-  its own signature (none, from an honest clone). Both sides' first headers have the author's feed, one seq and one prev,
+  its own signature (none, from an honest clone). Both sides' first headers have the author's feed, one seq and prev,
   and different ids; the side with the smaller id comes first. That is two signatures of one key for one place: it needs
   no trust in whoever shows it, no ledger and no network.
 - Equal prev is required: without it, a thief of old, damaged bytes could accuse an author of what two segments that do
@@ -88,9 +88,9 @@ def canonical(ledger_id: bytes, known: ForkProof, other: ForkProof) -> ForkProof
 
 
 def check_header_chain(ledger_id: bytes, feed: bytes, headers: Sequence[bytes]) -> Header:
-    """Authenticate headers alone: consecutive, linked, of one segment, the last by its own signature. The first, parsed.
+    """Authenticate headers alone: consecutive, linked, of one segment, the last by its own signature.
 
-    Raises a `BlockError`.
+    Returns the first, parsed. Raises a `BlockError` or `SignatureError`.
     """
     if not 0 < len(headers) <= SEGMENT_BLOCKS:
         raise MalformedBlockError(f"a chain of headers holds 1 to {SEGMENT_BLOCKS}", feed=feed)
@@ -103,7 +103,7 @@ def check_header_chain(ledger_id: bytes, feed: bytes, headers: Sequence[bytes]) 
             raise MalformedBlockError("headers do not link", feed=feed, seq=after.seq)
         if before.seq % SEGMENT_BLOCKS == SEGMENT_BLOCKS - 1:
             raise MalformedBlockError("a chain of headers runs past the end of its segment", feed=feed, seq=after.seq)
-    last, payload, signature = parsed[-1]
+    _, payload, signature = parsed[-1]
     verify(feed, signed_message(signing_prefix(ledger_id), payload), signature)
     return first
 

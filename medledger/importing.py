@@ -165,7 +165,9 @@ class Importer:
             if blocks[0].seq >= limit.length:
                 self.report.refuse(limit.error(author, blocks[0].seq))
                 break
-            accepted, blocks = self._append(feed, [arrived for arrived in blocks if arrived.seq < limit.length])
+            beyond = [arrived for arrived in blocks if arrived.seq >= limit.length]
+            accepted, rest = self._append(feed, blocks[: len(blocks) - len(beyond)] if beyond else blocks)
+            blocks = rest + beyond
             control |= any(block.block_class == BlockClass.CONTROL for block in accepted)
         return control
 
@@ -201,7 +203,7 @@ class Importer:
                 else:
                     self.report.duplicates += 1
                     self._fill_holes(feed, row, body_bytes)
-            except MalformedError as error:
+            except (BlockError, MalformedError) as error:
                 self.report.refuse(_named(error, feed))
         return []
 
@@ -218,7 +220,7 @@ class Importer:
             self._store.replace_body(feed, row.seq, encode_body(merged), has_holes=holes)
 
     def _contradiction(self, feed: Feed, row: BlockRow, blocks: list[Arrived]) -> None:
-        """Another block than ours at a place we hold: damaged, of a branch that split further back, or a fork's proof."""
+        """Another block than ours at a place we hold: damaged, of a branch that split earlier, or a fork."""
         chain = _consecutive(blocks)[:SEGMENT_BLOCKS]
         before = self._head_before(feed, row.seq)
         try:
@@ -239,7 +241,6 @@ class Importer:
             self._store.add_disputed(feed, block.seq, block.header_bytes, block.body_bytes)
         self._replica.adopt_fork(proof)
         self.report.forks.append(feed.author)
-        self.report.refuse(ForkedError("the author signed two blocks at one position", feed=feed.author, seq=proof.seq))
 
     def _head_before(self, feed: Feed, seq: int) -> Head | None:
         if seq == 0:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from .block import Block, Header, join_block, parse_block, parse_header, sha256, split_body
 from .entry import Entry, decode_entry
 from .errors import CorruptError
+from .governance import Point
 from .interpretation import Refusal, interpret
 from .limits import IMPORT_BATCH_BLOCKS, MAX_SEQ
-from .governance import Point
 from .membership import CUT_UNRESOLVED, EPOCH_UNKNOWN, Membership
 from .store.database import SEQ_BITS, Feed, position
 
@@ -75,7 +75,8 @@ class Indexer:
 
     def _advance(self, column: str, step: Callable[[Feed, int, int], int], budget: int) -> int:
         done = 0
-        for feed, start in self._store.lagging(column):
+        for feed, lagging_from in self._store.lagging(column):
+            start = lagging_from
             while done < budget and start < feed.length:
                 with self._store.transaction():
                     reached = step(feed, start, min(IMPORT_BATCH_BLOCKS, budget - done))

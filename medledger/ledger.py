@@ -267,7 +267,8 @@ class Ledger(Replica):
     def _witnessed(self) -> bool:
         """Whether this store is the one that the witness last saw, and holds all that it signed."""
         witness, identity = self._witness, self.identity
-        assert witness is not None and identity is not None
+        assert witness is not None  # both or neither
+        assert identity is not None
         head = self.head(identity.public_key)
         token = self.store.get_meta("instance")
         if witness.token is None and witness.seq is None and (head is None or witness.path is None):
@@ -279,7 +280,8 @@ class Ledger(Replica):
         """Sign again once our own feed is back, contiguous to the witness; where the witness is of another copy of the
         store, only once a peer has confirmed that it holds no more of it."""
         witness = self._witness
-        assert witness is not None and self.me is not None
+        assert witness is not None  # only a ledger with an identity recovers
+        assert self.me is not None
         head = self.head(self.me)
         if witness.seq is not None and (head is None or head.seq < witness.seq):
             return
@@ -315,7 +317,7 @@ class Ledger(Replica):
     def verify(
         self, *, every_signature: bool = False, processes: int = 1, progress: Callable[[int], None] | None = None
     ) -> VerifyReport:
-        """Check every stored byte again: chains, Merkle roots, signatures. Raises `CorruptError` at the first bad block.
+        """Check every stored byte again: chains, Merkle roots, signatures. Raises `CorruptError` at the first bad one.
 
         With `every_signature` each block's own signature is checked, on `processes` processes, and those that hold only
         through a successor are named. `progress` is called with the number of blocks done.

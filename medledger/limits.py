@@ -11,7 +11,7 @@ from typing import Final
 # --- the format, version 1 ----------------------------------------------------------------------------------------
 
 MAX_SEQ: Final = 2**40 - 1
-"""Highest block number of a feed: a block a millisecond for 34 years. Leaves 23 bits of a 63-bit row key for the feed."""
+"""Highest block number of a feed: a block a millisecond for 34 years. Leaves 23 bits of a row key for the feed."""
 
 MAX_INT: Final = 2**63 - 1
 """Largest integer anywhere on the ledger (SQLite's and most languages' signed 64 bits)."""
@@ -69,7 +69,7 @@ WAITING_BYTES: Final = 8 * 1024 * 1024
 
 MAX_KEY_FILE_BYTES: Final = 4096
 MAX_COSE_BYTES: Final = 64 * 1024
-"""A COSE_Sign1 that is read as a whole: a genesis, a request, or a message of another tool. Block headers are smaller."""
+"""A COSE_Sign1 that is read as a whole: a genesis, a request, another tool's message. Block headers are smaller."""
 
 MAX_JOIN_BYTES: Final = 16 * 1024
 """A join request or reply, decoded."""
@@ -165,11 +165,17 @@ BACKOFF_MIN_SECONDS: Final = 0.5
 
 BACKOFF_MAX_SECONDS: Final = 30.0
 
+PATIENCE_FAILURES: Final = 3
+"""Requests in a row without an answer after which a peer is no longer waited for, until it is heard again."""
+
 PROBE_PAUSE_SECONDS: Final = 1.0
 """Shortest time between two probes of one peer; doubled, to BACKOFF_MAX_SECONDS, by each that finds nothing."""
 
 GAP_PATIENCE_SECONDS: Final = 0.3
 """How long a gap that a live block shows may close by itself (frames overtake each other) before a range is pulled."""
+
+RECENT_ROOTS: Final = 256
+"""Former roots of a node's own, and pairs of roots found to need nothing, that it remembers."""
 
 PEER_SECONDS: Final = 160.0
 """A peer not heard for this long (two and a half longest intervals) is not waited for."""
@@ -189,6 +195,9 @@ PROOF_REPEAT_SECONDS: Final = 30.0
 
 UNCONFIRMED_SECONDS: Final = 600.0
 """Own blocks that no peer has shown to hold for this long raise an alarm."""
+
+ALARM_REPEAT_SECONDS: Final = 300.0
+"""The same alarm is not raised again within this time."""
 
 MAILBOX_FRAMES: Final = 4096
 """Frames received and not handled yet; more are dropped, counted, and healed by gossip."""

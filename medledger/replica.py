@@ -56,6 +56,7 @@ class Replica:
             feed: read_proof(self.id, proof) for feed, proof in store.forks().items()
         }
         self._membership: Membership | None = None
+        store.after_rollback = self._forget_derived
 
     # --- life ---------------------------------------------------------------------------------------------------
 
@@ -81,6 +82,13 @@ class Replica:
     def backup(self, path: str | Path) -> None:
         """A consistent copy for other programs to read while this replica goes on. Raises `StoreError`."""
         self.store.backup(Path(path))
+
+    def _forget_derived(self) -> None:
+        """A transaction was undone: derive again what it may have changed."""
+        self._membership = None
+        self._control = ControlLog(self.store)
+        self._indexer = Indexer(self)
+        self._forks = {feed: read_proof(self.id, proof) for feed, proof in self.store.forks().items()}
 
     # --- what it holds ------------------------------------------------------------------------------------------
 
@@ -146,7 +154,7 @@ class Replica:
     ) -> Iterator[LoggedEntry]:
         """Entries by their time, oldest first: since <= time < until, in UTC milliseconds.
 
-        Void entries (see `interpretation`) come only with `void=True`. Blocks that arrive while iterating may be missed.
+        Void entries (see `interpretation`) come only with `void=True`. Blocks that arrive meanwhile may be missed.
         """
         return self._indexer.entries(type, subject, since, until, author, void)
 

@@ -1,7 +1,7 @@
 """The key that seals a ledger's gossip, so that a broker learns sizes and times at most.
 
-Every member holds it, and nobody else. A replica keeps it sealed to its own member's key, so that a copy of the database
-handed to somebody gives nothing away. Its id, which stands in front of each frame, is a hash of it.
+Every member holds it, and nobody else. A replica keeps it sealed to its own member's key, so that a copy of the
+database handed to somebody gives nothing away. Its id, which stands in front of each frame, is a hash of it.
 """
 
 from __future__ import annotations

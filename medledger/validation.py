@@ -18,7 +18,7 @@ modulo 64 must verify by its own signature, which bounds a segment to 64 blocks.
 (10) the author's signature stands behind it: its own, or a successor's within the segment
 
 Nothing unauthenticated waits and nothing damaged accuses: until (10) has passed, an error's fault is the relay's or
-nobody's. Where a block breaks (5) or (6) and yet verifies by its own signature, the author did it, and the error says so.
+nobody's. Where a block breaks (6) and yet verifies by its own signature, the author did it, and the error says so.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ class Writer:
         return mine.block
 
     def _write_queued(self) -> None:
-        """Everything in the queue as one transaction. Crash before its commit: nobody was told. After it: all durable."""
+        """The queue as one transaction. A crash before its commit: nobody was told. After it: all is durable."""
         appends = []
         while self._queue:
             appends.append(self._queue.popleft())
@@ -90,7 +90,7 @@ class Writer:
                 for each in appends:
                     try:
                         block = self._sign(each.records, feed.head)
-                    except Exception as error:  # its own caller's to hear, not the others'
+                    except Exception as error:  # noqa: BLE001 - its own caller's to hear, and not to stop the others
                         each.error = error
                         continue
                     header = block.header
@@ -121,7 +121,8 @@ class Writer:
                 each.done = True
         if written:
             first, last = written[0].block, written[-1].block
-            assert first is not None and last is not None
+            assert first is not None  # what was written has a block
+            assert last is not None
             self._ledger.notify([Advance(self._signer.public_key, first.seq, last.seq)])
 
     def _sign(self, records: Sequence[Record], head: Head | None) -> Block:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +57,9 @@ class Store:
         self.connection = connection
         self.path = path
         self.lock = threading.RLock()
+        self.after_rollback: Callable[[], None] = lambda: None
         self._depth = 0
+        self._failure: StoreError | None = None
         self.feeds: dict[bytes, Feed] = {}
         self._load_feeds()
 
@@ -124,29 +126,41 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing; durable when the block is left. Nested ones join the outer."""
+        """All or nothing; durable when the outermost one is left. Nested ones join it, and fail with it."""
         with self.lock:
-            self._depth += 1
-            try:
-                if self._depth == 1:
-                    self.connection.execute("BEGIN IMMEDIATE")
+            if self._depth:
                 yield self.connection
-                if self._depth == 1:
-                    self.connection.execute("COMMIT")
+                return
+            if self._failure is not None:
+                raise self._failure
+            self._depth = 1
+            try:
+                self.connection.execute("BEGIN IMMEDIATE")
+                yield self.connection
+                self._commit()
             except BaseException as error:
-                if self._depth == 1:
-                    self._roll_back()
+                self._roll_back()
                 if isinstance(error, sqlite3.Error):
                     raise _store_error(self.path, error) from error
                 raise
             finally:
-                self._depth -= 1
+                self._depth = 0
+
+    def _commit(self) -> None:
+        """Make it durable. Where that fails nobody knows what the disk holds: nothing is written until a new open."""
+        try:
+            self.connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._failure = _store_error(self.path, error)
+            self._failure.hint = "Nothing more is written. Mend the disk and open the ledger again."
+            raise
 
     def _roll_back(self) -> None:
         """Undo, and forget the heads that the failed transaction had moved."""
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
         self._load_feeds()
+        self.after_rollback()
 
     def _load_feeds(self) -> None:
         rows = self.connection.execute("SELECT no, author, seq, head, epoch FROM feeds")

@@ -124,6 +124,7 @@ VIEWS: Final = {
 
 @migrations()
 def create_tables(db: Database) -> None:
+    """Everything of the first release."""
     for statement in TABLES.split(";\n"):
         if statement.strip():
             db.execute(statement)
