@@ -29,7 +29,7 @@ SECONDS = 60
 PURE = [
     *["errors", "limits", "cbor", "cose", "merkle", "block", "entry", "schema", "decimals", "samples", "registry"],
     *["acts", "records", "governance", "ballot", "lineage", "membership", "validation", "interpretation", "fork"],
-    *["decisions", "finality", "sync"],
+    *["decisions", "proposals", "finality", "sync"],
 ]
 IMPURE = {
     *["os", "pathlib", "tempfile", "shutil", "subprocess", "threading", "asyncio"],

@@ -10,10 +10,10 @@ import hashlib
 import json
 import random
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cbor2
 import nacl.bindings
@@ -21,6 +21,9 @@ import pytest
 
 from medledger.block import encode_header, encode_payload, parse_header, signed_message, signing_prefix
 from medledger.errors import MalformedBlockError
+from medledger.keys import Identity
+from medledger.ledger import Ledger
+from medledger.records import Reading
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTSIDE_PYTHON = ROOT / ".venv-outside" / "bin" / "python"
@@ -40,7 +43,10 @@ class Case:
     author: bytes = AUTHOR
 
 
-Judge = Callable[[Sequence[Case]], dict[str, dict[str, Any]]]
+class Judge(Protocol):
+    """One outside verifier, asked about many headers at once: name -> its result."""
+
+    def __call__(self, cases: Sequence[Case], ledger_id: bytes = LEDGER_ID) -> dict[str, dict[str, Any]]: ...
 
 
 @pytest.fixture(params=["pycose", "cwt"])
@@ -130,6 +136,21 @@ def test_blocks_of_the_written_format_are_valid(judge: Judge) -> None:
             "seq": seq,
             "id": hashlib.sha256(header).hexdigest(),
         }
+
+
+def test_blocks_that_a_ledger_wrote_are_valid(judge: Judge, tmp_path: Path) -> None:
+    """Every block of a real ledger's feed, control and data, verifies outside; under another ledger's id none does."""
+    identity = Identity.load_or_create(tmp_path / "founder.key")
+    with Ledger.create(tmp_path / "ward.db", identity, name="ward", roles=["bedside"]) as ledger:
+        for beats in range(60, 70):
+            ledger.append(Reading(device="MON-7", samples=[("8867-4", str(beats), "/min")]))
+        blocks = list(ledger.blocks(identity.public_key))
+        ledger_id = ledger.id
+    cases = [Case(f"seq {block.seq}", block.header_bytes, identity.public_key) for block in blocks]
+    results = judge(cases, ledger_id)
+    assert len(blocks) > 10
+    assert [results[f"seq {block.seq}"].get("id") for block in blocks] == [block.id.hex() for block in blocks]
+    assert {result["verdict"] for result in judge(cases, LEDGER_ID).values()} == {"refused"}
 
 
 def test_every_changed_byte_is_refused(judge: Judge) -> None:
