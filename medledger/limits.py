@@ -149,10 +149,13 @@ PULL_FRAMES_MAX: Final = 16
 MAX_INTERESTS: Final = 65_536
 """Feeds that a node knows it lacks blocks of; parked ones of unknown authors are counted apart, to the same bound."""
 
-LIVE_BLOCKS: Final = 1000
-"""Live blocks gathered for one import while frames are waiting."""
+LIVE_FRAMES: Final = 1000
+"""Live frames gathered for one import while frames are waiting."""
 
 LIVE_BYTES: Final = 4 * 1024 * 1024
+
+LIVE_FRAME_BYTES: Final = 32 * 1024
+"""Own blocks gathered into one live frame; a single larger block still goes out alone."""
 
 LIVE_BACKLOG_FRAMES: Final = 4
 """Own blocks published live at once; of a longer backlog a beacon tells, and peers pull it."""

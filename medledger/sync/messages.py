@@ -1,0 +1,322 @@
+"""What peers say to each other: one class for each kind of frame, and what its fields may be.
+
+Rules:
+
+- A message is a deterministic CBOR array of exactly the fields below, in order; anything else is a `FrameError`.
+- Beacons, probes, leaves, wants, data and dones are *signed* by who sends them: members share the transport key and
+  need not trust each other. Blocks and proofs are *bare*: the signatures inside them say all there is to say, and a
+  retained proof must still be good when its publisher's boot is long over.
+- What answers a request carries the request's nonce, so that an old answer answers nothing. A request names the boot
+  it is meant for, so that an old request asks nobody.
+- Reading checks forms and limits only. Whether a thing is true is for others to find out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
+
+from medledger.errors import FrameError
+from medledger.limits import (
+    LEAVES_PER_PAGE,
+    MAX_BLOCK_BYTES,
+    MAX_DATA_BYTES,
+    MAX_FORK_PROOF_BYTES,
+    MAX_LEAF_PAGES,
+    MAX_SEQ,
+    PULL_FRAMES_MAX,
+    RANGES_PER_WANT,
+)
+
+from .frontier import BITMAP_BYTES, DIGEST_BYTES, PREFIX_BYTES, ROOT_BYTES, count_bits
+
+NONCE_BYTES: Final = 8
+BOOT_BYTES: Final = 8
+KEY_BYTES: Final = 32
+ID_BYTES: Final = 32
+COUNT_MAX: Final = 2**32 - 1
+
+
+class Kind(IntEnum):
+    """The first byte of an opened frame. From 16 on, frames are bare."""
+
+    BEACON = 1
+    PROBE = 2
+    LEAVES = 3
+    WANT = 4
+    DATA = 5
+    DONE = 6
+    BLOCKS = 16
+    PROOF = 17
+
+    @property
+    def signed(self) -> bool:
+        return self < Kind.BLOCKS
+
+
+class Status(IntEnum):
+    """How serving a want ended."""
+
+    COMPLETE = 0  # every range was served as far as the responder has it
+    MORE = 1  # the credit ended before the ranges did
+    BUSY = 2  # nothing was served: ask again later, or somebody else
+
+
+class Leaf(NamedTuple):
+    """One feed of a frontier: ids as 8-byte prefixes, or whole where these do not tell two apart."""
+
+    feed: bytes
+    length: int
+    head: bytes  # empty for an empty feed
+    fork: bytes  # empty for a feed not known to have forked
+
+
+class Range(NamedTuple):
+    """Blocks `start` to `stop` (not included) of a feed; `head`, where known, begins the id of block `stop - 1`."""
+
+    feed: bytes
+    start: int
+    stop: int
+    head: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Beacon:
+    """What a replica holds, in a few bytes, to all."""
+
+    KIND: ClassVar = Kind.BEACON
+    root: bytes
+    count: int  # feeds
+    total: int  # blocks, at most 2^32 - 1 is told
+    newest: bytes  # prefix of the id of the head that changed last
+    answer: bool  # "I have just connected and heard nobody": tell me soon where you stand
+
+    def body(self) -> list[Any]:
+        return [self.root, self.count, min(self.total, COUNT_MAX), self.newest, self.answer]
+
+    @classmethod
+    def read(cls, items: list[Any]) -> Beacon:
+        root, count, total, newest, answer = _fields(items, 5)
+        return cls(
+            _bytes(root, ROOT_BYTES),
+            _uint(count, COUNT_MAX),
+            _uint(total, COUNT_MAX),
+            _bytes(newest, PREFIX_BYTES),
+            _bool(answer),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Our bucket digests: in which do you differ, and what have you there?"""
+
+    KIND: ClassVar = Kind.PROBE
+    nonce: bytes
+    boot: bytes  # of the addressee
+    full: bool  # answer with whole ids
+    bitmap: bytes
+    digests: bytes
+
+    def body(self) -> list[Any]:
+        return [self.nonce, self.boot, self.full, self.bitmap, self.digests]
+
+    @classmethod
+    def read(cls, items: list[Any]) -> Probe:
+        nonce, boot, full, bitmap, digests = _fields(items, 5)
+        _bytes(bitmap, BITMAP_BYTES)
+        return cls(
+            _bytes(nonce, NONCE_BYTES),
+            _bytes(boot, BOOT_BYTES),
+            _bool(full),
+            bitmap,
+            _bytes(digests, count_bits(bitmap) * DIGEST_BYTES),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Leaves:
+    """One page of the answer to a probe: the responder's feeds in the buckets that differ."""
+
+    KIND: ClassVar = Kind.LEAVES
+    nonce: bytes
+    page: int
+    pages: int
+    leaves: tuple[Leaf, ...]
+
+    def body(self) -> list[Any]:
+        return [self.nonce, self.page, self.pages, [list(leaf) for leaf in self.leaves]]
+
+    @classmethod
+    def read(cls, items: list[Any]) -> Leaves:
+        nonce, page, pages, leaves = _fields(items, 4)
+        _uint(pages, MAX_LEAF_PAGES, least=1)
+        return cls(
+            _bytes(nonce, NONCE_BYTES), _uint(page, pages - 1), pages, _list(leaves, 0, LEAVES_PER_PAGE, _read_leaf)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """Send me these ranges: at most so many data frames, and so many bytes of blocks, for now."""
+
+    KIND: ClassVar = Kind.WANT
+    nonce: bytes
+    boot: bytes  # of the addressee
+    frames: int
+    size: int
+    ranges: tuple[Range, ...]
+
+    def body(self) -> list[Any]:
+        return [self.nonce, self.boot, self.frames, self.size, [list(each) for each in self.ranges]]
+
+    @classmethod
+    def read(cls, items: list[Any]) -> Want:
+        nonce, boot, frames, size, ranges = _fields(items, 5)
+        return cls(
+            _bytes(nonce, NONCE_BYTES),
+            _bytes(boot, BOOT_BYTES),
+            _uint(frames, PULL_FRAMES_MAX, least=1),
+            _uint(size, PULL_FRAMES_MAX * MAX_DATA_BYTES, least=1),
+            _list(ranges, 1, RANGES_PER_WANT, _read_range),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Whole blocks that answer a want. `count`, the frames that are coming, is announced in each of them."""
+
+    KIND: ClassVar = Kind.DATA
+    nonce: bytes
+    index: int
+    count: int
+    blocks: tuple[bytes, ...]
+
+    def body(self) -> list[Any]:
+        return [self.nonce, self.index, self.count, list(self.blocks)]
+
+    @classmethod
+    def read(cls, items: list[Any]) -> Data:
+        nonce, index, count, blocks = _fields(items, 4)
+        _uint(count, PULL_FRAMES_MAX, least=1)
+        return cls(_bytes(nonce, NONCE_BYTES), _uint(index, count - 1), count, _list(blocks, 1, COUNT_MAX, _read_block))
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The answer to a want is complete: so many data frames were sent."""
+
+    KIND: ClassVar = Kind.DONE
+    nonce: bytes
+    count: int
+    status: Status
+
+    def body(self) -> list[Any]:
+        return [self.nonce, self.count, int(self.status)]
+
+    @classmethod
+    def read(cls, items: list[Any]) -> Done:
+        nonce, count, status = _fields(items, 3)
+        _uint(status, max(Status))
+        return cls(_bytes(nonce, NONCE_BYTES), _uint(count, PULL_FRAMES_MAX), Status(status))
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Blocks of one feed as their author writes them. Bare."""
+
+    KIND: ClassVar = Kind.BLOCKS
+    feed: bytes
+    blocks: tuple[bytes, ...]
+
+    def body(self) -> list[Any]:
+        return [self.feed, list(self.blocks)]
+
+    @classmethod
+    def read(cls, items: list[Any]) -> Blocks:
+        feed, blocks = _fields(items, 2)
+        return cls(_bytes(feed, KEY_BYTES), _list(blocks, 1, COUNT_MAX, _read_block))
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The proof that a feed forked. Bare, and retained by the broker."""
+
+    KIND: ClassVar = Kind.PROOF
+    feed: bytes
+    proof: bytes
+
+    def body(self) -> list[Any]:
+        return [self.feed, self.proof]
+
+    @classmethod
+    def read(cls, items: list[Any]) -> Proof:
+        feed, proof = _fields(items, 2)
+        return cls(_bytes(feed, KEY_BYTES), _bytes(proof, 1, MAX_FORK_PROOF_BYTES))
+
+
+Message: TypeAlias = Beacon | Probe | Leaves | Want | Data | Done | Blocks | Proof
+
+READERS: Final[dict[int, Callable[[list[Any]], Message]]] = {
+    kind.KIND: kind.read for kind in (Beacon, Probe, Leaves, Want, Data, Done, Blocks, Proof)
+}
+
+
+def _fields(items: Sequence[Any], count: int) -> Sequence[Any]:
+    if len(items) != count:
+        raise FrameError("a frame has more or fewer fields than its kind")
+    return items
+
+
+def _bytes(value: Any, least: int, most: int | None = None) -> bytes:
+    """`value`, which is `least` bytes long, or `least` to `most`."""
+    if type(value) is not bytes or not least <= len(value) <= (least if most is None else most):
+        raise FrameError("a field of a frame is not a byte string of its length")
+    return value
+
+
+def _uint(value: Any, most: int, *, least: int = 0) -> int:
+    if type(value) is not int or not least <= value <= most:
+        raise FrameError("a field of a frame is not an integer of its range")
+    return value
+
+
+def _bool(value: Any) -> bool:
+    if type(value) is not bool:
+        raise FrameError("a field of a frame is neither true nor false")
+    return value
+
+
+def _list(value: Any, least: int, most: int, read: Callable[[Any], Any]) -> tuple[Any, ...]:
+    if type(value) is not list or not least <= len(value) <= most:
+        raise FrameError("a field of a frame is not a list within its limits")
+    return tuple([read(item) for item in value])
+
+
+def _read_block(value: Any) -> bytes:
+    return _bytes(value, 1, MAX_BLOCK_BYTES)
+
+
+def _read_leaf(value: Any) -> Leaf:
+    if type(value) is not list:
+        raise FrameError("a leaf is not a list")
+    feed, length, head, fork = _fields(value, 4)
+    _uint(length, MAX_SEQ + 1)
+    if not feed or bool(head) != bool(length) or not (head or fork):
+        raise FrameError("a leaf says nothing, or contradicts itself")
+    return Leaf(_prefix(feed), length, _prefix(head), _prefix(fork))
+
+
+def _read_range(value: Any) -> Range:
+    if type(value) is not list:
+        raise FrameError("a range is not a list")
+    feed, start, stop, head = _fields(value, 4)
+    _uint(stop, MAX_SEQ + 1, least=1)
+    return Range(_bytes(feed, KEY_BYTES), _uint(start, stop - 1), stop, _bytes(head, 0, ID_BYTES))
+
+
+def _prefix(value: Any) -> bytes:
+    if type(value) is not bytes or len(value) not in (0, PREFIX_BYTES, ID_BYTES):
+        raise FrameError("an id is neither whole, nor a prefix of eight bytes, nor absent")
+    return value

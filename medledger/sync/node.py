@@ -1,0 +1,416 @@
+"""The gossip machine of one node: events in, effects out; it does no I/O and knows no clock.
+
+Rules:
+
+- `handle(event, now)` returns what is to be done. `now` is seconds of a monotonic clock; randomness is passed in, and
+  must be secure where frames really travel, since nonces come from it.
+- What the gate refuses is counted and changes nothing; blocks and proofs that pass it are for the replica to judge.
+- In sync, beacons are all there is. A differing beacon leads to a probe (`probing`), that to pulls (`pulling`).
+- Our own new blocks are published live, as the replica releases them; of a long backlog a beacon tells, and peers pull.
+  Live blocks of others are gathered while frames are waiting, and imported together.
+- A fork proof is published as soon as the replica has it, and wherever it turns out to be missing (`forks`).
+- `handle` never raises for what comes from outside, nor for a disk that fails: that is an alarm, and tried again later.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+from typing import Any, Final
+
+from medledger.errors import DivergedError, FrameError, GapError, MedledgerError, UsageError
+from medledger.keys import fingerprint
+from medledger.limits import (
+    ALARM_REPEAT_SECONDS,
+    BACKOFF_MAX_SECONDS,
+    BEACON_MAX_SECONDS,
+    BEACON_MIN_SECONDS,
+    BEACON_REDUNDANCY,
+    LIVE_BACKLOG_FRAMES,
+    LIVE_FRAME_BYTES,
+    PATIENCE_FAILURES,
+    PEER_SECONDS,
+)
+
+from .delivery import Delivery
+from .events import Advanced, Alarm, Connected, Disconnected, Effect, Event, Received, Subscribe, Tick, WakeAt
+from .forks import ForkDesk
+from .frames import Codec, TransportKey
+from .frontier import Frontier, agree, height
+from .gate import Gate
+from .interests import Pull
+from .live import LiveBlocks
+from .messages import BOOT_BYTES, Beacon, Blocks, Data, Done, Leaves, Probe, Proof, Want
+from .peers import Peer, PeerId, Peers
+from .probing import Prober, Verdict
+from .pulling import Puller
+from .replica import ImportReport, Replica
+from .roster import Roster
+from .serving import Server
+from .topics import Topics
+from .trickle import Trickle
+from .voice import Voice
+
+RECOVERING: Final = "recovering"
+
+
+class Node:
+    """One replica's part in the gossip of its ledger."""
+
+    def __init__(
+        self, replica: Replica, *, transport_key: TransportKey, rng: Random, boot_id: bytes, now: float
+    ) -> None:
+        if replica.identity is None:
+            raise UsageError("gossip needs the identity of a member", hint="Give the identity when opening the ledger.")
+        if len(boot_id) != BOOT_BYTES:
+            raise UsageError(f"a boot id is {BOOT_BYTES} random bytes")
+        self._replica = replica
+        self.id: Final = PeerId(replica.identity.public_key, boot_id)
+        self.frontier: Final = Frontier()
+        self.peers: Final = Peers(now)
+        roster = self._roster = Roster(replica.membership)
+        self._prober = Prober(self.frontier, self.peers, roster, rng)
+        self._puller = Puller(self.frontier, self.peers, roster, rng)
+        self._server = Server(replica, self.frontier, self.peers)
+        self._forks = ForkDesk(replica, roster, rng)
+        codec = Codec(replica.id, transport_key, rng)
+        self._topics = Topics(replica.id, transport_key.key)
+        self._gate = Gate(self.id, codec, self._topics, self.peers, roster)
+        self._voice = Voice(self.id, replica.identity, codec, self._topics, self._gate)
+        self._trickle = Trickle(
+            now, rng, minimum=BEACON_MIN_SECONDS, maximum=BEACON_MAX_SECONDS, redundancy=BEACON_REDUNDANCY
+        )
+        self._delivery = Delivery()
+        self._live = LiveBlocks()
+        self._effects: list[Effect] = []
+        self._alarms: dict[str, float] = {}
+        self._publish_at = now
+        self.connected = False
+        self._alone = True  # nobody was heard since we connected
+        self.counters: Counter[str] = Counter()
+        self._reload(now)
+        self._published = self._own_length()
+
+    # --- events -------------------------------------------------------------------------------------------------
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        """Take one event; the effects to carry out, in order."""
+        self._effects = []
+        _EVENTS[type(event)](self, event, now)
+        self._proceed(now, flush=isinstance(event, Tick) or self._live.full)
+        return self._effects
+
+    def _on_connected(self, _: Connected, now: float) -> None:
+        topics = self._topics
+        filters = ((topics.inbox(self.id.key), 0), (topics.all_live, 1), (topics.all_proofs, 1), (topics.beacons, 0))
+        self._effects.append(Subscribe(filters))
+        self.connected = True
+        self._alone = True
+        self._trickle.restart(now)
+        self._forks.connected(now)
+
+    def _on_disconnected(self, _: Disconnected, now: float) -> None:  # noqa: ARG002 (the table's signature)
+        self.connected = False
+        self._prober.abandon()
+        self._puller.abandon()
+
+    def _on_advanced(self, event: Advanced, now: float) -> None:
+        self._take_over({event.feed}, now)
+
+    def _on_tick(self, _: Tick, now: float) -> None:
+        pass
+
+    def _on_received(self, event: Received, now: float) -> None:
+        try:
+            admitted = self._gate.admit(event.topic, event.payload, now)
+            if admitted is None:
+                self.counters["repeated frames"] += 1
+                return
+            message, peer = admitted
+            self.counters["frames"] += 1
+            if peer is None:
+                _BARE[type(message)](self, message, now)
+            elif peer.id == self.id:
+                return
+            else:
+                self._alone = False
+                _SIGNED[type(message)](self, message, peer, now)
+        except FrameError as error:
+            self.counters["refused frames"] += 1
+            self.counters[f"refused: {str(error).partition(':')[0]}"] += 1
+
+    # --- what others say ----------------------------------------------------------------------------------------
+
+    def _on_beacon(self, beacon: Beacon, peer: Peer, now: float) -> None:
+        if peer.id.key == self.id.key:
+            self._alarm("a frame of another process with this node's key: a cloned disk, or an old frame replayed", now)
+        verdict = self._prober.hear(peer, beacon, now)
+        self._delivery.seen_root(beacon.root, now)
+        if verdict is Verdict.EQUAL:
+            self._told_no_more(now)
+        if verdict in (Verdict.EQUAL, Verdict.SETTLED):
+            self._trickle.heard()
+        if beacon.answer or verdict in (Verdict.BEHIND, Verdict.DIFFERENT):
+            self._trickle.reset(now)
+
+    def _on_probe(self, probe: Probe, peer: Peer, now: float) -> None:  # noqa: ARG002 (the table's signature)
+        for answer in self._server.probe(probe):
+            self._effects.append(self._voice.say(peer.id, answer))
+
+    def _on_leaves(self, message: Leaves, peer: Peer, now: float) -> None:
+        inquiry, leaves = self._prober.leaves(peer.id, message, now)
+        inquiry.found += self._puller.offer(peer.id, leaves)
+        for leaf in leaves:
+            for feed in self._roster.resolve(leaf.feed):
+                if not agree(leaf.fork, self.frontier.height(feed).fork):
+                    self._forks.missing(feed, now)
+                if feed == self._replica.me:
+                    self._delivery.seen_length(leaf.length, now)
+                    if self._recovering:
+                        self._replica.peer_has_no_more(leaf.length)
+
+    def _on_want(self, want: Want, peer: Peer, now: float) -> None:
+        try:
+            answers = self._server.want(peer, want, now)
+        except MedledgerError as error:
+            self._alarm(f"blocks cannot be read or released: {error}", now)
+            return
+        for answer in answers:
+            self._effects.append(self._voice.say(peer.id, answer))
+
+    def _on_data(self, data: Data, peer: Peer, now: float) -> None:
+        pull = self._puller.data(peer.id, data, now)
+        if pull is not None:
+            self._finish(pull, now)
+
+    def _on_done(self, done: Done, peer: Peer, now: float) -> None:
+        pull = self._puller.done(peer.id, done, now)
+        if pull is not None:
+            self._finish(pull, now)
+
+    def _on_blocks(self, message: Blocks, now: float) -> None:  # noqa: ARG002 (the table's signature)
+        if not self._roster.knows(message.feed):
+            self.counters["live blocks of unknown authors"] += len(message.blocks)
+        elif not self._live.add(message):
+            self.counters["repeated bad blocks"] += 1
+
+    def _on_proof(self, message: Proof, now: float) -> None:
+        try:
+            news = self._forks.received(message, now)
+        except MedledgerError as error:
+            self.counters["refused fork proofs"] += 1
+            self.counters[f"refused: {type(error).__name__}"] += 1
+            return
+        if news:
+            self._report_fork(message.feed, now)
+            self._reload(now)
+
+    # --- what that leads to -------------------------------------------------------------------------------------
+
+    def _proceed(self, now: float, *, flush: bool) -> None:
+        """Everything that time or the last event has made due."""
+        if flush and self._live:
+            self._import_live(now)
+        for pull in self._puller.expired(now):
+            self._finish(pull, now)
+        probes, level = self._prober.close(now)
+        if level:
+            self._told_no_more(now)
+        if self._trickle.poll(now) and self.connected:
+            self._send_beacon()
+        if self.connected:
+            if flush and now >= self._publish_at:
+                self._publish_own(now)
+            for peer, probe in (*probes, *self._prober.due(now)):
+                self._effects.append(self._voice.say(peer, probe))
+            for peer, want in self._puller.due(now):
+                self._effects.append(self._voice.say(peer, want))
+            for proof in self._forks.due(now):
+                self._effects.append(self._voice.proof(proof))
+        overdue = self._delivery.overdue(now)
+        if overdue is not None:
+            self._effects.append(Alarm(overdue))
+        self._effects.append(WakeAt(self._wake_at(now)))
+
+    def _wake_at(self, now: float) -> float:
+        unpublished = self.connected and self._own_length() > self._published
+        if self._live or (unpublished and self._publish_at <= now):
+            return now
+        times = [self._trickle.next, self._delivery.next]
+        if self.connected:
+            times += [self._prober.next, self._puller.next, self._forks.next]
+            times += [self._publish_at] * unpublished
+        return max(now, min(times))
+
+    def _import_live(self, now: float) -> None:
+        frames = self._live.take()
+        report = self._import([block for frame in frames for block in frame.blocks], now)
+        if report is None:
+            return
+        for error in report.refused:
+            feed, seq = error.feed, error.seq
+            if isinstance(error, GapError) and feed is not None and seq is not None:
+                self._puller.gap(feed, seq + 1, now)
+            elif isinstance(error, DivergedError) and feed is not None and seq is not None:
+                self._puller.diverged(feed, seq)
+        self._live.refused(frames, report.refused)
+
+    def _finish(self, pull: Pull, now: float) -> None:
+        """A pull has ended: import what came, and see what is lacking still."""
+        blocks = pull.blocks
+        report = self._import(blocks, now) if blocks else None
+        if blocks and report is None:
+            self._puller.postpone(pull, now)
+            return
+        self._puller.settle(pull, report, now)
+        if self._puller.idle:
+            self._prober.again(now)
+
+    def _import(self, blocks: list[bytes], now: float) -> ImportReport | None:
+        """Hand blocks to the replica and take over what changed; None where its disk fails."""
+        try:
+            report = self._replica.import_blocks(blocks)
+        except MedledgerError as error:
+            self._alarm(f"blocks cannot be stored: {error}", now)
+            return None
+        self.counters["accepted blocks"] += report.accepted
+        self.counters["duplicate blocks"] += report.duplicates
+        self.counters["refused blocks"] += len(report.refused)
+        for feed in report.forks:
+            self._forks.proved(feed, now)
+            self._report_fork(feed, now)
+        for advance in report.advanced:
+            if advance.feed == self._replica.me:  # it came back from peers: no news to them
+                self._published = max(self._published, advance.last + 1)
+        if report.forks:
+            self._reload(now)
+        else:
+            self._take_over({advance.feed for advance in report.advanced}, now)
+        return report
+
+    def _take_over(self, feeds: set[bytes], now: float) -> None:
+        """These feeds have changed in the replica."""
+        if self._roster.refresh(self._replica.membership):
+            self._reload(now)
+            self._puller.membership_changed()
+            self._trickle.reset(now)  # feeds that others have held all along are ours to fetch now
+            for proof in self._forks.parked():
+                self._on_proof(proof, now)
+            return
+        forks = self._replica.forks
+        for feed in feeds:
+            self.frontier.update(feed, height(self._replica.head(feed), forks.get(feed)))
+        self._moved(now)
+
+    def _reload(self, now: float) -> None:
+        """Anything may have changed: what stands of a feed ends at its fork or revocation."""
+        heads, forks = self._replica.frontier(), self._replica.forks
+        self._roster.refresh(self._replica.membership)
+        self.frontier.replace({feed: height(heads.get(feed), forks.get(feed)) for feed in {*heads, *forks}})
+        self._moved(now)
+
+    def _moved(self, now: float) -> None:
+        self._prober.moved(now)
+        self._delivery.moved(self.frontier.root, self._own_length(), now)
+        self._recovering = self._replica.state == RECOVERING
+        self._puller.urgent = self._replica.me if self._recovering else None
+
+    def _told_no_more(self, now: float) -> None:
+        """A peer has shown that it holds nothing that we lack, of our own feed neither."""
+        if self._recovering:
+            self._replica.peer_has_no_more(self._own_length())
+            self._moved(now)
+
+    # --- what we say --------------------------------------------------------------------------------------------
+
+    def _send_beacon(self) -> None:
+        frontier = self.frontier
+        beacon = Beacon(frontier.root, frontier.count, frontier.total, frontier.newest, self._alone)
+        self._effects.append(self._voice.beacon(beacon))
+
+    def _publish_own(self, now: float) -> None:
+        """Publish our new blocks live, as far as the replica releases them."""
+        me, length = self._replica.me, self._own_length()
+        try:
+            for _ in range(LIVE_BACKLOG_FRAMES):
+                if me is None or self._published >= length:
+                    return
+                blocks = self._replica.release(me, self._published, length, LIVE_FRAME_BYTES)
+                if not blocks:
+                    break
+                self._effects.append(self._voice.live(Blocks(me, tuple(blocks))))
+                self._published += len(blocks)
+        except MedledgerError as error:
+            self._alarm(f"own blocks cannot be released: {error}", now)
+            self._publish_at = now + BACKOFF_MAX_SECONDS
+            return
+        if self._published < length:
+            self._published = length
+            self._trickle.reset(now)
+
+    def _alarm(self, text: str, now: float) -> None:
+        """Tell people, but not the same thing again and again."""
+        if now - self._alarms.get(text, float("-inf")) < ALARM_REPEAT_SECONDS:
+            return
+        if len(self._alarms) >= 64:
+            self._alarms.clear()
+        self._alarms[text] = now
+        self._effects.append(Alarm(text))
+
+    def _report_fork(self, feed: bytes, now: float) -> None:
+        self._alarm(f"the feed of member {fingerprint(feed)} has forked: its author signed two histories", now)
+
+    # --- what there is to see -----------------------------------------------------------------------------------
+
+    def in_sync(self, now: float) -> bool:
+        """Whether we hold all that every peer heard lately has shown, and have heard one since we connected."""
+        if self._alone or not (self._puller.idle and self._prober.idle) or self._live:
+            return False
+        return all(
+            peer.level or peer.failures >= PATIENCE_FAILURES or now - peer.heard_at > PEER_SECONDS
+            for peer in self.peers
+            if peer.beacon is not None
+        )
+
+    def status(self, now: float) -> dict[str, Any]:
+        """A picture for people and programs."""
+        heard = [peer for peer in self.peers if now - peer.heard_at <= PEER_SECONDS]
+        return {
+            "in_sync": self.connected and self.in_sync(now),
+            "peers": len(heard),
+            "feeds": self.frontier.count,
+            "blocks": self.frontier.total,
+            "feeds_behind": self._puller.interests,
+            "feeds_of_unknown_authors": self._puller.parked,
+            "own_blocks_unconfirmed": self._delivery.unconfirmed,
+            "state": self._replica.state,
+            "counters": dict(self.counters + self._voice.sent),
+        }
+
+    def _own_length(self) -> int:
+        me = self._replica.me
+        return 0 if me is None else self.frontier.length(me)
+
+
+_EVENTS: Final[dict[type, Callable[[Node, Any, float], None]]] = {
+    Connected: Node._on_connected,
+    Disconnected: Node._on_disconnected,
+    Received: Node._on_received,
+    Advanced: Node._on_advanced,
+    Tick: Node._on_tick,
+}
+
+_SIGNED: Final[dict[type, Callable[[Node, Any, Peer, float], None]]] = {
+    Beacon: Node._on_beacon,
+    Probe: Node._on_probe,
+    Leaves: Node._on_leaves,
+    Want: Node._on_want,
+    Data: Node._on_data,
+    Done: Node._on_done,
+}
+
+_BARE: Final[dict[type, Callable[[Node, Any, float], None]]] = {
+    Blocks: Node._on_blocks,
+    Proof: Node._on_proof,
+}

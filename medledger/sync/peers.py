@@ -1,0 +1,187 @@
+"""Who is out there, as far as their own signed frames tell.
+
+Rules:
+
+- A peer is a key and a boot: one process, from start to end. A restart is another peer, and so is the twin of a
+  cloned card; an old frame, replayed, can at worst raise a peer that does not answer.
+- Frames of one boot may overtake each other by 1,024 counters. A counter is used up only by a frame whose signature
+  verified, so that nobody can burn another's.
+- A key whose enrolment has not reached this replica is a stranger. A newcomer knows none but strangers, so they are
+  listened to, but few of them and on one shared budget. A revoked key is not heard at all.
+- Memory is bounded in peers, boots of one key, and strangers; the one not heard for longest makes room.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from medledger.limits import (
+    BACKOFF_MAX_SECONDS,
+    BACKOFF_MIN_SECONDS,
+    COUNTER_WINDOW,
+    MAX_BOOTS_PER_SENDER,
+    MAX_PEERS,
+    MAX_STRANGERS,
+    PROBE_PAUSE_SECONDS,
+    PULL_FRAMES_MAX,
+    PULL_FRAMES_MIN,
+    REQUESTS_BURST,
+    REQUESTS_PER_SECOND,
+    SERVED_BYTES_BURST,
+    SERVED_BYTES_PER_SECOND,
+)
+
+from .bounded import Budget
+from .messages import Beacon
+
+
+class PeerId(NamedTuple):
+    """A key and one life of the process that uses it."""
+
+    key: bytes
+    boot: bytes
+
+
+class Window:
+    """The counters of one boot that may still come."""
+
+    __slots__ = ("_highest", "_seen")
+
+    def __init__(self) -> None:
+        self._highest = -1
+        self._seen = 0
+
+    def fresh(self, counter: int) -> bool:
+        """Whether this counter was neither used nor overtaken by too many."""
+        age = self._highest - counter
+        return age < 0 or (age < COUNTER_WINDOW and not self._seen >> age & 1)
+
+    def use(self, counter: int) -> None:
+        """Mark a fresh counter as used."""
+        ahead = counter - self._highest
+        if ahead > 0:
+            # A jump past the whole window leaves nothing of it, and must not build a number of that many bits.
+            kept = self._seen << ahead if ahead < COUNTER_WINDOW else 0
+            self._seen = (kept | 1) & ((1 << COUNTER_WINDOW) - 1)
+            self._highest = counter
+        else:
+            self._seen |= 1 << -ahead
+
+
+@dataclass(slots=True)
+class Peer:
+    """One peer. Times are those handed to the machine."""
+
+    id: PeerId
+    stranger: bool
+    heard_at: float
+    window: Window = field(default_factory=Window)
+    beacon: Beacon | None = None  # the last one
+    level: bool = False  # we hold all that it had when we last learned of it
+    probe_at: float | None = None  # when to ask what it holds
+    probe_pause: float = PROBE_PAUSE_SECONDS
+    probed_at: float = float("-inf")
+    credit: int = PULL_FRAMES_MIN  # frames of the next pull
+    failures: int = 0  # requests without an answer, or with a bad one, since the last good answer
+    retry_at: float = float("-inf")
+
+    def failed(self, now: float, jitter: float) -> None:
+        """It did not answer, or wrongly: pause, longer each time. `jitter` is 0 to 1."""
+        self.failures += 1
+        self.credit = max(PULL_FRAMES_MIN, self.credit // 2)
+        pause = min(BACKOFF_MIN_SECONDS * 2 ** min(self.failures - 1, 16), BACKOFF_MAX_SECONDS)
+        self.retry_at = now + pause * (0.5 + jitter / 2)
+
+    def delivered(self) -> None:
+        """It answered well."""
+        self.failures = 0
+        self.retry_at = float("-inf")
+        self.credit = min(PULL_FRAMES_MAX, self.credit * 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """What one sender may ask of us."""
+
+    requests: Budget
+    served: Budget  # bytes
+
+    @classmethod
+    def full(cls, now: float) -> Budgets:
+        """Nothing spent yet."""
+        return cls(
+            Budget(REQUESTS_PER_SECOND, REQUESTS_BURST, now), Budget(SERVED_BYTES_PER_SECOND, SERVED_BYTES_BURST, now)
+        )
+
+
+class Peers:
+    """All peers, and what each sender may still ask of us."""
+
+    def __init__(self, now: float) -> None:
+        self._peers: OrderedDict[PeerId, Peer] = OrderedDict()
+        self._budgets: OrderedDict[bytes, Budgets] = OrderedDict()
+        self._strangers: Final = Budgets.full(now)
+
+    def __iter__(self) -> Iterator[Peer]:
+        return iter(tuple(self._peers.values()))
+
+    def __len__(self) -> int:
+        return len(self._peers)
+
+    def get(self, peer: PeerId) -> Peer | None:
+        """The peer, where it is remembered."""
+        return self._peers.get(peer)
+
+    def boots(self, key: bytes) -> list[Peer]:
+        """The peers of one key, the one heard last first."""
+        return [peer for peer in reversed(self._peers.values()) if peer.id.key == key]
+
+    def fresh(self, peer: PeerId, counter: int) -> bool:
+        """Whether a frame with this counter is no replay, as far as is remembered."""
+        known = self._peers.get(peer)
+        return known is None or known.window.fresh(counter)
+
+    def heard(self, who: PeerId, counter: int, *, stranger: bool, now: float) -> Peer:
+        """Take note of a frame whose signature has verified."""
+        peer = self._peers.get(who)
+        if peer is None:
+            self._make_room(who, stranger)
+            peer = self._peers[who] = Peer(who, stranger, now)
+        self._peers.move_to_end(who)
+        peer.window.use(counter)
+        peer.heard_at = now
+        peer.stranger = stranger
+        return peer
+
+    def may_ask(self, peer: Peer, now: float) -> bool:
+        """Whether one more request of this sender is answered."""
+        return self._budget(peer, now).requests.take(1, now)
+
+    def may_take(self, peer: Peer, size: int, now: float) -> bool:
+        """Whether this many more bytes are served to this sender."""
+        return self._budget(peer, now).served.take(size, now)
+
+    def _budget(self, peer: Peer, now: float) -> Budgets:
+        if peer.stranger:
+            return self._strangers
+        budgets = self._budgets.get(peer.id.key)
+        if budgets is None:
+            budgets = self._budgets[peer.id.key] = Budgets.full(now)
+            if len(self._budgets) > MAX_PEERS:
+                self._budgets.popitem(last=False)
+        self._budgets.move_to_end(peer.id.key)
+        return budgets
+
+    def _make_room(self, who: PeerId, stranger: bool) -> None:
+        same_key = [each.id for each in self._peers.values() if each.id.key == who.key]
+        if len(same_key) >= MAX_BOOTS_PER_SENDER:
+            del self._peers[same_key[0]]
+        if stranger:
+            strangers = [each.id for each in self._peers.values() if each.stranger]
+            if len(strangers) >= MAX_STRANGERS:
+                del self._peers[strangers[0]]
+        if len(self._peers) >= MAX_PEERS:
+            self._peers.popitem(last=False)

@@ -1,0 +1,236 @@
+"""Probing: finding out what a peer holds, once its beacon has shown that it is not what we hold.
+
+Rules:
+
+- A beacon that shows a root which we have, or lately had, needs no question: the peer has nothing that we lack.
+- Else the peer is probed a moment later, sooner where it seems to be ahead: what differs may be on its way already, and
+  of many nodes that heard the beacon not all shall ask at once. Of peers that showed the same root one is asked.
+- The answer comes in pages. When all have come, or no more come, the peer is level (we hold all it listed), or what it
+  listed is being pulled; after that it is probed again unless its root has become ours.
+- Where digests differ though all prefixes agree, whole ids are asked for.
+- A probe that finds nothing doubles the pause before the next to that peer; one without an answer counts as a failure.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from enum import Enum
+from random import Random
+
+from medledger.errors import FrameError
+from medledger.limits import (
+    ANSWER_SECONDS,
+    BACKOFF_MAX_SECONDS,
+    MAX_PROBES,
+    PATIENCE_FAILURES,
+    PEER_SECONDS,
+    RECENT_ROOTS,
+)
+
+from .bounded import RecentSet
+from .frontier import Frontier, agree
+from .messages import NONCE_BYTES, Beacon, Leaf, Leaves, Probe
+from .peers import Peer, PeerId, Peers
+from .roster import Roster
+
+
+class Verdict(Enum):
+    """What a beacon says about a peer."""
+
+    EQUAL = "equal"  # its root is ours
+    SETTLED = "settled"  # it differs, and we know that it has nothing for us
+    BEHIND = "behind"  # its root was ours a while ago
+    TRAILING = "trailing"  # its root was ours a moment ago
+    DIFFERENT = "different"
+
+
+@dataclass(slots=True)
+class Inquiry:
+    """One probe under way."""
+
+    peer: PeerId
+    probe: Probe
+    deadline: float
+    root: bytes  # the peer's, when it was asked
+    ours: bytes  # our root then
+    pages: set[int] = field(default_factory=set)
+    announced: int = 0  # pages that are coming
+    found: int = 0  # feeds it has something of for us
+    listed: int = 0
+    buckets: set[int] = field(default_factory=set)
+    alike: bool = True  # every leaf so far agrees with ours as far as prefixes tell
+
+
+class Prober:
+    """All probes of one node, and the roots it had."""
+
+    def __init__(self, frontier: Frontier, peers: Peers, roster: Roster, rng: Random) -> None:
+        self._frontier = frontier
+        self._peers = peers
+        self._roster = roster
+        self._rng = rng
+        self._open: dict[bytes, Inquiry] = {}
+        self._settled = RecentSet(RECENT_ROOTS)
+        self._roots: OrderedDict[bytes, float] = OrderedDict()  # that were ours, and until when
+        self._root = frontier.root
+        self._next = float("inf")
+
+    @property
+    def idle(self) -> bool:
+        """No probe is under way."""
+        return not self._open
+
+    def moved(self, now: float) -> None:
+        """The frontier may have changed."""
+        root = self._frontier.root
+        if root == self._root:
+            return
+        self._roots[self._root] = now
+        self._roots.move_to_end(self._root)
+        if len(self._roots) > RECENT_ROOTS:
+            self._roots.popitem(last=False)
+        self._root = root
+        for peer in self._peers:
+            if not peer.level and peer.beacon is not None and peer.beacon.root == root:
+                peer.level = True
+
+    def hear(self, peer: Peer, beacon: Beacon, now: float) -> Verdict:
+        """Judge a beacon, and plan to probe its sender where that is called for."""
+        peer.beacon = beacon
+        verdict = self._judge(beacon, now)
+        peer.level = verdict is not Verdict.DIFFERENT
+        if verdict is Verdict.DIFFERENT:
+            ahead = beacon.total > self._frontier.total
+            self._plan(peer, now + (0.05 + 0.15 * self._rng.random()) * (1 if ahead else 4), now)
+        else:
+            peer.probe_at = None
+        return verdict
+
+    def _judge(self, beacon: Beacon, now: float) -> Verdict:
+        if beacon.root == self._root:
+            return Verdict.EQUAL
+        until = self._roots.get(beacon.root)
+        if until is not None:
+            return Verdict.TRAILING if now - until < ANSWER_SECONDS else Verdict.BEHIND
+        return Verdict.SETTLED if beacon.root + self._root in self._settled else Verdict.DIFFERENT
+
+    def again(self, now: float) -> None:
+        """All that was known to lack has been pulled: see whether that made us level."""
+        for peer in self._peers:
+            if not peer.level and peer.probe_at is None and peer.beacon is not None:
+                self._plan(peer, now + 0.05 * self._rng.random(), now)
+
+    def _plan(self, peer: Peer, at: float, now: float) -> None:
+        if peer.failures >= PATIENCE_FAILURES and peer.heard_at < now:
+            return
+        at = max(at, peer.retry_at, peer.probed_at + peer.probe_pause)
+        peer.probe_at = at if peer.probe_at is None else min(at, peer.probe_at)
+        self._next = min(self._next, peer.probe_at)
+
+    # --- asking -------------------------------------------------------------------------------------------------
+
+    @property
+    def next(self) -> float:
+        """When `due` will have something to do, should nothing arrive before."""
+        return min([self._next, *(inquiry.deadline for inquiry in self._open.values())])
+
+    def due(self, now: float) -> list[tuple[PeerId, Probe]]:
+        """The probes to send now."""
+        if now < self._next:
+            return []
+        self._next = float("inf")
+        probes = []
+        for peer in self._peers:
+            if peer.probe_at is None:
+                continue
+            if peer.level or now - peer.heard_at > PEER_SECONDS:
+                peer.probe_at = None
+            elif peer.probe_at <= now:
+                if len(self._open) >= MAX_PROBES or self._asked_already(peer):
+                    peer.probe_at = now + ANSWER_SECONDS * (0.5 + self._rng.random() / 2)
+                else:
+                    probes.append((peer.id, self._probe(peer, now, full=False)))
+            if peer.probe_at is not None:
+                self._next = min(self._next, peer.probe_at)
+        return probes
+
+    def _asked_already(self, peer: Peer) -> bool:
+        """Whether this peer, or another that showed the same root, is being probed."""
+        assert peer.beacon is not None  # nobody is probed before its beacon
+        root = peer.beacon.root
+        return any(inquiry.root == root or inquiry.peer == peer.id for inquiry in self._open.values())
+
+    def _probe(self, peer: Peer, now: float, *, full: bool) -> Probe:
+        assert peer.beacon is not None
+        peer.probe_at = None
+        peer.probed_at = now
+        probe = Probe(self._rng.randbytes(NONCE_BYTES), peer.id.boot, full, *self._frontier.digests())
+        self._open[probe.nonce] = Inquiry(peer.id, probe, now + ANSWER_SECONDS, peer.beacon.root, self._root)
+        return probe
+
+    # --- answers ------------------------------------------------------------------------------------------------
+
+    def leaves(self, peer: PeerId, message: Leaves, now: float) -> tuple[Inquiry, tuple[Leaf, ...]]:
+        """The probe that a page answers, and the leaves in it that are news. `FrameError` for what nobody asked."""
+        inquiry = self._open.get(message.nonce)
+        if inquiry is None or inquiry.peer != peer:
+            raise FrameError("an answer to nothing that was asked")
+        if message.page in inquiry.pages:
+            return inquiry, ()
+        inquiry.pages.add(message.page)
+        inquiry.announced = message.pages
+        inquiry.deadline = now + ANSWER_SECONDS
+        inquiry.listed += len(message.leaves)
+        inquiry.buckets.update(leaf.feed[0] for leaf in message.leaves)
+        inquiry.alike = inquiry.alike and all(map(self._alike, message.leaves))
+        if len(inquiry.pages) == message.pages:
+            inquiry.deadline = now
+        return inquiry, message.leaves
+
+    def _alike(self, leaf: Leaf) -> bool:
+        feeds = self._roster.resolve(leaf.feed)
+        if len(feeds) != 1:
+            return False
+        ours = self._frontier.height(feeds[0])
+        return ours.length == leaf.length and agree(ours.head, leaf.head) and agree(ours.fork, leaf.fork)
+
+    def close(self, now: float) -> tuple[list[tuple[PeerId, Probe]], list[Peer]]:
+        """End the probes whose answers are complete or overdue.
+
+        Returns the probes to send in their place, for whole ids, and the peers that have nothing for us.
+        """
+        probes: list[tuple[PeerId, Probe]] = []
+        level: list[Peer] = []
+        for nonce, inquiry in list(self._open.items()):
+            if inquiry.deadline > now:
+                continue
+            del self._open[nonce]
+            peer = self._peers.get(inquiry.peer)
+            if peer is None or peer.beacon is None:
+                continue
+            if len(inquiry.pages) < max(1, inquiry.announced):
+                peer.failed(now, self._rng.random())
+                self._plan(peer, now, now)
+                continue
+            peer.failures = 0
+            if inquiry.found:
+                continue  # what comes of it decides when to ask again
+            if self._collides(inquiry):
+                probes.append((peer.id, self._probe(peer, now, full=True)))
+                continue
+            peer.probe_pause = min(2 * peer.probe_pause, BACKOFF_MAX_SECONDS)
+            self._settled.add(inquiry.root + inquiry.ours)
+            if peer.beacon.root == inquiry.root:
+                peer.level = True
+            level.append(peer)
+        return probes, level
+
+    def _collides(self, inquiry: Inquiry) -> bool:
+        """Whether the digests can only differ by what prefixes do not show."""
+        here = sum(map(self._frontier.size, inquiry.buckets))
+        return inquiry.alike and not inquiry.probe.full and inquiry.listed > 0 and inquiry.listed == here
+
+    def abandon(self) -> None:
+        """Forget the probes under way: the connection they would be answered on is gone."""
+        self._open.clear()

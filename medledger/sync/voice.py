@@ -1,0 +1,55 @@
+"""What a node says: messages sealed and, where their kind asks for it, signed and numbered."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from medledger.keys import Signer
+
+from .events import Publish
+from .frames import Codec, Origin
+from .gate import Gate
+from .messages import Beacon, Blocks, Message, Proof
+from .peers import PeerId
+from .topics import Topics
+
+
+class Voice:
+    """Makes the frames of one node, in one boot."""
+
+    def __init__(self, me: PeerId, signer: Signer, codec: Codec, topics: Topics, gate: Gate) -> None:
+        self._me = me
+        self._signer = signer
+        self._codec = codec
+        self._topics = topics
+        self._gate = gate
+        self._counter = 0
+        self.sent: Counter[str] = Counter()
+
+    def beacon(self, beacon: Beacon) -> Publish:
+        """To all. Lost ones do not matter: the next one says more."""
+        return self._publish(self._topics.beacons, beacon, qos=0)
+
+    def say(self, peer: PeerId, message: Message) -> Publish:
+        """To one peer's inbox. A lost one is asked for again."""
+        return self._publish(self._topics.inbox(peer.key), message, qos=0)
+
+    def live(self, blocks: Blocks) -> Publish:
+        """New blocks of ours, to all."""
+        return self._publish(self._topics.live(blocks.feed), blocks, qos=1)
+
+    def proof(self, proof: Proof) -> Publish:
+        """A fork proof, to all and to whoever comes later."""
+        return self._publish(self._topics.proofs(proof.feed), proof, qos=1, retain=True)
+
+    def _publish(self, topic: str, message: Message, *, qos: int, retain: bool = False) -> Publish:
+        if message.KIND.signed:
+            origin = Origin(*self._me, self._counter)
+            self._counter += 1
+            frame = self._codec.seal_signed(topic, message, origin, self._signer)
+        else:
+            frame = self._codec.seal(topic, message)
+        self._gate.sent(frame)
+        self.sent[f"{message.KIND.name.lower()} frames sent"] += 1
+        self.sent["bytes sent"] += len(frame)
+        return Publish(topic, frame, qos, retain)
