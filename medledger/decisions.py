@@ -8,8 +8,10 @@ it, each by an approval that counts:
   more blocks, or another branch with early numbers and times, and neither is an ancestor of the closing block.
 - No cut and no fork removes an approval. So two governors that revoke each other are both cut, neither revocation
   undoes the other, and what they approved before stands.
-- Where governance is void after e, the rivals bind differently. An enrolment gives rights: its approvals must lie
-  within the closings of every rival. A revocation takes rights away: it is enough to lie within those of one.
+- Where governance is void after e, the rivals bind differently (docs/adr/0013). An enrolment gives rights: its epoch
+  must be effective, and its approvals lie within the closings of every rival. A revocation takes rights away: it is
+  enough to lie within those of one. An enrolment that does as much, under any approved epoch, is *admitted*: the key's
+  feed is kept and relayed as evidence, without rights.
 
 What is not effective is listed with who has approved it and whose approval would still count. An act of an epoch that
 is not effective here is undecided, "epoch-unknown": the epoch may yet arrive.
@@ -17,7 +19,7 @@ is not effective here is undecided, "epoch-unknown": the epoch may yet arrive.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
@@ -36,10 +38,11 @@ EPOCH_UNKNOWN: Final = "epoch-unknown"  # the epoch whose governors decide is no
 
 
 class Verdict(NamedTuple):
-    """An act that the governors of an approved epoch made effective."""
+    """An act that the governors of an approved epoch decided. An enrolment that is not effective is admitted only."""
 
     act: Act
     epoch: Epoch
+    effective: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class PendingAct:
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """All enrolments and revocations that are effective under an approved epoch, and what is not, under the chain."""
+    """What was decided under any approved epoch, and what was not decided under the effective ones."""
 
     enrolments: tuple[Verdict, ...]
     revocations: tuple[Verdict, ...]
@@ -72,7 +75,7 @@ def decide(ballot: Ballot, lineage: Lineage, is_ancestor: IsAncestor) -> Decisio
     by_number: dict[int, list[Epoch]] = {}
     for epoch in lineage.approved:
         by_number.setdefault(epoch.number, []).append(epoch)
-    effective: list[Verdict] = []
+    decided: dict[str, list[Verdict]] = {GovEnrol.TYPE: [], GovRevoke.TYPE: []}
     pending: list[PendingAct] = _pending_epochs(ballot, lineage)
     for act in (*ballot.of_type(GovEnrol.TYPE), *ballot.of_type(GovRevoke.TYPE)):
         number = act.content["epoch"]
@@ -80,22 +83,34 @@ def decide(ballot: Ballot, lineage: Lineage, is_ancestor: IsAncestor) -> Decisio
         if in_force is None:
             pending.append(_pending(act, number, EPOCH_UNKNOWN))
         for epoch in by_number.get(number, ()):
-            counted = _counted(epoch, act, ballot, lineage.closings[epoch.id], is_ancestor)
+            closings = lineage.closings[epoch.id]
+            counted = _counted(epoch, act, ballot, closings, is_ancestor, any)
+            revokes = act.type == GovRevoke.TYPE
+            strict = (
+                counted if revokes or not lineage.void else _counted(epoch, act, ballot, closings, is_ancestor, all)
+            )
+            effective = len(strict) >= epoch.threshold and (revokes or epoch is in_force)
             if len(counted) >= epoch.threshold:
-                effective.append(Verdict(act, epoch))
-            elif epoch is in_force:
-                pending.append(_waiting(act, epoch, counted, lineage.closings[epoch.id]))
+                decided[act.type].append(Verdict(act, epoch, effective))
+            if not effective and epoch is in_force:
+                pending.append(_waiting(act, epoch, strict, closings))
     return Decisions(
-        enrolments=tuple(verdict for verdict in effective if verdict.act.type == GovEnrol.TYPE),
-        revocations=tuple(verdict for verdict in effective if verdict.act.type == GovRevoke.TYPE),
+        enrolments=tuple(decided[GovEnrol.TYPE]),
+        revocations=tuple(decided[GovRevoke.TYPE]),
         pending=tuple(sorted(pending, key=lambda act: act.id)),
         awaited=_awaited(ballot, lineage.governors),
     )
 
 
-def _counted(epoch: Epoch, act: Act, ballot: Ballot, closings: Closings, is_ancestor: IsAncestor) -> tuple[bytes, ...]:
-    """The governors of `epoch` with an approval of `act` that counts."""
-    bind = any if act.type == GovRevoke.TYPE else all
+def _counted(
+    epoch: Epoch,
+    act: Act,
+    ballot: Ballot,
+    closings: Closings,
+    is_ancestor: IsAncestor,
+    bind: Callable[[Iterable[bool]], bool],
+) -> tuple[bytes, ...]:
+    """The governors of `epoch` with an approval of `act` that lies within `bind` (any or all) of their closings."""
 
     def counts(governor: bytes, point: Point) -> bool:
         return bind(

@@ -53,7 +53,7 @@ from medledger.governance import (
     make_genesis,
     read_genesis,
 )
-from medledger.joining import Request, read_request
+from medledger.joining import read_request
 from medledger.lineage import GovernanceVoid, trace
 
 __all__ = [
@@ -150,7 +150,10 @@ class Membership:
         return self.epoch.threshold
 
     def knows(self, feed: bytes) -> bool:
-        """Whether blocks of this feed are to be kept: a key that an approved epoch enrolled or gave an office."""
+        """Whether blocks of this feed are to be kept: a key that an approved epoch enrolled or gave an office.
+
+        Where governance is void that is more than `members`: what lost its rights by the void stays as evidence.
+        """
         return feed in self.known
 
     def roles(self, feed: bytes, epoch: int) -> frozenset[str] | None:
@@ -188,9 +191,8 @@ def fold(genesis: Genesis, control: Iterable[ControlBlock], is_ancestor: IsAnces
     decisions = decide(ballot, lineage, is_ancestor)
     proven, unproven = _proven(decisions.enrolments)
     cuts = _cuts(decisions.revocations)
-    chain = {epoch.id for epoch in lineage.chain}
-    enrolments = _enrolments([verdict for verdict in proven if verdict.epoch.id in chain], ballot, cuts, is_ancestor)
-    enrolled = {verdict.act.content["sig"][1] for verdict in proven}
+    enrolments = _enrolments([verdict for verdict in proven if verdict.effective], ballot, cuts, is_ancestor)
+    admitted = {verdict.act.content["sig"][1] for verdict in proven}
     offices = {key for epoch in lineage.approved for key in (*epoch.governors, *epoch.notaries)}
     return Membership(
         genesis=genesis,
@@ -199,7 +201,7 @@ def fold(genesis: Genesis, control: Iterable[ControlBlock], is_ancestor: IsAnces
         members=_members(enrolments, lineage.chain, cuts),
         enrolments=enrolments,
         cuts=cuts,
-        known=frozenset(enrolled | offices),
+        known=frozenset(admitted | offices),
         electors=lineage.governors,
         pending=decisions.pending,
         awaited=decisions.awaited,
@@ -207,17 +209,17 @@ def fold(genesis: Genesis, control: Iterable[ControlBlock], is_ancestor: IsAnces
     )
 
 
-def check_proof(content: Mapping[str, Any]) -> Request:
-    """The request in a well-formed enrolment; raises unless its signer holds the keys that the enrolment names."""
-    request = _request(content["proof"])
-    if (tuple(content["sig"]), tuple(content["kem"])) != ((ALG_ED25519, request.feed), request.kem):
+def check_proof(content: Mapping[str, Any]) -> None:
+    """Raise unless a well-formed enrolment brings a request that is signed by the key it enrols, for its two keys."""
+    feed, kem = _proven_keys(content["proof"])
+    if (tuple(content["sig"]), tuple(content["kem"])) != ((ALG_ED25519, feed), kem):
         raise SchemaError("the proof in the enrolment is for other keys than the enrolment")
-    return request
 
 
-@lru_cache(maxsize=4096)  # a pure fact about the bytes, and a signature check, asked again at every fold
-def _request(proof: bytes) -> Request:
-    return read_request(proof)
+@lru_cache(maxsize=16_384)  # a pure fact about the bytes, and a signature check, asked again at every fold
+def _proven_keys(proof: bytes) -> tuple[bytes, tuple[int, bytes]]:
+    request = read_request(proof)
+    return request.feed, request.kem
 
 
 # --- (4) members, (5) cuts, (6) succession --------------------------------------------------------------------------
@@ -238,7 +240,7 @@ def _proven(verdicts: Iterable[Verdict]) -> tuple[list[Verdict], list[Ignored]]:
 
 def _cuts(verdicts: Iterable[Verdict]) -> dict[bytes, tuple[Cut, ...]]:
     cuts = {}
-    for act, epoch in verdicts:
+    for act, epoch, _ in verdicts:
         content = act.content
         last = Point(content["seq"], content["id"])
         cuts[act.id] = Cut(content["feed"], last, epoch.number, act.id, content["reason"])
@@ -265,7 +267,7 @@ def _enrolments(
 ) -> dict[bytes, tuple[Member, ...]]:
     """The enrolments of each key, oldest first; of several in one epoch the one with the smallest act id."""
     found: dict[bytes, dict[int, Member]] = {}
-    for act, epoch in sorted(verdicts, key=lambda verdict: (verdict.epoch.number, verdict.act.id)):
+    for act, epoch, _ in sorted(verdicts, key=lambda verdict: (verdict.epoch.number, verdict.act.id)):
         content = act.content
         feed, old = content["sig"][1], content["succeeds"]
         member = Member(
