@@ -14,13 +14,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from hashlib import sha256
 from itertools import islice
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
-from .block import Head, join_block, parse_header, sha256, signed_message, signing_prefix
+from .block import join_block
 from .errors import BlockError, CorruptError, MedledgerError, SignatureError
 from .fork import read_proof
+from .header import Head, parse_header, signed_message, signing_prefix
 from .keys import verify as verify_signature
 from .store import Feed
 from .validation import authenticate, validate_range
@@ -42,7 +44,7 @@ class VerifyReport:
     blocks: int = 0
     entries: int = 0
     hidden: int = 0  # entries erased or withheld: their hashes verified, their content is not here
-    bytes: int = 0
+    size_bytes: int = 0
     own_signatures: int | None = None  # blocks whose own signature was checked and holds; None unless asked for
     through_successor: list[tuple[bytes, int]] = field(default_factory=list)  # blocks that hold only by a later one's
     forks: list[bytes] = field(default_factory=list)
@@ -114,7 +116,7 @@ def _verify_chunk(
             error,
         )
     report.blocks += len(rows)
-    report.bytes += sum(map(len, raws))
+    report.size_bytes += sum(map(len, raws))
     for block in accepted:
         header = parse_header(block.header_bytes)[0]
         report.entries += header.entries_count

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from .block import Clock, Sync
+from .header import Clock, Sync
 
 ClockReader = Callable[[], tuple[int, Clock]]
 """Gives the UTC milliseconds and what stands behind them."""

@@ -5,10 +5,13 @@ Blocks on disputed branches count too: an approval is not undone by a fork or a 
 
 from __future__ import annotations
 
-from .block import parse_header, sha256, split_body
+from hashlib import sha256
+
+from .block import split_body
 from .entry import decode_entry
 from .errors import MalformedError
 from .governance import Point
+from .header import parse_header
 from .membership import ControlBlock
 from .store import BlockRow, Store
 

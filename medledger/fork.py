@@ -15,10 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from . import cbor
-from .block import Header, parse_header, sha256, signed_message, signing_prefix
 from .errors import MalformedBlockError, MalformedError, NeedsNewerError, SignatureError, UsageError
+from .header import Header, parse_header, signed_message, signing_prefix
 from .keys import verify
 from .limits import MAX_FORK_PROOF_BYTES, SEGMENT_BLOCKS
 

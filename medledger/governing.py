@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .acts import GovApprove, GovEnrol, GovEpoch, GovRevoke
-from .block import Block, Head
+from .block import Block
 from .errors import MembershipError, UsageError
+from .header import Head
 from .joining import make_reply, make_request, read_request_text
 from .keys import Identity, seal_to
 from .membership import PendingAct

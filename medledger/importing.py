@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from .block import BlockClass, Head, Hidden, encode_body, parse_header, sha256, split_block, split_body
+from .block import Hidden, encode_body, split_block, split_body
 from .errors import (
     BlockError,
     BlockSignatureError,
@@ -29,6 +30,7 @@ from .errors import (
     UnknownAuthorError,
 )
 from .fork import make_proof
+from .header import BlockClass, Head, parse_header
 from .limits import IMPORT_BATCH_BLOCKS, MAX_BLOCK_BYTES, SEGMENT_BLOCKS, WAITING_BLOCKS, WAITING_BYTES
 from .store.database import BlockRow, Feed
 from .validation import ValidBlock, authenticate, check_body, validate_range

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, partial
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from .block import Block, Header, join_block, parse_block, parse_header, sha256, split_body
+from .block import Block, join_block, parse_block, split_body
 from .entry import Entry, decode_entry
 from .errors import CorruptError
 from .governance import Point
+from .header import Header, parse_header
 from .interpretation import Refusal, interpret
 from .limits import IMPORT_BATCH_BLOCKS, MAX_SEQ
 from .membership import CUT_UNRESOLVED, EPOCH_UNKNOWN, Membership
@@ -107,7 +109,7 @@ class Indexer:
             pos = base | row.seq
             for entry in found:
                 number = self._type_numbers.get(entry.type) or self._type_number(entry.type)
-                rows.append((pos, entry.index, number, entry.time, entry.subject, entry.void, entry.content))
+                rows.append((pos, entry.at, number, entry.time, entry.subject, entry.void, entry.content))
             reached = row.seq + 1
         return rows, reached
 

@@ -18,9 +18,10 @@ import json
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from .block import BlockClass, Hidden
+from .block import Hidden
 from .entry import decode_entry
 from .errors import MalformedError, SchemaError
+from .header import BlockClass
 from .registry import lookup
 
 Refusal = Callable[[str], str | None]
@@ -30,7 +31,7 @@ Refusal = Callable[[str], str | None]
 class Interpreted(NamedTuple):
     """One entry as the index keeps it. `content` is JSON with bytes as hexadecimal, None where it cannot be read."""
 
-    index: int
+    at: int  # its place in the block
     type: str
     time: int
     subject: bytes | None

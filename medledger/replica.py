@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple, Self
 
 from . import cbor
-from .block import Block, Head, join_block, parse_block, parse_header, sha256
+from .block import Block, join_block, parse_block
 from .control import ControlLog
 from .errors import StoreError, UsageError
 from .fork import ForkProof, canonical, read_proof
 from .governance import Genesis, Point, read_genesis
+from .header import Head, parse_header
 from .importing import Advance, Importer, ImportReport, Limit
 from .indexing import Indexer, LoggedEntry
 from .limits import MAX_SEQ

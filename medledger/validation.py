@@ -24,20 +24,11 @@ nobody's. Where a block breaks (6) and yet verifies by its own signature, the au
 from __future__ import annotations
 
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import NamedTuple
 
 from . import merkle
-from .block import (
-    BlockClass,
-    Head,
-    Header,
-    parse_header,
-    scan_body,
-    sha256,
-    signed_message,
-    signing_prefix,
-    split_block,
-)
+from .block import scan_body, split_block
 from .errors import (
     BlockError,
     BlockSignatureError,
@@ -49,6 +40,7 @@ from .errors import (
     RuleError,
     SignatureError,
 )
+from .header import BlockClass, Head, Header, parse_header, signed_message, signing_prefix
 from .keys import verify
 from .limits import SEGMENT_BLOCKS
 

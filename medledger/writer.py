@@ -10,26 +10,15 @@ import os
 import threading
 from collections import deque
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from .block import (
-    Block,
-    BlockClass,
-    Head,
-    Header,
-    check_body_limits,
-    encode_body,
-    encode_header,
-    encode_payload,
-    entries_root,
-    sha256,
-    signed_message,
-    signing_prefix,
-)
+from .block import Block, check_body_limits, encode_body, entries_root
 from .clock import ClockReader
 from .entry import encode_entry
 from .errors import MembershipError, SchemaError, UsageError
 from .governance import CONTROL_PREFIX
+from .header import BlockClass, Head, Header, encode_header, encode_payload, signed_message, signing_prefix
 from .importing import Advance
 from .keys import Signer
 from .registry import Record

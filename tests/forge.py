@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from medledger import block as b
+from medledger import header as h
 from medledger import merkle
 from medledger.entry import encode_entry
 from medledger.keys import Identity
@@ -23,7 +24,7 @@ def small_entry(n: int = 0, *, type: str = "reading") -> bytes:
 
 def make_block(
     author: Identity,
-    head: b.Head | None,
+    head: h.Head | None,
     body: Sequence[bytes | b.Hidden],
     *,
     ledger_id: bytes = LEDGER_ID,
@@ -32,30 +33,30 @@ def make_block(
 ) -> bytes:
     """The next block of a feed; `changes` replace header fields before signing; `sign=False` spoils the signature."""
     leaves = [e.leaf if isinstance(e, b.Hidden) else hashlib.sha256(b"\x00" + e).digest() for e in body]
-    header = b.Header(
+    header = h.Header(
         author=author.public_key,
         seq=0 if head is None else head.seq + 1,
         prev=None if head is None else head.id,
         epoch=0 if head is None else head.epoch,
-        block_class=b.BlockClass.DATA,
+        block_class=h.BlockClass.DATA,
         time=1_700_000_000_000,
-        clock=b.Clock(1000, b"bootboot", b.Sync.NTP),
+        clock=h.Clock(1000, b"bootboot", h.Sync.NTP),
         parents=(),
         entries_root=merkle.root(leaves),
         entries_count=len(body),
         body_size=sum(len(e) for e in body if isinstance(e, bytes)),
     )._replace(**changes)
-    payload = b.encode_payload(header)
-    signature = author.sign(b.signed_message(b.signing_prefix(ledger_id), payload))
+    payload = h.encode_payload(header)
+    signature = author.sign(h.signed_message(h.signing_prefix(ledger_id), payload))
     if not sign:
         signature = signature[:10] + bytes([signature[10] ^ 1]) + signature[11:]
-    return b.join_block(b.encode_header(payload, signature), b.encode_body(body))
+    return b.join_block(h.encode_header(payload, signature), b.encode_body(body))
 
 
-def head_of(raw: bytes) -> b.Head:
+def head_of(raw: bytes) -> h.Head:
     """The head that a feed has after this block."""
     parsed = b.parse_block(raw)
-    return b.Head(parsed.seq, parsed.id, parsed.header.epoch)
+    return h.Head(parsed.seq, parsed.id, parsed.header.epoch)
 
 
 @dataclass
@@ -67,7 +68,7 @@ class Chain:
     raws: list[bytes] = field(default_factory=list)
 
     @property
-    def head(self) -> b.Head | None:
+    def head(self) -> h.Head | None:
         return head_of(self.raws[-1]) if self.raws else None
 
     def add(self, body: Sequence[bytes | b.Hidden] | None = None, **changes: Any) -> bytes:

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from medledger import cbor
-from medledger.block import Head
 from medledger.errors import MedledgerError
+from medledger.header import Head
 from medledger.limits import (
     MAX_BLOCK_BYTES,
     MAX_BODY_BYTES,

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from forge import Chain, make_block, small_entry
 from medledger import block as b
 from medledger import cbor
+from medledger import header as h
 from medledger.errors import LimitError, MalformedBlockError, MedledgerError, NewerBlockError, UsageError
 from medledger.keys import Identity
 from medledger.limits import MAX_BLOCK_BYTES, MAX_BODY_BYTES, MAX_ENTRIES_PER_BLOCK, MAX_INT, MAX_SEQ
@@ -19,19 +20,19 @@ UINT = st.integers(0, MAX_INT) | st.sampled_from([0, 23, 24, 255, 256, 65535, 65
 
 
 @st.composite
-def headers(draw: st.DrawFn) -> b.Header:
+def headers(draw: st.DrawFn) -> h.Header:
     """Any header within the ranges of version 1."""
     seq = draw(st.integers(0, MAX_SEQ))
     feeds = sorted(draw(st.sets(HASH.filter(lambda feed: feed != ME.public_key), max_size=8)))
-    parents = tuple(b.Parent(feed, draw(st.integers(0, MAX_SEQ)), draw(HASH)) for feed in feeds)
-    return b.Header(
+    parents = tuple(h.Parent(feed, draw(st.integers(0, MAX_SEQ)), draw(HASH)) for feed in feeds)
+    return h.Header(
         author=ME.public_key,
         seq=seq,
         prev=None if seq == 0 else draw(HASH),
         epoch=draw(UINT),
         block_class=draw(st.sampled_from([0, 1])),
         time=draw(UINT),
-        clock=b.Clock(draw(UINT), draw(st.binary(min_size=8, max_size=8)), draw(st.integers(0, 255))),
+        clock=h.Clock(draw(UINT), draw(st.binary(min_size=8, max_size=8)), draw(st.integers(0, 255))),
         parents=parents,
         entries_root=draw(HASH),
         entries_count=draw(st.integers(1, MAX_ENTRIES_PER_BLOCK)),
@@ -40,20 +41,20 @@ def headers(draw: st.DrawFn) -> b.Header:
 
 
 @given(headers(), st.binary(min_size=64, max_size=64))
-def test_a_header_reads_back_as_it_was_written(header: b.Header, signature: bytes) -> None:
+def test_a_header_reads_back_as_it_was_written(header: h.Header, signature: bytes) -> None:
     """Round trip, for every header that version 1 allows; and the payload is deterministic CBOR."""
-    payload = b.encode_payload(header)
-    data = b.encode_header(payload, signature)
-    assert b.parse_header(data) == (header, payload, signature)
+    payload = h.encode_payload(header)
+    data = h.encode_header(payload, signature)
+    assert h.parse_header(data) == (header, payload, signature)
     assert cbor.encode(cbor.decode(payload, max_size=2000)) == payload
 
 
 @given(headers(), st.binary(min_size=64, max_size=64), st.data())
 def test_no_byte_of_a_header_can_be_added_removed_or_lengthened(
-    header: b.Header, signature: bytes, data: st.DataObject
+    header: h.Header, signature: bytes, data: st.DataObject
 ) -> None:
     """Whatever is changed, the bytes are refused or are the encoding of what they now say."""
-    encoded = bytearray(b.encode_header(b.encode_payload(header), signature))
+    encoded = bytearray(h.encode_header(h.encode_payload(header), signature))
     at = data.draw(st.integers(0, len(encoded) - 1))
     change = data.draw(st.sampled_from(["flip", "insert", "delete", "cut"]))
     if change == "flip":
@@ -65,11 +66,11 @@ def test_no_byte_of_a_header_can_be_added_removed_or_lengthened(
     else:
         del encoded[at:]
     try:
-        parsed, payload, signed = b.parse_header(bytes(encoded))
+        parsed, payload, signed = h.parse_header(bytes(encoded))
     except (MalformedBlockError, NewerBlockError):
         return
-    assert b.encode_header(b.encode_payload(parsed), signed) == bytes(encoded)
-    assert payload == b.encode_payload(parsed)
+    assert h.encode_header(h.encode_payload(parsed), signed) == bytes(encoded)
+    assert payload == h.encode_payload(parsed)
 
 
 @given(st.lists(st.binary(max_size=300) | HASH.map(b.Hidden), min_size=1, max_size=40))
@@ -86,7 +87,7 @@ def test_a_body_reads_back_as_it_was_written(body: list[bytes | b.Hidden]) -> No
 @given(st.binary(max_size=400))
 def test_arbitrary_bytes_are_refused_with_our_errors(data: bytes) -> None:
     """No other exception, whatever comes in."""
-    for parse in (b.parse_block, b.parse_header, b.scan_body):
+    for parse in (b.parse_block, h.parse_header, b.scan_body):
         with pytest.raises(MedledgerError):
             parse(data)
 
@@ -111,23 +112,23 @@ def test_what_is_newer_is_not_called_malformed(start: str, replacement: bytes) -
     """An unknown version, algorithm or extension asks for newer software, and is nobody's fault."""
     raw = make_block(ME, None, [small_entry()])
     header = b.split_block(raw)[0]
-    payload = bytearray(b.parse_header(header)[1])
+    payload = bytearray(h.parse_header(header)[1])
     if start == "version":
         payload[:2] = replacement
     elif start == "extension":
         payload[-1:] = replacement
-    data = b.encode_header(bytes(payload), bytes(64))
+    data = h.encode_header(bytes(payload), bytes(64))
     if start == "algorithm":
         data = replacement + data[7:]
     with pytest.raises(NewerBlockError) as caught:
-        b.parse_header(data)
+        h.parse_header(data)
     assert caught.value.fault.value == "nobody"
 
 
 def test_a_block_at_every_limit_fits_and_one_beyond_does_not() -> None:
     """The limits agree with each other: the largest body with the largest header is a legal block."""
     entries = [bytes(MAX_BODY_BYTES // MAX_ENTRIES_PER_BLOCK)] * MAX_ENTRIES_PER_BLOCK
-    parents = tuple(b.Parent(bytes([n]) * 32, MAX_SEQ, bytes(32)) for n in range(8))
+    parents = tuple(h.Parent(bytes([n]) * 32, MAX_SEQ, bytes(32)) for n in range(8))
     raw = make_block(ME, None, entries, parents=parents, time=MAX_INT, epoch=MAX_INT)
     assert len(raw) <= MAX_BLOCK_BYTES
     assert b.parse_block(raw).header.parents == parents
@@ -143,8 +144,8 @@ def test_a_block_at_every_limit_fits_and_one_beyond_does_not() -> None:
 
 def test_parents_are_sorted_distinct_and_of_other_feeds() -> None:
     """Anything else is not the one encoding."""
-    one, two = b.Parent(b"\x01" * 32, 5, bytes(32)), b.Parent(b"\x02" * 32, 5, bytes(32))
-    own = b.Parent(ME.public_key, 5, bytes(32))
+    one, two = h.Parent(b"\x01" * 32, 5, bytes(32)), h.Parent(b"\x02" * 32, 5, bytes(32))
+    own = h.Parent(ME.public_key, 5, bytes(32))
     for parents in ((two, one), (one, one), (own,)):
         with pytest.raises(MalformedBlockError):
             b.parse_block(make_block(ME, None, [small_entry()], parents=parents))

@@ -19,8 +19,8 @@ import cbor2
 import nacl.bindings
 import pytest
 
-from medledger.block import encode_header, encode_payload, parse_header, signed_message, signing_prefix
 from medledger.errors import MalformedBlockError
+from medledger.header import encode_header, encode_payload, parse_header, signed_message, signing_prefix
 from medledger.keys import Identity
 from medledger.ledger import Ledger
 from medledger.records import Reading

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from forge import LEDGER_ID, Chain, head_of, make_block, small_entry
 from medledger import block as b
+from medledger import header as h
 from medledger import keys, merkle, validation
 from medledger.errors import (
     BlockError,
@@ -47,10 +48,10 @@ def test_an_honest_chain_is_accepted() -> None:
     head = None
     for raw, bulk in zip(chain.raws, whole, strict=True):
         assert validate_block(LEDGER_ID, ME.public_key, head, raw) == bulk
-        head = b.Head(bulk.seq, bulk.id, bulk.epoch)
+        head = h.Head(bulk.seq, bulk.id, bulk.epoch)
 
 
-def crooked() -> dict[str, tuple[type[BlockError], Fault, b.Head | None, bytes]]:
+def crooked() -> dict[str, tuple[type[BlockError], Fault, h.Head | None, bytes]]:
     """One crooked block for each check: name -> (error, whose fault, head, block)."""
     chain = Chain(ME).grow(2)
     head = chain.head
@@ -158,7 +159,7 @@ def test_live_and_bulk_replicas_reach_the_same_verdict(signed: list[bool], data:
     for good in signed:
         chain.add(sign=good)
     bulk, _ = validate_range(LEDGER_ID, ME.public_key, None, chain.raws)
-    head: b.Head | None = None
+    head: h.Head | None = None
     held = 0
     reach = 0
     while reach < len(chain.raws):
@@ -166,7 +167,7 @@ def test_live_and_bulk_replicas_reach_the_same_verdict(signed: list[bool], data:
         accepted, _ = validate_range(LEDGER_ID, ME.public_key, head, chain.raws[held:reach])
         if accepted:
             last = accepted[-1]
-            head, held = b.Head(last.seq, last.id, last.epoch), held + len(accepted)
+            head, held = h.Head(last.seq, last.id, last.epoch), held + len(accepted)
     assert held == len(bulk)
     assert (head is None) == (not bulk)
     assert head is None or head.id == bulk[-1].id
@@ -203,8 +204,8 @@ def mutated(rng: random.Random, raw: bytes) -> bytes:
 
 def test_fast_and_slow_validation_agree_on_every_mutation(rng: random.Random) -> None:
     """The same verdict on 50,000 mutated blocks, with the signature left out so that mutations reach every check."""
-    templates: list[tuple[b.Head | None, bytes]] = []
-    parents = tuple(b.Parent(bytes([n]) * 32, n << 20, bytes([n]) * 32) for n in (1, 2))
+    templates: list[tuple[h.Head | None, bytes]] = []
+    parents = tuple(h.Parent(bytes([n]) * 32, n << 20, bytes([n]) * 32) for n in (1, 2))
     for count in (1, 2, 3, 16, 30):
         chain = Chain(ME).grow(2)
         body: list[bytes | b.Hidden] = [small_entry(n) for n in range(count)]

@@ -11,11 +11,12 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..block import BlockClass, Head, parse_header, sha256
 from ..errors import StoreError
+from ..header import BlockClass, Head, parse_header
 from ..limits import MAX_SEQ
 from ..validation import ValidBlock
 

@@ -111,9 +111,12 @@ VIEWS: Final = {
         LEFT JOIN powers_of_ten pow10 ON pow10.exponent = json_extract(s.value, '$[1][1]')
         WHERE t.name = 'reading' AND e.void IS NULL""",
     "dispenses": f"""
-        SELECT {_NAMED}, json_extract(e.content, '$.gtin') AS gtin, json_extract(e.content, '$.lot') AS lot,
+        SELECT {_NAMED}, json_extract(e.content, '$.product') AS product, json_extract(e.content, '$.lot') AS lot,
                json_extract(e.content, '$.expiry') AS expiry, json_extract(e.content, '$.serial') AS serial,
-               json_extract(e.content, '$.status') AS status, e.content {_JOINED}
+               json_extract(e.content, '$.quantity[0]') * pow10.factor AS quantity,
+               json_extract(e.content, '$.unit') AS unit, json_extract(e.content, '$.prescription') AS prescription,
+               json_extract(e.content, '$.status') AS status, e.content
+        {_JOINED} LEFT JOIN powers_of_ten pow10 ON pow10.exponent = json_extract(e.content, '$.quantity[1]')
         WHERE t.name = 'dispense' AND e.void IS NULL""",
     "associations": f"""
         SELECT {_NAMED}, json_extract(e.content, '$.device') AS device, json_extract(e.content, '$.action') AS action,
