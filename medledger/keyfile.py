@@ -77,8 +77,25 @@ def create(path: Path, public_key: bytes, seed: bytes, passphrase: str | None) -
         ) from error
 
 
+def is_protected(path: Path) -> bool:
+    """Whether a key file asks for a passphrase. Raises as `read` does, without computing anything."""
+    return _fields(path)[2] is not None
+
+
 def read(path: Path, passphrase: str | None) -> StoredKey:
     """Read a key file; `FileNotFoundError` when there is none. The caller compares the two halves of the key."""
+    fields = _fields(path)
+    if fields[2] is None:
+        if passphrase is not None:
+            raise KeyFileError(f"the key file {path} has no passphrase", hint="Open it without one.")
+        return StoredKey(fields[1], fields[3])
+    if passphrase is None:
+        raise KeyFileError(f"the key file {path} needs its passphrase")
+    return StoredKey(fields[1], _opened(path, fields, passphrase))
+
+
+def _fields(path: Path) -> list[Any]:
+    """What stands in a key file, checked in shape, with the secret as it is stored."""
     try:
         found = files.read(path, MAX_KEY_FILE_BYTES)
         fields = cbor.decode(found.data, max_size=MAX_KEY_FILE_BYTES)
@@ -93,17 +110,10 @@ def read(path: Path, passphrase: str | None) -> StoredKey:
             f"the key file {path} can be used by others than its owner (mode {found.mode:04o})",
             hint=f"Run: chmod 600 {path}",
         )
-    _check_shape(path, fields)
-    if fields[2] is None:
-        if passphrase is not None:
-            raise KeyFileError(f"the key file {path} has no passphrase", hint="Open it without one.")
-        return StoredKey(fields[1], fields[3])
-    if passphrase is None:
-        raise KeyFileError(f"the key file {path} needs its passphrase")
-    return StoredKey(fields[1], _opened(path, fields, passphrase))
+    return _check_shape(path, fields)
 
 
-def _check_shape(path: Path, fields: object) -> None:
+def _check_shape(path: Path, fields: object) -> list[Any]:
     if not isinstance(fields, list) or len(fields) != 4 or not isinstance(fields[0], str):
         raise _damaged(path, "it is not in the format of a key file")
     if fields[0] != _FORMAT:
@@ -114,7 +124,7 @@ def _check_shape(path: Path, fields: object) -> None:
     if not _is_bytes(public_key, 32) or not _is_bytes(secret, _SEED_BYTES if protection is None else _SEALED_BYTES):
         raise _damaged(path, "a key has the wrong length")
     if protection is None:
-        return
+        return fields
     if not isinstance(protection, list) or not protection or not isinstance(protection[0], str):
         raise _damaged(path, "its passphrase settings make no sense")
     if protection[0] != _ARGON2ID:
@@ -126,6 +136,7 @@ def _check_shape(path: Path, fields: object) -> None:
         raise _damaged(path, "its passphrase settings make no sense")
     if not 1 <= passes <= MAX_PASSES or not argon2id.MEMLIMIT_MIN <= memory <= MAX_MEMORY_BYTES:
         raise _damaged(path, f"its passphrase settings ({passes} passes over {memory} bytes) are out of bounds")
+    return fields
 
 
 def _opened(path: Path, fields: list[Any], passphrase: str) -> bytes:
