@@ -9,8 +9,9 @@ Rules:
 - Two-digit years lie between 49 years ago and 50 years ahead of `today`, as the General Specifications say. Day 00
   means the last day of the month.
 - What could be read in two ways is refused, never guessed: a field of variable length with no 0x1D after it and more
-  behind; one that ends the scan but whose end reads as further elements, where no 0x1D anywhere shows that the scanner
-  sends them; bare digits that are a GTIN and may be elements; one element twice with different values.
+  behind; one that ends the scan but whose end reads as further elements, when neither a 0x1D in the scan nor the
+  caller (`sends_separators`) shows that this scanner sends them; bare digits that are a GTIN and may be elements; one
+  element twice with different values.
 """
 
 from __future__ import annotations
@@ -55,12 +56,15 @@ class Scan:
     raw: str  # as scanned
 
 
-def parse_scan(text: str, *, today: date | None = None) -> Scan:
-    """The pack that a scan names. Raises ScanError when it names none, or more than one could be meant."""
+def parse_scan(text: str, *, today: date | None = None, sends_separators: bool = False) -> Scan:
+    """The pack that a scan names. Raises ScanError when it names none, or more than one could be meant.
+
+    `sends_separators` says that this scanner was seen to send 0x1D for FNC1: then a scan without any needs none.
+    """
     for mark, lengths in GTIN_MARKS.items():
         if text.startswith(mark):
             return Scan(_plain_gtin(text[3:].strip(), lengths), None, None, None, text)
-    found = parse_elements(text)
+    found = parse_elements(text, sends_separators=sends_separators)
     if "01" not in found:
         raise ScanError(
             "the scan names no product: it has no GTIN (01)", hint="Scan the code with the GTIN on the pack."
@@ -75,8 +79,8 @@ def parse_scan(text: str, *, today: date | None = None) -> Scan:
     return Scan(_checked(found["01"]), found.get("10"), expiry, found.get("21"), text)
 
 
-def parse_elements(text: str) -> Mapping[str, str]:
-    """The element strings of a scan, by application identifier. Raises ScanError."""
+def parse_elements(text: str, *, sends_separators: bool = False) -> Mapping[str, str]:
+    """The element strings of a scan, by application identifier, in their order. Raises ScanError."""
     if len(text) > MAX_SCAN_CHARS:
         raise ScanError(f"a scan has at most {MAX_SCAN_CHARS} characters")
     body = text.rstrip("\r\n")
@@ -90,9 +94,9 @@ def parse_elements(text: str) -> Mapping[str, str]:
         raise ScanError(
             "bare digits may be a GTIN or elements", hint="Let the scanner send the symbology mark (]d2, ]E0) first."
         )
-    body = body.removeprefix(FNC1)
+    body = body.lstrip(FNC1)
     found = _collect(_split(body))
-    if FNC1 not in body and not text.startswith("("):
+    if FNC1 not in body and not sends_separators:
         _refuse_hidden(found)
     return found
 
@@ -209,9 +213,9 @@ def _message(body: str) -> GS1Message:
         raise ExtraMissingError(
             "reading GS1 scans needs the package biip", hint="Install it with: pip install 'medledger[supply]'"
         ) from error
+    if any(character.isspace() and character != FNC1 for character in body):
+        raise ScanError("the scan has blanks in it, which GS1 elements have not")  # biip would drop some
     try:
-        if body == body.strip() or body.strip("\x1d") == body.strip():  # it would drop blanks at the ends
-            return GS1Message.parse(body)
+        return GS1Message.parse(body)
     except (biip.BiipException, ValueError) as error:
         raise ScanError("the scan is not made of GS1 elements") from error
-    raise ScanError("the scan begins or ends with blanks")

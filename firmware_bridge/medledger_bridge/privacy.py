@@ -5,8 +5,8 @@ Rules:
 - A message names people in known fields: the patient, relatives, guarantors and insured in whole segments or parts of
   them, staff in single fields. Their names, numbers, dates, addresses and telephone numbers are collected first.
 - Text on its way to the ledger (a text result, an alarm, a code or unit as sent, a device's name) is refused when a
-  collected piece stands in it: whole words of two letters or more, and longer pieces anywhere, whatever their case and
-  punctuation. Birth dates are also looked for in the usual other orders.
+  collected piece stands in it: whole words of two letters or more, and longer pieces anywhere, whatever their case,
+  accents and punctuation. Birth dates are also looked for in the usual other orders, names also run together.
 - Narrative (TX, FT) is not screened but never taken at all: a screen cannot know every way to name somebody.
 - Refusing too much costs a text, and the raw message still holds it; refusing too little cannot be undone.
 """
@@ -14,6 +14,7 @@ Rules:
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Final
 
 from .message import Message
@@ -39,9 +40,14 @@ PEOPLE: Final[dict[str, dict[int, int | None]]] = {
     "PRT": dict.fromkeys((5, 14, 15), WHOLE),
 }
 
+TELEPHONES: Final = frozenset((("PID", 13), ("PID", 14), ("NK1", 5), ("NK1", 6), ("GT1", 6), ("GT1", 7)))
+TELEPHONE_CODES: Final = frozenset(("PH", "FX", "CP", "NET", "PRN", "ORN", "WPN", "Internet"))
+"""Stand in telephone fields and name nobody."""
+
+SHORTEST_PIECE: Final = 4
+"""Shorter ASCII pieces are looked for as whole words only; in other scripts one character may be a name."""
+
 _WORD: Final = re.compile(r"\w+")
-_TYPE_CODES: Final = frozenset(("ph", "fx", "cp", "net", "prn", "orn", "wpn", "internet"))  # of telephone numbers
-_SHORTEST_PIECE: Final = 4  # shorter ones are looked for as whole words only
 _BIRTH: Final = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})[0-9]*")
 
 
@@ -55,31 +61,45 @@ class Screen:
         self._words: set[str] = set()
         self._pieces: set[str] = set()
         for segment in message.segments:
-            for field, component in PEOPLE.get(message.part(segment, 0), {}).items():
+            name = message.part(segment, 0)
+            for field, component in PEOPLE.get(name, {}).items():
                 for text in message.leaves(segment, field, component):
-                    self._collect(text)
+                    if (name, field) not in TELEPHONES or text not in TELEPHONE_CODES:
+                        self._collect(text)
+            if name == "PID":
+                for repeat in range(1, message.repeats(segment, 5) + 1):
+                    family, given = (message.part(segment, 5, part, repeat=repeat) for part in (1, 2))
+                    self._pieces.update(
+                        filter(None, (_squash(family + given), _squash(given + family)) if family and given else ())
+                    )
 
     def _collect(self, text: str) -> None:
-        words = _WORD.findall(text.casefold())
-        self._words.update(word for word in words if len(word) > 1 and word not in _TYPE_CODES)
+        plain = _plain(text)
+        self._words.update(word for word in _WORD.findall(plain) if len(word) > 1)
         birth = _BIRTH.fullmatch(text)
         squashed = _squash(text)
         if birth:
             year, month, day = birth.groups()
             self._pieces.update((year + month + day, day + month + year, month + day + year))
-        elif len(squashed) >= _SHORTEST_PIECE:
+        elif len(squashed) >= SHORTEST_PIECE or (squashed and not text.isascii()):
             self._pieces.add(squashed)
 
     def passes(self, text: str) -> bool:
         """Whether `text` can go on the ledger."""
         if not self._certain and not text.isascii():
             return False  # in another character set it may be a name that we would not recognise
-        if not self._words.isdisjoint(_WORD.findall(text.casefold())):
+        if not self._words.isdisjoint(_WORD.findall(_plain(text))):
             return False
         squashed = _squash(text)
         return not any(piece in squashed for piece in self._pieces)
 
 
+def _plain(text: str) -> str:
+    """One form for letters that can be written in several: case, accents, full width."""
+    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    return "".join(character for character in folded if not unicodedata.combining(character))
+
+
 def _squash(text: str) -> str:
-    """Letters and digits only, so that punctuation and case hide nothing."""
-    return "".join(character for character in text.casefold() if character.isalnum())
+    """Letters and digits only, so that punctuation, blanks and case hide nothing."""
+    return "".join(filter(str.isalnum, _plain(text)))

@@ -38,6 +38,7 @@ from .mdc import (
     Measure,
     objection,
 )
+from .observations import SAMPLES_PER_READING
 
 TIME_COLUMN: Final = "t_seconds"
 COLUMNS: Final[dict[str, Measure | None]] = {
@@ -95,12 +96,12 @@ def play(lines: Iterable[str], *, device: str, start: int | None = None) -> Iter
 def play_coded(lines: Iterable[str], *, device: str) -> Iterator[Reading]:
     """Readings of coded observations, one for each run of rows with one time."""
     rows = csv.DictReader(lines)
-    if not CODED_COLUMNS <= set(rows.fieldnames or ()):
+    if not set(rows.fieldnames or ()) >= CODED_COLUMNS:
         raise SeriesError(f"coded observations need the columns {', '.join(sorted(CODED_COLUMNS))}")
     moment: str | None = None
     samples: list[Sample] = []
     for row in rows:
-        if row["DATE"] != moment or len(samples) == 32:
+        if row["DATE"] != moment or len(samples) == SAMPLES_PER_READING:
             yield from _coded_reading(device, moment, samples)
             moment, samples = row["DATE"], []
         if row["CATEGORY"] in CATEGORIES and row["TYPE"] == "numeric":
