@@ -1,0 +1,62 @@
+"""Where a broker is and how to greet it, read from a URL.
+
+`mqtt://[user[:password]@]host[:port]`, or `mqtts://` for TLS; the ports default to 1883 and 8883. User and password are
+percent-decoded. Nothing else may stand in the URL: a path or a query would be silently ignored, and is refused instead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, Self
+from urllib.parse import unquote, urlsplit
+
+from medledger.errors import Fault, TransportError
+
+PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerAddress:
+    """One broker, and the account to use there."""
+
+    host: str
+    port: int
+    tls: bool
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """Read a URL. Raises `TransportError` (fault: caller) that says what is wrong with it."""
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise _bad(url, str(error)) from error
+        if parts.scheme not in PORTS:
+            raise _bad(url, "it does not begin with mqtt:// or mqtts://")
+        if not parts.hostname:
+            raise _bad(url, "it names no host")
+        if parts.path not in ("", "/") or parts.query or parts.fragment:
+            raise _bad(url, "nothing may follow host and port")
+        return cls(
+            parts.hostname,
+            PORTS[parts.scheme] if port is None else port,
+            parts.scheme == "mqtts",
+            None if parts.username is None else unquote(parts.username),
+            None if parts.password is None else unquote(parts.password),
+        )
+
+    def __str__(self) -> str:
+        """The URL without the account, fit for logs."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'mqtts' if self.tls else 'mqtt'}://{host}:{self.port}"
+
+
+def _bad(url: str, reason: str) -> TransportError:
+    shown = url.rpartition("@")[2] if "@" in url else url  # an account is not for error messages
+    return TransportError(
+        f"{shown!r} is not the address of a broker: {reason}",
+        fault=Fault.CALLER,
+        hint="Write it like mqtt://broker.example:1883 or mqtts://user:password@broker.example:8883.",
+    )

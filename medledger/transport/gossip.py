@@ -1,0 +1,228 @@
+"""Gossip: a ledger that converges with its peers in the background, over an MQTT broker.
+
+Rules:
+
+- One thread owns the gossip machine and everything it touches; other threads only leave notes in its mailbox.
+- What leaves is what the machine says, which is what the ledger has released: persisted, and known to the witness.
+- The ledger outlives the broker. Without one everything goes on but gossip; when it comes back, so does gossip.
+- Nothing that the network or the disk does ends the thread. Should a fault of our own do so, that is an alarm, is
+  logged, and stands in `status()`.
+- `close` publishes what was appended last and takes less than two seconds, whatever state the network is in.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from os import PathLike
+from types import TracebackType
+from typing import Any, Final, Self
+
+from medledger.errors import Fault, TransportError, UsageError
+from medledger.importing import Advance
+from medledger.ledger import Ledger
+from medledger.sync import Alarm, Disconnected, Effect, Node, Publish, Subscribe, Tick, WakeAt
+
+from .address import BrokerAddress
+from .connection import Connection
+from .mailbox import Mailbox
+
+FLUSH_SECONDS: Final = 0.6
+JOIN_SECONDS: Final = 1.2
+SNAPSHOT_SECONDS: Final = 0.1
+
+log = logging.getLogger("medledger.transport")
+
+
+class Gossip:
+    """Keeps `ledger` converging with its peers from `start` to `close`, or while used as a context manager.
+
+    `url` is mqtt:// or mqtts://; `username` and `password` override what it says. `ca` is a file of certificates to
+    trust instead of the system's, `certificate` and `key` are ours for a broker that asks. `on_alarm` is called, in a
+    thread of gossip's, with one sentence for people. With `must_connect=False` a broker that is not there at the start
+    is waited for.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        url: str,
+        *,
+        username: str | None = None,
+        password: str | None = None,
+        ca: str | PathLike[str] | None = None,
+        certificate: str | PathLike[str] | None = None,
+        key: str | PathLike[str] | None = None,
+        client_id: str = "medledger",
+        on_alarm: Callable[[str], None] | None = None,
+        must_connect: bool = True,
+    ) -> None:
+        address = BrokerAddress.parse(url)
+        if username is not None:
+            address = replace(address, username=username, password=password)
+        transport_key = ledger.transport_key
+        if transport_key is None:
+            raise UsageError("gossip needs the identity of a member", hint="Give the identity when opening the ledger.")
+        self._ledger = ledger
+        self._on_alarm = on_alarm
+        self._must_connect = must_connect
+        self._mailbox = Mailbox()
+        self._connection = Connection(
+            address,
+            self._mailbox,
+            client_id=client_id,
+            tls=_tls(ca, certificate, key) if address.tls else None,
+            on_refusal=self._raise_alarm,
+        )
+        randomness = random.SystemRandom()
+        self._node = Node(
+            ledger,
+            transport_key=transport_key,
+            rng=randomness,
+            boot_id=randomness.randbytes(8),
+            now=time.monotonic(),
+        )
+        self._wake = time.monotonic()
+        self._changed = threading.Condition()
+        self._snapshot: dict[str, Any] = self._node.status(time.monotonic())
+        self._snapshot_at = float("-inf")
+        self._last_alarm: str | None = None
+        self._failure: str | None = None
+        self._thread = threading.Thread(target=self._work, name="medledger-gossip", daemon=True)
+        self._unwatch: Callable[[], None] | None = None
+
+    # --- for the program ----------------------------------------------------------------------------------------
+
+    def start(self) -> Self:
+        """Connect and begin. Raises `TransportError` where the broker cannot be reached and must be."""
+        if self._unwatch is not None:
+            raise UsageError("gossip has been started already")
+        self._connection.open(must_connect=self._must_connect)
+        self._unwatch = self._ledger.watch(self._advanced)
+        self._thread.start()
+        return self
+
+    def close(self) -> None:
+        """Publish what is left to publish and stop. The ledger stays open."""
+        if self._unwatch is None or self._mailbox.closed:
+            return
+        self._unwatch()
+        self._mailbox.close()
+        self._thread.join(JOIN_SECONDS)
+        self._connection.close()
+        with self._changed:
+            self._changed.notify_all()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def wait_in_sync(self, timeout: float) -> bool:
+        """Wait until we hold all that our peers have shown since we connected; false where that takes too long.
+
+        There must be a peer: a node that nobody answers is not in sync with anything.
+        """
+        with self._changed:
+            return self._changed.wait_for(lambda: self._over or self._snapshot["in_sync"], timeout) and not self._over
+
+    def status(self) -> dict[str, Any]:
+        """What is going on, for people and programs."""
+        return {
+            "broker": str(self._connection.address),
+            "connected": self._connection.up,
+            **self._snapshot,
+            "dropped_frames": self._mailbox.dropped,
+            "last_alarm": self._last_alarm,
+            "failure": self._failure,
+        }
+
+    # --- the worker ---------------------------------------------------------------------------------------------
+
+    @property
+    def _over(self) -> bool:
+        return self._mailbox.closed or self._failure is not None
+
+    def _work(self) -> None:
+        try:
+            while not self._mailbox.closed:
+                self._step(self._wake - time.monotonic())
+            self._step(0)  # what was appended last
+            self._connection.flush(FLUSH_SECONDS)
+        except Exception as error:
+            log.exception("gossip has stopped")
+            self._failure = f"{type(error).__name__}: {error}"
+            self._raise_alarm(f"gossip has stopped on a fault of its own: {self._failure}")
+            with self._changed:
+                self._changed.notify_all()
+
+    def _step(self, timeout: float) -> None:
+        """Handle what has come, then what time has made due."""
+        events = self._mailbox.take(timeout)
+        for event in events:
+            if isinstance(event, Disconnected):
+                self._connection.forget()
+            self._carry_out(self._node.handle(event, time.monotonic()))
+        now = time.monotonic()
+        if now >= self._wake or self._mailbox.closed:
+            self._carry_out(self._node.handle(Tick(), now))
+        self._show(idle=not events)
+
+    def _carry_out(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Publish):
+                self._connection.publish(effect.topic, effect.payload, effect.qos, retain=effect.retain)
+            elif isinstance(effect, WakeAt):
+                self._wake = effect.time
+            elif isinstance(effect, Subscribe):
+                self._connection.subscribe(list(effect.filters))
+            elif isinstance(effect, Alarm):
+                self._raise_alarm(effect.text)
+
+    def _show(self, *, idle: bool) -> None:
+        """Renew what `status` and `wait_in_sync` see: at once when that changes, else not too often."""
+        now = time.monotonic()
+        in_sync = self._node.connected and self._node.in_sync(now)
+        if idle or in_sync != self._snapshot["in_sync"] or now - self._snapshot_at > SNAPSHOT_SECONDS:
+            with self._changed:
+                self._snapshot = self._node.status(now)
+                self._snapshot_at = now
+                self._changed.notify_all()
+
+    def _raise_alarm(self, text: str) -> None:
+        self._last_alarm = text
+        log.warning("%s", text)
+        if self._on_alarm is not None:
+            try:
+                self._on_alarm(text)
+            except Exception:
+                log.exception("the alarm callback raised")
+
+    def _advanced(self, advance: Advance) -> None:
+        """Called by whichever thread has written to the ledger."""
+        self._mailbox.advanced(advance.feed, advance.first, advance.last)
+
+
+def _tls(
+    ca: str | PathLike[str] | None, certificate: str | PathLike[str] | None, key: str | PathLike[str] | None
+) -> ssl.SSLContext:
+    """What we trust, and who we are, on a TLS connection."""
+    try:
+        context = ssl.create_default_context(cafile=ca)
+        if certificate is not None:
+            context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise TransportError(
+            f"the certificates for TLS cannot be used: {error}",
+            fault=Fault.CALLER,
+            hint="Check the files named as ca, certificate and key.",
+        ) from error
+    return context
