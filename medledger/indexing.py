@@ -209,8 +209,7 @@ class Indexer:
         )
         by_no = {feed.no: feed for feed in self._store.feeds.values()}
         while True:
-            with self._store.lock:
-                page = self._store.connection.execute(sql, (*values, *after)).fetchall()
+            page = self._store.query(sql, (*values, *after))
             for time, pos, index, void in page:
                 after = (time, pos, index)
                 logged = self._logged(by_no[pos >> SEQ_BITS], pos & MAX_SEQ, index, void)
@@ -236,16 +235,14 @@ class Indexer:
         self.catch_up()
         columns = "pos, idx, type, time, subject, void, content"
         for feed in list(self._store.feeds.values()):
-            with self._store.lock:
-                reached = self._store.progress("interpreted", feed)
+            reached = self._store.progress("interpreted", feed)
             for start in range(0, reached, IMPORT_BATCH_BLOCKS):
                 stop = min(start + IMPORT_BATCH_BLOCKS, reached)
                 expected, _ = self._rows(feed, start, stop - start)
-                with self._store.lock:
-                    found = self._store.connection.execute(
-                        f"SELECT {columns} FROM entries WHERE pos BETWEEN ? AND ? ORDER BY pos, idx",
-                        (position(feed.no, start), position(feed.no, stop - 1)),
-                    ).fetchall()
+                found = self._store.query(
+                    f"SELECT {columns} FROM entries WHERE pos BETWEEN ? AND ? ORDER BY pos, idx",
+                    (position(feed.no, start), position(feed.no, stop - 1)),
+                )
                 if found != expected:
                     differing = next((a for a, b in zip(expected, found, strict=False) if a != b), None)
                     seq = start if differing is None else differing[0] & MAX_SEQ
@@ -260,10 +257,7 @@ class Indexer:
         """See `Replica.find_block`."""
         self.catch_up()
         by_no = {feed.no: feed for feed in self._store.feeds.values()}
-        with self._store.lock:
-            places = self._store.connection.execute(
-                "SELECT pos FROM block_ids WHERE prefix = ?", (_prefix(block_id),)
-            ).fetchall()
+        places = self._store.query("SELECT pos FROM block_ids WHERE prefix = ?", (_prefix(block_id),))
         for (pos,) in places:
             row = self._store.row(by_no[pos >> SEQ_BITS], pos & MAX_SEQ)
             if row is not None and sha256(row.header).digest().startswith(block_id):

@@ -95,9 +95,14 @@ class Replica:
     # --- what it holds ------------------------------------------------------------------------------------------
 
     def frontier(self) -> dict[bytes, Head]:
-        """The head of every feed that has one."""
+        """The head of every known feed that has one."""
         with self.store.lock:
-            return {author: feed.head for author, feed in self.store.feeds.items() if feed.head is not None}
+            known = self.membership.known
+            return {
+                author: feed.head
+                for author, feed in self.store.feeds.items()
+                if feed.head is not None and author in known
+            }
 
     def head(self, feed: bytes) -> Head | None:
         """A feed's last block that stands, None for an empty or unknown feed."""

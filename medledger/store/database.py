@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import StoreError
+from ..errors import CorruptError, StoreError
 from ..header import BlockClass, Head, parse_header
 from ..limits import MAX_SEQ
 from ..validation import ValidBlock
@@ -36,6 +36,10 @@ class Feed:
     @property
     def length(self) -> int:
         return 0 if self.head is None else self.head.seq + 1
+
+
+# A damaged file can make the sqlite3 module fail to decode SQLite's own message.
+_SQLITE_ERRORS = (sqlite3.Error, UnicodeError)
 
 
 class BlockRow(NamedTuple):
@@ -103,7 +107,7 @@ class Store:
                     raise StoreError(f"{path} is not a medledger ledger")
                 _migrate(connection)
             return cls(connection, path)
-        except sqlite3.Error as error:
+        except _SQLITE_ERRORS as error:
             connection.close()
             raise _store_error(path, error) from error
         except BaseException:
@@ -141,7 +145,7 @@ class Store:
                 self._commit()
             except BaseException as error:
                 self._roll_back()
-                if isinstance(error, sqlite3.Error):
+                if isinstance(error, _SQLITE_ERRORS):
                     raise _store_error(self.path, error) from error
                 raise
             finally:
@@ -164,7 +168,7 @@ class Store:
         self.after_rollback()
 
     def _load_feeds(self) -> None:
-        rows = self.connection.execute("SELECT no, author, seq, head, epoch FROM feeds")
+        rows = self.query("SELECT no, author, seq, head, epoch FROM feeds")
         self.feeds = {
             author: Feed(no, author, None if seq < 0 else Head(seq, head, epoch))
             for no, author, seq, head, epoch in rows
@@ -172,16 +176,22 @@ class Store:
 
     def integrity_problem(self) -> str | None:
         """What SQLite's own check finds wrong with the file, or None."""
-        with self.lock:
-            rows = self.connection.execute("PRAGMA integrity_check(1)").fetchall()
+        rows = self.query("PRAGMA integrity_check(1)")
         return None if rows == [("ok",)] else str(rows[0][0])
+
+    def query(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a SELECT. Raises `StoreError`, or `CorruptError` where SQLite finds the file damaged."""
+        with self.lock:
+            try:
+                return self.connection.execute(sql, values).fetchall()
+            except _SQLITE_ERRORS as error:
+                raise _store_error(self.path, error) from error
 
     # --- meta ---------------------------------------------------------------------------------------------------
 
     def get_meta(self, key: str) -> Any:
-        with self.lock:
-            row = self.connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return None if row is None else row[0]
+        rows = self.query("SELECT value FROM meta WHERE key = ?", (key,))
+        return rows[0][0] if rows else None
 
     def set_meta(self, key: str, value: bytes | str | int) -> None:
         with self.transaction() as db:
@@ -238,11 +248,10 @@ class Store:
     def page(self, feed: Feed, start: int, last: int, rows: int) -> list[BlockRow]:
         """At most `rows` of the feed's blocks with start <= seq <= last."""
         base = feed.no << SEQ_BITS
-        with self.lock:
-            found = self.connection.execute(
-                "SELECT pos, header, body FROM blocks WHERE pos BETWEEN ? AND ? ORDER BY pos LIMIT ?",
-                (base | start, base | min(last, MAX_SEQ), rows),
-            ).fetchall()
+        found = self.query(
+            "SELECT pos, header, body FROM blocks WHERE pos BETWEEN ? AND ? ORDER BY pos LIMIT ?",
+            (base | start, base | min(last, MAX_SEQ), rows),
+        )
         return [BlockRow(pos - base, header, body) for pos, header, body in found]
 
     def row(self, feed: Feed, seq: int) -> BlockRow | None:
@@ -290,16 +299,12 @@ class Store:
 
     def disputed(self, feed: Feed) -> list[tuple[bytes, BlockRow]]:
         """(id, block) of the feed's disputed blocks, by seq."""
-        with self.lock:
-            rows = self.connection.execute(
-                "SELECT id, seq, header, body FROM disputed WHERE feed = ? ORDER BY seq, id", (feed.no,)
-            ).fetchall()
+        rows = self.query("SELECT id, seq, header, body FROM disputed WHERE feed = ? ORDER BY seq, id", (feed.no,))
         return [(block_id, BlockRow(seq, header, body)) for block_id, seq, header, body in rows]
 
     def disputed_block(self, block_id: bytes) -> BlockRow | None:
-        with self.lock:
-            row = self.connection.execute("SELECT seq, header, body FROM disputed WHERE id = ?", (block_id,)).fetchone()
-        return None if row is None else BlockRow(*row)
+        rows = self.query("SELECT seq, header, body FROM disputed WHERE id = ?", (block_id,))
+        return BlockRow(*rows[0]) if rows else None
 
     def set_fork(self, feed: Feed, seq: int, proof: bytes) -> None:
         with self.transaction() as db:
@@ -311,20 +316,13 @@ class Store:
 
     def forks(self) -> dict[bytes, bytes]:
         """The canonical fork proof of each forked feed."""
-        with self.lock:
-            rows = self.connection.execute("SELECT f.author, k.proof FROM forks k JOIN feeds f ON f.no = k.feed")
-            return dict(rows.fetchall())
+        return dict(self.query("SELECT f.author, k.proof FROM forks k JOIN feeds f ON f.no = k.feed"))
 
     def control_rows(self) -> Iterator[tuple[Feed, bytes, BlockRow]]:
         """(feed, id or b"", block) of every control block, the disputed ones with their id."""
         by_no = {feed.no: feed for feed in self.feeds.values()}
-        with self.lock:
-            rows = self.connection.execute(
-                "SELECT c.pos, b.header, b.body FROM control c JOIN blocks b ON b.pos = c.pos ORDER BY c.pos"
-            ).fetchall()
-            branches = self.connection.execute(
-                "SELECT feed, id, seq, header, body FROM disputed WHERE class = 0 ORDER BY feed, seq, id"
-            ).fetchall()
+        rows = self.query("SELECT c.pos, b.header, b.body FROM control c JOIN blocks b ON b.pos = c.pos ORDER BY c.pos")
+        branches = self.query("SELECT feed, id, seq, header, body FROM disputed WHERE class = 0 ORDER BY feed, seq, id")
         for pos, header, body in rows:
             yield by_no[pos >> SEQ_BITS], b"", BlockRow(pos & MAX_SEQ, header, body)
         for no, block_id, seq, header, body in branches:
@@ -333,8 +331,7 @@ class Store:
     def holes(self) -> list[tuple[bytes, int]]:
         """(feed, seq) of each block with a hidden entry."""
         by_no = {feed.no: feed.author for feed in self.feeds.values()}
-        with self.lock:
-            rows = self.connection.execute("SELECT pos FROM holes ORDER BY pos").fetchall()
+        rows = self.query("SELECT pos FROM holes ORDER BY pos")
         return [(by_no[pos >> SEQ_BITS], pos & MAX_SEQ) for (pos,) in rows]
 
     # --- what lags ----------------------------------------------------------------------------------------------
@@ -350,17 +347,13 @@ class Store:
     def lagging(self, column: str) -> list[tuple[Feed, int]]:
         """(feed, next seq) of the feeds whose `interpreted` or `identified` is behind their head."""
         assert column in ("interpreted", "identified")
-        with self.lock:
-            rows = self.connection.execute(
-                f"SELECT author, {column} FROM feeds WHERE {column} <= seq ORDER BY no"
-            ).fetchall()
+        rows = self.query(f"SELECT author, {column} FROM feeds WHERE {column} <= seq ORDER BY no")
         return [(self.feeds[author], seq) for author, seq in rows]
 
     def progress(self, column: str, feed: Feed) -> int:
         """How many of a feed's blocks stand in an index."""
         assert column in ("interpreted", "identified")
-        with self.lock:
-            reached: int = self.connection.execute(f"SELECT {column} FROM feeds WHERE no = ?", (feed.no,)).fetchone()[0]
+        reached: int = self.query(f"SELECT {column} FROM feeds WHERE no = ?", (feed.no,))[0][0]
         return reached
 
     def set_progress(self, column: str, feed: Feed, seq: int) -> None:
@@ -378,7 +371,8 @@ def _migrate(connection: sqlite3.Connection) -> None:
     migrate(Database(connection))
 
 
-def _store_error(path: Path, error: sqlite3.Error) -> StoreError:
+def _store_error(path: Path, error: Exception) -> StoreError:
+    """SQLite's error in our words."""
     text = str(error)
     if "locked" in text or "busy" in text:
         return StoreError(
@@ -389,4 +383,6 @@ def _store_error(path: Path, error: sqlite3.Error) -> StoreError:
         return StoreError(f"{path} is not a SQLite database")
     if "full" in text:
         return StoreError(f"the disk is full: nothing was written to {path}", hint="Free some space and try again.")
+    if isinstance(error, UnicodeError) or any(word in text for word in ("malformed", "no such", "corrupt")):
+        return CorruptError(f"{path} is damaged: {text}", hint="Make a new replica and let it sync.")
     return StoreError(f"{path}: {text}")
