@@ -19,7 +19,7 @@ from itertools import islice
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
-from .block import join_block
+from .block import join_block, split_block, split_body
 from .errors import BlockError, CorruptError, MedledgerError, SignatureError
 from .fork import read_proof
 from .header import Head, parse_header, signed_message, signing_prefix
@@ -121,7 +121,7 @@ def _verify_chunk(
         header = parse_header(block.header_bytes)[0]
         report.entries += header.entries_count
         if block.has_holes:
-            report.hidden += sum(not isinstance(item, bytes) for item in _items(block.body_bytes))
+            report.hidden += sum(not isinstance(item, bytes) for item in split_body(block.body_bytes))
     if signatures is not None:
         signatures.check(feed.author, [block.header_bytes for block in accepted])
     last = accepted[-1]
@@ -147,12 +147,6 @@ def _corrupt(
     )
 
 
-def _items(body_bytes: bytes) -> list[object]:
-    from .block import split_body
-
-    return list(split_body(body_bytes))
-
-
 def _note(report: VerifyReport, feed: bytes, failed: list[int], count: int) -> None:
     assert report.own_signatures is not None
     report.own_signatures += count - len(failed)
@@ -164,15 +158,9 @@ def _verify_disputed(replica: Replica) -> int:
     count = 0
     for disputed in replica.disputed():
         count += 1
-        if sha256(_header(disputed.raw)).digest() != disputed.id:
+        if sha256(split_block(disputed.raw)[0]).digest() != disputed.id:
             raise CorruptError("a disputed block is not the one it was kept as", feed=disputed.feed, seq=disputed.seq)
     return count
-
-
-def _header(raw: bytes) -> bytes:
-    from .block import split_block
-
-    return split_block(raw)[0]
 
 
 # --- every signature -----------------------------------------------------------------------------------------------

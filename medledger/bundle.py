@@ -15,14 +15,17 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, Final, Protocol
 
 from . import cbor
 from .errors import CorruptError, LimitError, MalformedError, MedledgerError, NeedsNewerError, StoreError
+from .fork import ForkProof
+from .governance import Genesis
+from .header import Head
 from .importing import ImportReport
 from .limits import (
     BUNDLE_SEGMENT_BYTES,
@@ -33,10 +36,8 @@ from .limits import (
     MAX_MANIFEST_BYTES,
     MAX_SEQ,
 )
+from .membership import Membership
 from .schema import Array, Bytes, Int, Tuple
-
-if TYPE_CHECKING:
-    from .ledger import Ledger
 
 VERSION: Final = 1
 MANIFEST_NAME: Final = "manifest.cbor"
@@ -49,6 +50,20 @@ _MANIFEST: Final = Tuple(
     Array(Tuple(_HASH, Int(1, BUNDLE_SEGMENT_BYTES), Int(1, 2**32)), 0, 2**20),
     Array(Bytes(1, MAX_FORK_PROOF_BYTES), 0, 2**16),
 )
+
+
+class Source(Protocol):
+    """The ledger that is exported, or imported into."""
+
+    @property
+    def genesis(self) -> Genesis: ...
+    @property
+    def membership(self) -> Membership: ...
+    def frontier(self) -> dict[bytes, Head]: ...
+    def fork_proofs(self) -> dict[bytes, bytes]: ...
+    def release(self, feed: bytes, start: int, stop: int, max_bytes: int) -> Sequence[bytes]: ...
+    def import_blocks(self, raws: Iterable[bytes]) -> ImportReport: ...
+    def import_fork_proof(self, raw: bytes) -> ForkProof: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +80,7 @@ class Manifest:
         return sum(blocks for _, _, blocks in self.segments)
 
 
-def export_bundle(ledger: Ledger, target: Path) -> Manifest:
+def export_bundle(ledger: Source, target: Path) -> Manifest:
     """Write all of a ledger to `target`, durably, or nothing. Raises `StoreError`: the file exists, the disk fails."""
     if target.exists():
         raise StoreError(f"{target} exists already")
@@ -83,7 +98,7 @@ def export_bundle(ledger: Ledger, target: Path) -> Manifest:
     return manifest
 
 
-def _write(ledger: Ledger, file: IO[bytes]) -> Manifest:
+def _write(ledger: Source, file: IO[bytes]) -> Manifest:
     frontier = ledger.frontier()
     electors = ledger.membership.electors
     order = sorted(frontier, key=lambda feed: (feed not in electors, feed))
@@ -104,7 +119,7 @@ def _write(ledger: Ledger, file: IO[bytes]) -> Manifest:
     return manifest
 
 
-def _released(ledger: Ledger, feed: bytes, length: int) -> Iterator[bytes]:
+def _released(ledger: Source, feed: bytes, length: int) -> Iterator[bytes]:
     start = 0
     while start < length and (page := ledger.release(feed, start, length, MAX_DATA_BYTES)):
         yield from page
@@ -168,7 +183,7 @@ def read_manifest(source: Path) -> Manifest:
         return _manifest(archive)
 
 
-def import_bundle(ledger: Ledger, source: Path) -> ImportReport:
+def import_bundle(ledger: Source, source: Path) -> ImportReport:
     """Take what is valid of a bundle; segments are checked by their hash before a block of them is looked at.
 
     Raises `MalformedError` where the file is no bundle or is of another ledger, `CorruptError` (in whose message the

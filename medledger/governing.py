@@ -8,21 +8,40 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from .acts import GovApprove, GovEnrol, GovEpoch, GovRevoke
 from .block import Block
 from .errors import MembershipError, UsageError
+from .governance import Genesis
 from .header import Head
 from .joining import make_reply, make_request, read_request_text
 from .keys import Identity, seal_to
-from .membership import PendingAct
+from .membership import Membership, PendingAct
 from .proposals import approval_content, enrolment_content, propose_epoch, revocation_content
 from .registry import Record
 from .transport_key import TransportKey
 
-if TYPE_CHECKING:
-    from .ledger import Ledger
+
+class Governed(Protocol):
+    """The ledger that a governor acts on."""
+
+    @property
+    def genesis(self) -> Genesis: ...
+    @property
+    def membership(self) -> Membership: ...
+    @property
+    def identity(self) -> Identity | None: ...
+    @property
+    def me(self) -> bytes | None: ...
+    @property
+    def transport_key(self) -> TransportKey | None: ...
+    @property
+    def broker(self) -> str | None: ...
+    def frontier(self) -> dict[bytes, Head]: ...
+    def head(self, feed: bytes) -> Head | None: ...
+    def block(self, feed: bytes, seq: int) -> Block | None: ...
+    def append(self, *records: Record) -> Block: ...
 
 
 def seal_transport_key(identity: Identity, key: TransportKey) -> bytes:
@@ -30,7 +49,7 @@ def seal_transport_key(identity: Identity, key: TransportKey) -> bytes:
     return seal_to(identity.kem_public_key, key.key)
 
 
-def enrol_founder(ledger: Ledger, *, label: str, organisation: str, roles: Iterable[str]) -> Block:
+def enrol_founder(ledger: Governed, *, label: str, organisation: str, roles: Iterable[str]) -> Block:
     """The first block of a ledger: its founder enrols the founding key, by the same act as anybody's."""
     identity = ledger.identity
     assert identity is not None  # a ledger is founded with one
@@ -40,7 +59,7 @@ def enrol_founder(ledger: Ledger, *, label: str, organisation: str, roles: Itera
     return _decide(ledger, GovEnrol.from_content(content), content)
 
 
-def enrol(ledger: Ledger, text: str, *, roles: Iterable[str] | None, label: str | None, broker: str | None) -> str:
+def enrol(ledger: Governed, text: str, *, roles: Iterable[str] | None, label: str | None, broker: str | None) -> str:
     """See `Ledger.enrol`."""
     request, secret = read_request_text(text)
     key = ledger.transport_key
@@ -53,13 +72,13 @@ def enrol(ledger: Ledger, text: str, *, roles: Iterable[str] | None, label: str 
     )
 
 
-def revoke(ledger: Ledger, feed: bytes, *, reason: str, after: int | None) -> Block:
+def revoke(ledger: Governed, feed: bytes, *, reason: str, after: int | None) -> Block:
     """See `Ledger.revoke`."""
     content = revocation_content(ledger.membership, feed, last=_last(ledger, feed, after), reason=reason)
     return _decide(ledger, GovRevoke.from_content(content), content)
 
 
-def _last(ledger: Ledger, feed: bytes, after: int | None) -> Head | None:
+def _last(ledger: Governed, feed: bytes, after: int | None) -> Head | None:
     """The block after which a feed is cut: its head here, or block `after`."""
     if after is None:
         return ledger.head(feed)
@@ -74,7 +93,7 @@ def _last(ledger: Ledger, feed: bytes, after: int | None) -> Head | None:
 
 
 def change_epoch(
-    ledger: Ledger,
+    ledger: Governed,
     *,
     governors: Iterable[bytes] | None = None,
     threshold: int | None = None,
@@ -93,14 +112,14 @@ def change_epoch(
     return _decide(ledger, GovEpoch.from_content(content), content)
 
 
-def approve(ledger: Ledger, act_id: bytes) -> Block:
+def approve(ledger: Governed, act_id: bytes) -> Block:
     """See `Ledger.approve`."""
     pending = find_pending(ledger, act_id)
     content = approval_content(ledger.membership, pending.type, pending.content, by=_me(ledger))
     return ledger.append(GovApprove.from_content(content))
 
 
-def find_pending(ledger: Ledger, act_id: bytes) -> PendingAct:
+def find_pending(ledger: Governed, act_id: bytes) -> PendingAct:
     """The pending act with this id, or the only one whose id starts so. Raises `MembershipError`."""
     found = [act for act in ledger.membership.pending if act.id.startswith(act_id)]
     if len(found) != 1:
@@ -111,13 +130,13 @@ def find_pending(ledger: Ledger, act_id: bytes) -> PendingAct:
     return found[0]
 
 
-def _decide(ledger: Ledger, act: Record, content: Any) -> Block:
+def _decide(ledger: Governed, act: Record, content: Any) -> Block:
     """Propose and approve in one block."""
     approval = approval_content(ledger.membership, act.TYPE, content, by=_me(ledger))
     return ledger.append(act, GovApprove.from_content(approval))
 
 
-def _me(ledger: Ledger) -> bytes:
+def _me(ledger: Governed) -> bytes:
     if ledger.me is None:
         raise UsageError("this ledger was opened without a key", hint="Give a governor's identity.")
     return ledger.me

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 from .block import Hidden, encode_body, split_block, split_body
 from .errors import (
@@ -29,14 +29,11 @@ from .errors import (
     MedledgerError,
     UnknownAuthorError,
 )
-from .fork import make_proof
+from .fork import ForkProof, make_proof
 from .header import BlockClass, Head, parse_header
 from .limits import IMPORT_BATCH_BLOCKS, MAX_BLOCK_BYTES, SEGMENT_BLOCKS, WAITING_BLOCKS, WAITING_BYTES
-from .store.database import BlockRow, Feed
+from .store import BlockRow, Feed, Store
 from .validation import ValidBlock, authenticate, check_body, validate_range
-
-if TYPE_CHECKING:
-    from .replica import Replica
 
 
 class Arrived(NamedTuple):
@@ -87,10 +84,36 @@ def _loose_uint(raw: bytes, at: int) -> int:
     return head if head < 24 else int.from_bytes(raw[at + 1 : at + 1 + (1 << (head & 3))], "big")
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How many blocks of a feed can stand, and why no more."""
+
+    length: int
+    reason: str = ""
+
+    def error(self, feed: bytes, seq: int) -> BlockError:
+        if self.reason == "fork":
+            return ForkedError("the feed forked before this block", feed=feed, seq=seq)
+        return CutError("the block lies beyond its author's revocation", feed=feed, seq=seq)
+
+
+class Target(Protocol):
+    """The replica that is imported into."""
+
+    @property
+    def id(self) -> bytes: ...
+    @property
+    def store(self) -> Store: ...
+    def knows(self, feed: bytes) -> bool: ...
+    def limit(self, feed: bytes) -> Limit: ...
+    def refold(self) -> None: ...
+    def adopt_fork(self, proof: ForkProof) -> None: ...
+
+
 class Importer:
     """One import into a replica: holds what waits between its batches."""
 
-    def __init__(self, replica: Replica) -> None:
+    def __init__(self, replica: Target) -> None:
         self._replica = replica
         self._store = replica.store
         self.report = ImportReport()
@@ -250,19 +273,6 @@ class Importer:
         row = self._store.row(feed, seq - 1)
         assert row is not None  # a feed has no gaps
         return Head(seq - 1, sha256(row.header).digest(), parse_header(row.header)[0].epoch)
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """How many blocks of a feed can stand, and why no more."""
-
-    length: int
-    reason: str = ""
-
-    def error(self, feed: bytes, seq: int) -> BlockError:
-        if self.reason == "fork":
-            return ForkedError("the feed forked before this block", feed=feed, seq=seq)
-        return CutError("the block lies beyond its author's revocation", feed=feed, seq=seq)
 
 
 def _by_seq(arrived: Arrived) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, partial
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from .block import Block, join_block, parse_block, split_body
 from .entry import Entry, decode_entry
@@ -20,10 +20,7 @@ from .header import Header, parse_header
 from .interpretation import Refusal, interpret
 from .limits import IMPORT_BATCH_BLOCKS, MAX_SEQ
 from .membership import CUT_UNRESOLVED, EPOCH_UNKNOWN, Membership
-from .store.database import SEQ_BITS, Feed, position
-
-if TYPE_CHECKING:
-    from .replica import Replica
+from .store.database import SEQ_BITS, Feed, Store, position
 
 _ENTRY_PAGE = 256
 _UNDECIDED = frozenset({EPOCH_UNKNOWN, CUT_UNRESOLVED})  # more blocks will tell: the feed waits there
@@ -58,10 +55,20 @@ class LoggedEntry:
         return self.entry.content
 
 
+class Source(Protocol):
+    """The replica that is indexed."""
+
+    @property
+    def store(self) -> Store: ...
+    @property
+    def membership(self) -> Membership: ...
+    def is_ancestor(self, feed: bytes, earlier: Point, later: Point) -> bool: ...
+
+
 class Indexer:
     """Fills and reads the indexes of one replica."""
 
-    def __init__(self, replica: Replica) -> None:
+    def __init__(self, replica: Source) -> None:
         self._replica = replica
         self._store = replica.store
         self._type_numbers: dict[str, int] = {}

@@ -66,7 +66,7 @@ class Ledger(Replica):
         if identity is not None:
             self._witness = Witness.for_identity(identity, self.id)
             self._recovering = not self._witnessed()
-            self._writer = Writer(self, identity, clock)
+            self._writer = Writer(self, identity, clock, self.check_may_sign)
 
     # --- life ---------------------------------------------------------------------------------------------------
 

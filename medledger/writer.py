@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING
 
 from .block import Block, check_body_limits, encode_body, entries_root
 from .clock import ClockReader
@@ -22,10 +21,8 @@ from .header import BlockClass, Head, Header, encode_header, encode_payload, sig
 from .importing import Advance
 from .keys import Signer
 from .registry import Record
+from .replica import Replica
 from .validation import ValidBlock
-
-if TYPE_CHECKING:
-    from .ledger import Ledger
 
 
 class _Append:
@@ -41,13 +38,16 @@ class _Append:
 
 
 class Writer:
-    """Signs blocks of `signer`'s feed into a ledger."""
+    """Signs blocks of `signer`'s feed into a replica. `check_may_sign` raises while signing could fork the feed."""
 
-    def __init__(self, ledger: Ledger, signer: Signer, clock: ClockReader) -> None:
-        self._ledger = ledger
+    def __init__(
+        self, replica: Replica, signer: Signer, clock: ClockReader, check_may_sign: Callable[[], None]
+    ) -> None:
+        self._replica = replica
+        self._check_may_sign = check_may_sign
         self._signer = signer
         self._clock = clock
-        self._prefix = signing_prefix(ledger.id)
+        self._prefix = signing_prefix(replica.id)
         self._queue: deque[_Append] = deque()
         self._turn = threading.Lock()  # held by the thread that writes for all
 
@@ -70,11 +70,11 @@ class Writer:
         appends = []
         while self._queue:
             appends.append(self._queue.popleft())
-        store = self._ledger.store
+        store = self._replica.store
         written: list[_Append] = []
         try:
             with store.transaction():
-                self._ledger.check_may_sign()
+                self._check_may_sign()
                 feed = store.feed(self._signer.public_key)
                 for each in appends:
                     try:
@@ -100,7 +100,7 @@ class Writer:
                     each.block = block
                     written.append(each)
                 if any(each.block and each.block.header.block_class == BlockClass.CONTROL for each in written):
-                    self._ledger.refold()
+                    self._replica.refold()
         except BaseException as error:
             for each in appends:
                 each.block, each.error = None, each.error or error
@@ -112,13 +112,13 @@ class Writer:
             first, last = written[0].block, written[-1].block
             assert first is not None  # what was written has a block
             assert last is not None
-            self._ledger.notify([Advance(self._signer.public_key, first.seq, last.seq)])
+            self._replica.notify([Advance(self._signer.public_key, first.seq, last.seq)])
 
     def _sign(self, records: Sequence[Record], head: Head | None) -> Block:
         """The next block of the feed. Nothing is stored."""
         now, clock = self._clock()
         block_class = self._class_of(records)
-        epoch = self._ledger.membership.epoch.number
+        epoch = self._replica.membership.epoch.number
         self._check_rights(records, block_class, epoch)
         salts = os.urandom(16 * len(records))
         body = []
@@ -157,7 +157,7 @@ class Writer:
             if any(not record.TYPE.startswith(CONTROL_PREFIX) for record in records):
                 raise SchemaError("a control block holds governance acts only")
             return
-        membership = self._ledger.membership
+        membership = self._replica.membership
         feed = self._signer.public_key
         if not membership.knows(feed):
             raise MembershipError(
