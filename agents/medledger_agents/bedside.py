@@ -1,0 +1,209 @@
+"""The bedside agent: monitors connect and send HL7 v2 messages (MLLP); their readings go on the ledger.
+
+- `MSA|AA` is sent when the readings are durable on this box, never before. Whatever cannot be logged gets AE or AR with
+  the reason, and stays with its sender.
+- Acknowledgements go out in the order of the messages, whether these came one by one or many in a packet.
+- Everything is bounded: connections, the length of a message, messages and bytes that wait. Whoever sends faster than
+  the disk takes is not read from until there is room.
+- Bytes that are no MLLP end their connection, after the messages before them are acknowledged. So does a sender that
+  stops in the middle of a message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from contextlib import suppress
+from typing import Final
+
+from medledger.errors import MedledgerError, TransportError
+from medledger.ledger import Ledger
+from medledger_bridge.errors import MllpError
+from medledger_bridge.mllp import Framer, wrap
+
+from . import intake, logs
+from .batcher import Batcher
+from .config import BedsideConfig
+from .inbox import Inbox
+from .recorder import Recorder
+from .subjects import Subjects
+
+CHUNK_BYTES: Final = 64 * 1024
+PENDING_MESSAGES: Final = 64
+"""Messages of one connection that wait for their acknowledgement."""
+
+STOP_SECONDS: Final = 2.0
+"""How long connections get to receive their last acknowledgements when the agent stops."""
+
+KEEPALIVE: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 20), ("TCP_KEEPCNT", 4))
+"""A monitor that was switched off is noticed within two and a half minutes, and frees its connection."""
+
+Reply = asyncio.Task[bytes]
+
+
+class Bedside:
+    """Serves monitors until `stop`."""
+
+    def __init__(self, config: BedsideConfig, ledger: Ledger, inbox: Inbox, subjects: Subjects) -> None:
+        self._settings = config.mllp
+        self._subjects = subjects
+        self._recorder = Recorder(
+            ledger, inbox, lambda raw, at: intake.read(raw, at, subjects), max_entries=config.batch.max_entries
+        )
+        self._batcher = Batcher(
+            self._recorder.record,
+            self._recorder.rest,
+            window=config.batch.window_seconds,
+            max_entries=config.batch.max_entries,
+        )
+        self._server: asyncio.Server | None = None
+        self._recording: asyncio.Task[None] | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Settle what the last run left, and listen. Raises `TransportError` when the port cannot be had."""
+        try:
+            await asyncio.to_thread(self._recorder.settle)
+        except MedledgerError as error:  # as long as it lasts, each message hears of it
+            logs.warning("unfinished messages wait", reason=str(error))
+        try:
+            self._server = await asyncio.start_server(
+                self._connected, self._settings.host, self._settings.port, limit=CHUNK_BYTES
+            )
+        except OSError as error:
+            raise TransportError(
+                f"cannot listen on {self._settings.host}:{self._settings.port}: {error.strerror or error}",
+                hint="Is another agent running? Choose another port in [mllp].",
+            ) from error
+        self._recording = asyncio.create_task(self._batcher.run())
+        host, port = self._server.sockets[0].getsockname()[:2]
+        logs.event("listening", protocol="mllp", host=host, port=port)
+
+    async def stop(self) -> None:
+        """Take nothing more, record what was taken, acknowledge it, and end."""
+        assert self._server is not None  # it was started
+        assert self._recording is not None
+        self._server.close()
+        self._batcher.close()
+        await self._recording
+        if self._connections:
+            _, late = await asyncio.wait(self._connections, timeout=STOP_SECONDS)
+            for connection in late:
+                connection.cancel()
+
+    # --- one connection -----------------------------------------------------------------------------------------
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = _peer(writer)
+        task = asyncio.current_task()
+        assert task is not None  # a coroutine runs in one
+        if len(self._connections) >= self._settings.max_connections:
+            logs.warning("connection turned away", peer=peer, limit=self._settings.max_connections)
+            writer.close()
+            return
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+        _keep_alive(writer)
+        logs.event("connected", peer=peer)
+        try:
+            await self._converse(reader, writer, peer)
+        except (OSError, asyncio.CancelledError):
+            pass  # the peer has gone, or we stop: what it was not told, it sends again
+        except Exception as error:  # noqa: BLE001 - one connection's fault must not end the agent
+            logs.unforeseen("connection", error)
+        finally:
+            writer.close()
+            logs.event("disconnected", peer=peer)
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> None:
+        """Read messages until the peer or the agent ends; meanwhile reply to them in their order."""
+        replies: asyncio.Queue[Reply | None] = asyncio.Queue(PENDING_MESSAGES)
+        replying = asyncio.create_task(_reply(replies, writer))
+        reading = asyncio.create_task(self._read(reader, replies, peer))
+        assert self._recording is not None  # connections come after start
+        try:
+            await asyncio.wait({reading, replying, self._recording}, return_when=asyncio.FIRST_COMPLETED)
+            reading.cancel()
+            with suppress(asyncio.CancelledError):
+                await reading
+            if not replying.done():
+                ending = asyncio.create_task(replies.put(None))  # waits where the queue is full
+                await asyncio.wait({ending, replying}, return_when=asyncio.FIRST_COMPLETED)
+                ending.cancel()
+            await replying
+        finally:
+            reading.cancel()
+            replying.cancel()
+
+    async def _read(self, reader: asyncio.StreamReader, replies: asyncio.Queue[Reply | None], peer: str) -> None:
+        framer = Framer(max_message=self._settings.max_message_bytes)
+        try:
+            while data := await self._receive(reader, framer):
+                for raw in framer.feed(data):
+                    await self._accept(raw, replies)
+            framer.close()
+        except MllpError as error:
+            for raw in error.messages:
+                await self._accept(raw, replies)
+            logs.warning("not MLLP: connection closed", peer=peer, reason=str(error))
+
+    async def _receive(self, reader: asyncio.StreamReader, framer: Framer) -> bytes:
+        """The next bytes, empty at the end. A pause is fine between messages; inside one it raises `MllpError`."""
+        while True:
+            try:
+                return await asyncio.wait_for(reader.read(CHUNK_BYTES), self._settings.stall_seconds)
+            except TimeoutError:
+                framer.close()
+
+    async def _accept(self, raw: bytes, replies: asyncio.Queue[Reply | None]) -> None:
+        """Hand a message over; its reply takes its place in the queue. Waits while there is no room."""
+        await self._batcher.room(len(raw))
+        await replies.put(asyncio.create_task(self._handle(raw)))
+
+    async def _handle(self, raw: bytes) -> bytes:
+        """The acknowledgement of a message, once there is one."""
+        try:
+            taken = intake.take(raw, time.time_ns() // 1_000_000, self._subjects)
+            if isinstance(taken, intake.Refused):
+                logs.warning("message refused", code=taken.code, bytes=len(raw), where="intake")
+                return taken.acknowledgement
+            answer = await self._batcher.submit(taken.delivery)
+        finally:
+            await self._batcher.leave(len(raw))
+        name = taken.delivery.message.sha256.hex()[:16]
+        if answer.refused is not None:
+            logs.warning("message refused", code=intake.ERROR, message=name, where="ledger")
+            return taken.acknowledgement(intake.ERROR, answer.refused)
+        logs.event(
+            "message repeated" if answer.repeated else "message logged",
+            level=logging.DEBUG,
+            message=name,
+            block=answer.block,
+            readings=len(taken.delivery.records),
+            alarm=taken.delivery.urgent,
+        )
+        return taken.acknowledgement(intake.ACCEPTED)
+
+
+async def _reply(replies: asyncio.Queue[Reply | None], writer: asyncio.StreamWriter) -> None:
+    """Send acknowledgements in the order of their messages, until None."""
+    while (reply := await replies.get()) is not None:
+        writer.write(wrap(await reply))
+        await writer.drain()
+
+
+def _peer(writer: asyncio.StreamWriter) -> str:
+    found = writer.get_extra_info("peername")
+    return "unknown" if found is None else f"{found[0]}:{found[1]}"
+
+
+def _keep_alive(writer: asyncio.StreamWriter) -> None:
+    connection = writer.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in KEEPALIVE:
+        if hasattr(socket, option):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

@@ -1,0 +1,105 @@
+"""The agents' commands on the `medledger` command line: `agent bedside`, `agent pharmacy`, `demo`.
+
+The command line finds `register` through the entry point group `medledger.commands`. It is called for every command
+that is not built in, so nothing heavy is imported here: each command imports what it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+File = click.Path(dir_okay=False, path_type=Path)
+Directory = click.Path(file_okay=False, path_type=Path)
+
+
+def register(cli: click.Group) -> None:
+    """Add our commands to the root command."""
+    cli.add_command(agent)
+    cli.add_command(demo)
+
+
+@click.group()
+def agent() -> None:
+    """Run a box: the daemon at a bed or on a pharmacy's counter."""
+
+
+def _options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What both agents take."""
+    for option in reversed(
+        (
+            click.option("--config", "config_file", type=File, help="The configuration file (TOML)."),
+            click.option("--sample", is_flag=True, help="Print a configuration file with every key, and exit."),
+            click.option(
+                "--until-input-ends", is_flag=True, help="End when standard input does, for a program that starts it."
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def _file(config_file: Path | None) -> Path:
+    if config_file is None:
+        raise click.UsageError("Missing option '--config'. A file to start from is printed by --sample.")
+    return config_file
+
+
+@agent.command()
+@_options
+def bedside(config_file: Path | None, sample: bool, until_input_ends: bool) -> None:
+    """Take HL7 v2 messages over MLLP and log the readings in them.
+
+    A message is acknowledged (MSA|AA) when its readings are on this box's disk. SIGTERM ends the agent cleanly.
+    """
+    from .config import BedsideConfig
+
+    if sample:
+        _print_sample(BedsideConfig)
+        return
+    config = BedsideConfig.load(_file(config_file))
+    from .runtime import run_bedside
+
+    run_bedside(config, until_input_ends=until_input_ends)
+
+
+@agent.command()
+@_options
+def pharmacy(config_file: Path | None, sample: bool, until_input_ends: bool) -> None:
+    """Take scans of packs on a local socket, refuse what must not be supplied, and log what is.
+
+    Each line is a scan or a JSON object, and is answered by one. SIGTERM ends the agent cleanly.
+    """
+    from .config import PharmacyConfig
+
+    if sample:
+        _print_sample(PharmacyConfig)
+        return
+    config = PharmacyConfig.load(_file(config_file))
+    from .runtime import run_pharmacy
+
+    run_pharmacy(config, until_input_ends=until_input_ends)
+
+
+def _print_sample(config: type[Any]) -> None:
+    from .settings import sample
+
+    click.echo(sample(config), nl=False)
+
+
+@click.command()
+@click.option("--broker", metavar="URL", help="Use this MQTT broker (mqtt://...) instead of an embedded one.")
+@click.option("--directory", type=Directory, help="Where the parties' files go. [default: a new temporary directory]")
+@click.option("--plain", is_flag=True, help="Plain lines instead of a live screen.")
+def demo(broker: str | None, directory: Path | None, plain: bool) -> None:
+    """See it work: a hospital, a bedside box, a pharmacy and an auditor share a ledger.
+
+    Each is a process with a key and a directory of its own. Takes under half a minute and leaves the replicas behind
+    to look at.
+    """
+    from .demo import run
+
+    run(broker=broker, directory=directory, plain=plain)

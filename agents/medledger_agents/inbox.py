@@ -1,0 +1,230 @@
+"""The inbox: every message as it was received, in a SQLite database of this agent alone, and whether it was logged.
+
+A message becomes entries exactly once, whenever the power goes, because of this order:
+
+ (1) `store` commits its bytes here.          Crash after it: nobody was told; `unlogged` has it on the next start.
+ (2) `Ledger.append` commits its entries.     Crash after it: `logged_in` finds its hash in our feed on the next start.
+ (3) `mark_logged` notes the block here, with the next commit. Only then, or later, the sender is told.
+
+Rules:
+
+- A message is known by (sender, message id). The same id with the same bytes is the same message, however late. The
+  same id with other bytes is refused for a while (`keep_id_ms`): one of the two is a mistake, and it is not ours to
+  guess which. After that it is a new message, since senders begin to count again.
+- The bytes stay here, for the ledger holds their SHA-256 only. They are patients' data: the file is its owner's alone.
+- STRICT tables, synchronous=FULL. `StoreError` where SQLite cannot go on; the transaction is then rolled back.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Final, NamedTuple, Self
+
+from medledger.entry import decode_entry
+from medledger.errors import StoreError
+from medledger.ledger import Ledger
+
+SCHEMA_VERSION: Final = 1
+SCHEMA: Final = """
+CREATE TABLE messages (
+  id INTEGER PRIMARY KEY,
+  sender TEXT NOT NULL,          -- MSH-3 and MSH-4, or the counter's software
+  message_id TEXT NOT NULL,      -- MSH-10: with the sender, what a repetition is known by
+  sha256 BLOB NOT NULL,          -- of raw: the ledger's entries name the message by it
+  raw BLOB NOT NULL,             -- as received
+  received INTEGER NOT NULL,     -- UTC milliseconds, by this box's clock
+  after INTEGER NOT NULL,        -- our feed's last block at that time: entries of it can only stand in later ones
+  block INTEGER,                 -- our feed's block that holds the last of its entries; null while none does
+  refused TEXT                   -- why it is not logged
+) STRICT;
+CREATE INDEX messages_key ON messages (sender, message_id, id);
+CREATE INDEX messages_open ON messages (id) WHERE block IS NULL AND refused IS NULL;
+PRAGMA user_version = 1;
+"""
+
+
+class Verdict(Enum):
+    """What a message is to the inbox."""
+
+    NEW = "new"
+    AGAIN = "again"  # the same message, not logged yet as far as the inbox knows
+    LOGGED = "logged"  # the same message, on the ledger already
+    CONFLICT = "conflict"  # another message under the same id
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message that came in."""
+
+    sender: str
+    message_id: str
+    sha256: bytes
+    raw: bytes
+    at: int  # UTC milliseconds
+
+
+class Stored(NamedTuple):
+    """Where a message stands in the inbox. `after` and `block` are as in the table."""
+
+    id: int
+    verdict: Verdict
+    after: int
+    block: int | None
+
+
+class Unlogged(NamedTuple):
+    """A message that was stored, and that nobody marked since."""
+
+    id: int
+    sha256: bytes
+    raw: bytes
+    received: int
+    after: int
+
+
+class Inbox:
+    """One agent's database of messages. For one thread at a time."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path, keep_id_ms: int) -> None:
+        self._db = connection
+        self._path = path
+        self._keep_id_ms = keep_id_ms
+
+    @classmethod
+    def open(cls, path: Path, *, keep_id_hours: int = 24) -> Self:
+        """The inbox in this file, made if there is none. Raises `StoreError`."""
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            path.chmod(0o600)
+            connection = sqlite3.connect(path, timeout=2.0, isolation_level=None, check_same_thread=False)
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(f"the inbox {path} cannot be opened: {error}", hint="Check path in [inbox].") from error
+        self = cls(connection, path, keep_id_hours * 3_600_000)
+        try:
+            self._prepare()
+        except BaseException:
+            connection.close()
+            raise
+        return self
+
+    def _prepare(self) -> None:
+        with self._reporting():
+            for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL"):
+                self._db.execute(f"PRAGMA {pragma}")
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if version > SCHEMA_VERSION:
+                raise StoreError(f"{self._path} was written by newer software", hint="Update medledger on this box.")
+            if version == 0:
+                self._db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
+
+    def close(self) -> None:
+        """Write what is noted and close."""
+        try:
+            self.commit()
+        finally:
+            self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def store(self, messages: Sequence[Received], *, after: int) -> list[Stored]:
+        """Keep these messages, durable on return, together with what was marked since the last commit.
+
+        `after` is our feed's last block, -1 for none. One answer for each message, in their order.
+        """
+        with self._reporting():
+            self._begin()
+            found = [self._store(message, after) for message in messages]
+            self._db.execute("COMMIT")
+        return found
+
+    def _store(self, message: Received, after: int) -> Stored:
+        row = self._db.execute(
+            "SELECT id, sha256, received, after, block FROM messages WHERE sender = ? AND message_id = ?"
+            " ORDER BY id DESC LIMIT 1",
+            (message.sender, message.message_id),
+        ).fetchone()
+        if row is not None:
+            known, sha256, received, stored_after, block = row
+            if sha256 == message.sha256:
+                verdict = Verdict.AGAIN if block is None else Verdict.LOGGED
+                if block is None:
+                    self._db.execute("UPDATE messages SET refused = NULL WHERE id = ?", (known,))
+                return Stored(known, verdict, stored_after, block)
+            if abs(message.at - received) < self._keep_id_ms:
+                return Stored(known, Verdict.CONFLICT, stored_after, block)
+        row_id = self._db.execute(
+            "INSERT INTO messages (sender, message_id, sha256, raw, received, after) VALUES (?, ?, ?, ?, ?, ?)",
+            (message.sender, message.message_id, message.sha256, message.raw, message.at, after),
+        ).lastrowid
+        assert row_id is not None  # an INSERT has a rowid
+        return Stored(row_id, Verdict.NEW, after, None)
+
+    def mark_logged(self, message: int, block: int) -> None:
+        """Note the block of a message's last entry. Written with the next commit: losing it is harmless."""
+        with self._reporting():
+            self._begin()
+            self._db.execute("UPDATE messages SET block = ?, refused = NULL WHERE id = ?", (block, message))
+
+    def mark_refused(self, message: int, reason: str) -> None:
+        """Note why a message is not logged. Written with the next commit."""
+        with self._reporting():
+            self._begin()
+            self._db.execute("UPDATE messages SET refused = ? WHERE id = ?", (reason, message))
+
+    def commit(self) -> None:
+        """Write what was marked; for a quiet moment."""
+        with self._reporting():
+            if self._db.in_transaction:
+                self._db.execute("COMMIT")
+
+    def unlogged(self) -> list[Unlogged]:
+        """The messages that are neither logged nor refused, as far as is noted: what the last crash left behind."""
+        with self._reporting():
+            rows = self._db.execute(
+                "SELECT id, sha256, raw, received, after FROM messages"
+                " WHERE block IS NULL AND refused IS NULL ORDER BY id"
+            )
+            return [Unlogged(*row) for row in rows]
+
+    def _begin(self) -> None:
+        if not self._db.in_transaction:
+            self._db.execute("BEGIN IMMEDIATE")
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        """SQLite's errors as ours. What was marked and not committed is lost then, which a restart mends."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise StoreError(
+                f"the inbox {self._path} cannot be written: {error}",
+                hint="Look for a full or failing disk; nothing is acknowledged until it works again.",
+            ) from error
+
+
+def logged_in(ledger: Ledger, after: int, wanted: Iterable[bytes]) -> dict[bytes, list[int]]:
+    """For each of these hashes of messages, the blocks of our own feed behind `after` that hold its entries.
+
+    A block is named once for each entry, so that a message of many readings can be taken up where it was left.
+    """
+    found: dict[bytes, list[int]] = {sha256: [] for sha256 in wanted}
+    if ledger.me is None or not found:
+        return found
+    for block in ledger.blocks(ledger.me, after + 1):
+        for raw in block.body:
+            content = decode_entry(raw).content if isinstance(raw, bytes) else None
+            if isinstance(content, dict) and content.get("raw") in found:
+                found[content["raw"]].append(block.seq)
+    return found

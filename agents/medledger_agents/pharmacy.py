@@ -1,0 +1,126 @@
+"""The pharmacy agent: the counter's software connects on this box and sends requests, one a line; so do replies come.
+
+What a request may hold and what is done with it stands in counter.py. Requests are handled one at a time, in their
+order, because two tills must not race for a pack. A line that is too long ends its connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from medledger.errors import MedledgerError, TransportError
+from medledger.ledger import Ledger
+
+from . import logs
+from .config import PharmacyConfig
+from .counter import MAX_LINE_BYTES, Counter, interrupted
+from .inbox import Inbox
+from .recorder import Recorder
+from .subjects import Subjects
+
+STOP_SECONDS: Final = 2.0
+"""How long a request under way gets when the agent stops."""
+
+
+class Pharmacy:
+    """Serves the counter until `stop`."""
+
+    def __init__(self, config: PharmacyConfig, ledger: Ledger, inbox: Inbox, subjects: Subjects) -> None:
+        self._settings = config.scanner
+        self._recorder = Recorder(ledger, inbox, interrupted, max_entries=1)
+        self._counter = Counter(
+            config.dispensing, self._recorder, subjects, sends_separators=config.scanner.sends_separators
+        )
+        self._worker = ThreadPoolExecutor(1, "counter")
+        self._server: asyncio.Server | None = None
+        self._stopping = asyncio.Event()
+        self._connections: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Settle what the last run left, and listen. Raises `TransportError` when the port cannot be had."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._worker, self._recorder.settle)
+        except MedledgerError as error:  # as long as it lasts, each request hears of it
+            logs.warning("unfinished requests wait", reason=str(error))
+        try:
+            self._server = await asyncio.start_server(
+                self._connected, self._settings.host, self._settings.port, limit=MAX_LINE_BYTES
+            )
+        except OSError as error:
+            raise TransportError(
+                f"cannot listen on {self._settings.host}:{self._settings.port}: {error.strerror or error}",
+                hint="Is another agent running? Choose another port in [scanner].",
+            ) from error
+        host, port = self._server.sockets[0].getsockname()[:2]
+        logs.event("listening", protocol="scans", host=host, port=port)
+
+    async def stop(self) -> None:
+        """Finish the requests under way, and end."""
+        assert self._server is not None  # it was started
+        self._server.close()
+        self._stopping.set()
+        if self._connections:
+            _, late = await asyncio.wait(self._connections, timeout=STOP_SECONDS)
+            for connection in late:
+                connection.cancel()
+        self._worker.shutdown()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # a coroutine runs in one
+        if len(self._connections) >= self._settings.max_connections:
+            logs.warning("connection turned away", limit=self._settings.max_connections)
+            writer.close()
+            return
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+        try:
+            await self._converse(reader, writer)
+        except (OSError, asyncio.CancelledError):
+            pass  # the peer has gone, or we stop
+        except Exception as error:  # noqa: BLE001 - one connection's fault must not end the agent
+            logs.unforeseen("connection", error)
+        finally:
+            writer.close()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        loop = asyncio.get_running_loop()
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            while not stopping.done():
+                reading = asyncio.create_task(_line(reader))
+                await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                if not reading.done():
+                    reading.cancel()
+                    return
+                line = reading.result()
+                if line is None:
+                    return
+                if line:
+                    reply = await loop.run_in_executor(self._worker, self._counter.handle, line)
+                else:
+                    reply = {"result": "refused", "code": "malformed", "reason": "the line is too long"}
+                writer.write(json.dumps(reply, ensure_ascii=False).encode() + b"\n")
+                await writer.drain()
+                if not line:
+                    return
+        finally:
+            stopping.cancel()
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes | None:
+    """The next line that is not blank, None at the end, nothing where it is too long. A line ends in LF or CR."""
+    while True:
+        try:
+            found = await reader.readuntil(b"\n")
+        except asyncio.IncompleteReadError as error:
+            found = error.partial
+            if not found.strip():
+                return None
+        except asyncio.LimitOverrunError:
+            return b""
+        if found.strip():
+            return found.strip(b"\r\n")

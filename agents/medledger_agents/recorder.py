@@ -1,0 +1,192 @@
+"""The recorder: puts received messages on the ledger, each exactly once, and says what became of them.
+
+It goes through the steps of inbox.py for a whole batch: one commit keeps the raw messages, one block (more, where one
+cannot hold them) logs what they say. It blocks on the disk and belongs in one thread of its own.
+
+- A message that the inbox holds unmarked is looked for in our own feed first: entries that a crash left unmarked are
+  not logged again, and a message of many records is taken up where it was left.
+- After a start, nothing is recorded before what the last run left open is settled. That takes a ledger that may sign:
+  a replica that is still recovering does not know its own feed.
+- What cannot be logged is refused with the reason, and stays in the inbox; sent again, it is tried again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from medledger.entry import SALT_BYTES, encode_entry
+from medledger.errors import MedledgerError
+from medledger.ledger import Ledger
+from medledger.limits import MAX_BODY_BYTES
+from medledger.registry import Record
+
+from . import logs
+from .inbox import Inbox, Received, Stored, Unlogged, Verdict, logged_in
+
+_NO_SALT: Final = bytes(SALT_BYTES)
+_LATE: Final = 2**40  # a time that takes as many bytes as any
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message and what to log of it: at least one record."""
+
+    message: Received
+    records: tuple[Record, ...]
+    urgent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a message: logged up to this block, or the reason why not."""
+
+    block: int | None
+    refused: str | None = None
+    repeated: bool = False
+
+
+@dataclass(slots=True)
+class _Task:
+    """What of a message is still to be logged."""
+
+    id: int
+    sha256: bytes
+    records: Sequence[Record]
+    block: int | None = None  # of the last record that is logged
+    refused: str | None = None
+
+
+class Recorder:
+    """Records messages from one inbox into one ledger. `read` makes the records of a message again after a crash."""
+
+    def __init__(
+        self, ledger: Ledger, inbox: Inbox, read: Callable[[bytes, int], Sequence[Record]], *, max_entries: int
+    ) -> None:
+        self._ledger = ledger
+        self._inbox = inbox
+        self._read = read
+        self._max_entries = max_entries
+        self._settled = False
+
+    def settle(self) -> int:
+        """Log or mark what the last run left open; how many messages that were. Raises what the ledger raises."""
+        if self._settled:
+            return 0
+        left = self._inbox.unlogged()
+        if left:
+            self._ledger.check_may_sign()
+            tasks = [self._resume(message) for message in left]
+            self._look_up(tasks, min(message.after for message in left))
+            self._log(tasks)
+            self._mark(tasks)
+            logs.event("unfinished messages settled", count=len(left))
+        self._settled = True
+        return len(left)
+
+    def _resume(self, message: Unlogged) -> _Task:
+        try:
+            return _Task(message.id, message.sha256, self._read(message.raw, message.received))
+        except MedledgerError as error:  # read once before it was stored: only newer software can see it otherwise
+            return _Task(message.id, message.sha256, (), refused=str(error))
+
+    def record(self, batch: Sequence[Delivery]) -> list[Answer]:
+        """Log these messages: durable on return. One answer for each; no `MedledgerError` is raised."""
+        try:
+            self.settle()
+            stored = self._store(batch)  # (1)
+        except MedledgerError as error:
+            logs.warning("nothing can be logged", reason=str(error), messages=len(batch))
+            return [Answer(None, str(error))] * len(batch)
+        tasks: dict[int, _Task] = {}
+        again: list[Stored] = []
+        for delivery, place in zip(batch, stored, strict=True):
+            if place.verdict in (Verdict.NEW, Verdict.AGAIN) and place.id not in tasks:
+                tasks[place.id] = _Task(place.id, delivery.message.sha256, delivery.records)
+                again += [place] if place.verdict is Verdict.AGAIN else []
+        if again:
+            self._look_up([tasks[place.id] for place in again], min(place.after for place in again))
+        self._log(list(tasks.values()))  # (2)
+        self._mark(tasks.values())  # (3)
+        first = set(tasks)
+        answers = []
+        for place in stored:
+            answers.append(_answer(place, tasks.get(place.id), repeated=place.id not in first))
+            first.discard(place.id)
+        return answers
+
+    def rest(self) -> None:
+        """Write what is only noted yet; for a moment in which nothing waits."""
+        self._inbox.commit()
+
+    def _store(self, batch: Sequence[Delivery]) -> list[Stored]:
+        me = self._ledger.me
+        head = None if me is None else self._ledger.head(me)
+        return self._inbox.store([each.message for each in batch], after=-1 if head is None else head.seq)
+
+    def _look_up(self, tasks: Sequence[_Task], after: int) -> None:
+        """Leave out the records that stand in our feed already."""
+        found = logged_in(self._ledger, after, [task.sha256 for task in tasks])
+        for task in tasks:
+            blocks = found[task.sha256]
+            if blocks:
+                task.block = blocks[-1]
+                task.records = task.records[len(blocks) :]
+                task.refused = None
+
+    def _log(self, tasks: Sequence[_Task]) -> None:
+        """Append what these tasks have left, in as few blocks as hold it."""
+        for block in self._blocks(tasks):
+            members = [task for task, _ in block]
+            try:
+                seq = self._ledger.append(*(record for _, record in block)).seq
+            except MedledgerError as error:
+                logs.warning("a block cannot be logged", reason=type(error).__name__, entries=len(block))
+                for task in members:
+                    task.refused = str(error)
+                continue
+            for task in members:
+                task.block = seq
+
+    def _blocks(self, tasks: Sequence[_Task]) -> Iterator[list[tuple[_Task, Record]]]:
+        """The records in order, cut where a block is full. A task that was refused in one block is in no later one."""
+        block: list[tuple[_Task, Record]] = []
+        size = 0
+        for task in tasks:
+            for record in task.records:
+                length = _length(record)
+                if block and (size + length > MAX_BODY_BYTES or len(block) == self._max_entries):
+                    yield block
+                    block, size = [], 0
+                if task.refused is not None:
+                    break
+                block.append((task, record))
+                size += length
+        if block:
+            yield block
+
+    def _mark(self, tasks: Iterable[_Task]) -> None:
+        for task in tasks:
+            try:
+                if task.refused is not None:
+                    self._inbox.mark_refused(task.id, task.refused)
+                elif task.block is not None:
+                    self._inbox.mark_logged(task.id, task.block)
+            except MedledgerError:  # it is on the ledger all the same: the next start finds it there
+                logs.warning("the inbox cannot be marked")
+                return
+
+
+def _length(record: Record) -> int:
+    """Bytes of a record's entry."""
+    time = _LATE if record.time is None else record.time
+    return len(encode_entry(record.TYPE, record.to_content(), time=time, subject=record.subject, salt=_NO_SALT))
+
+
+def _answer(place: Stored, task: _Task | None, *, repeated: bool) -> Answer:
+    if place.verdict is Verdict.LOGGED:
+        return Answer(place.block, repeated=True)
+    if task is None:
+        return Answer(None, "this message id was used for another message")
+    return Answer(None, task.refused) if task.refused is not None else Answer(task.block, repeated=repeated)

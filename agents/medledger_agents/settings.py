@@ -1,0 +1,189 @@
+"""The kinds of values a configuration file may hold, and the reader that holds a file to them.
+
+Rules:
+
+- A section is a frozen dataclass. Each field is `Annotated` with a `Key`, which says what the key may hold and what it
+  is for; its default is what holds when it is left out. Files, errors and the sample are all made from that.
+- A key or section that is not declared is refused by name, and the nearest declared one is named. So is a value that is
+  not of its kind. Nothing is silently ignored, and nothing is guessed: "5" is not 5.
+- File names are taken relative to the configuration file, so that a box's directory can be moved as a whole.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, fields
+from difflib import get_close_matches
+from pathlib import Path
+from textwrap import wrap
+from typing import Any, Final, Protocol, TypeVar, get_type_hints
+
+from medledger.errors import ConfigurationError
+
+MAX_FILE_BYTES: Final = 64 * 1024
+T = TypeVar("T")
+
+
+class Kind(Protocol):
+    """What a key may hold. `allowed` finishes the sentence "must be ..."."""
+
+    @property
+    def allowed(self) -> str: ...
+
+    def read(self, value: Any, base: Path) -> Any:
+        """The value as the program uses it, None where it is not of this kind."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A whole number within bounds."""
+
+    low: int
+    high: int
+
+    @property
+    def allowed(self) -> str:
+        return f"a whole number from {self.low} to {self.high}"
+
+    def read(self, value: Any, base: Path) -> int | None:  # noqa: ARG002 - the protocol's
+        return value if type(value) is int and self.low <= value <= self.high else None
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """A time span within bounds; a fraction is fine."""
+
+    low: float
+    high: float
+
+    @property
+    def allowed(self) -> str:
+        return f"a number of seconds from {self.low:g} to {self.high:g}"
+
+    def read(self, value: Any, base: Path) -> float | None:  # noqa: ARG002 - the protocol's
+        return float(value) if type(value) in (int, float) and self.low <= value <= self.high else None
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """Yes or no."""
+
+    allowed: str = "true or false"
+
+    def read(self, value: Any, base: Path) -> bool | None:  # noqa: ARG002 - the protocol's
+        return value if type(value) is bool else None
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A text that is not empty, or one of a few."""
+
+    choices: tuple[str, ...] = ()
+
+    @property
+    def allowed(self) -> str:
+        return " or ".join(map(json.dumps, self.choices)) if self.choices else "a text that is not empty"
+
+    def read(self, value: Any, base: Path) -> str | None:  # noqa: ARG002 - the protocol's
+        return value if type(value) is str and value.strip() and (not self.choices or value in self.choices) else None
+
+
+@dataclass(frozen=True, slots=True)
+class FileName:
+    """The name of a file."""
+
+    allowed: str = "the name of a file"
+
+    def read(self, value: Any, base: Path) -> Path | None:
+        return base / value if type(value) is str and value.strip() and "\0" not in value else None
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What a key may hold and is for. `example` is what a sample shows, commented out, where there is no default."""
+
+    kind: Kind
+    doc: str
+    example: str | None = None
+
+
+def keys_of(section: type[Any]) -> dict[str, tuple[Key, Any]]:
+    """Each key of a section, with its default."""
+    hints = get_type_hints(section, include_extras=True)
+    return {each.name: (hints[each.name].__metadata__[0], each.default) for each in fields(section)}
+
+
+def load(path: Path, config: type[T]) -> T:
+    """The configuration in the file at `path`: `config` is a dataclass of sections. Raises `ConfigurationError`."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the configuration {path} cannot be read: {error.strerror}", hint="Name the file with --config."
+        ) from error
+    if len(raw) > MAX_FILE_BYTES:
+        raise ConfigurationError(f"the configuration {path} is longer than {MAX_FILE_BYTES} bytes")
+    try:
+        document = tomllib.loads(raw.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"the configuration {path} is not TOML: {error}") from error
+    return read(document, config, path)
+
+
+def read(document: Mapping[str, Any], config: type[T], path: Path) -> T:
+    """The same from parsed TOML; `path` is where file names start from."""
+    sections = {each.name: each for each in fields(config)}  # type: ignore[arg-type]  # a dataclass, as load says
+    for name, value in document.items():
+        if name not in sections:
+            raise _unknown(path, f"section [{name}]", name, sections)
+        if not isinstance(value, dict):
+            raise ConfigurationError(f"{path}: [{name}] is a section of keys, not a value")
+    return config(**{name: _section(document.get(name, {}), each, path) for name, each in sections.items()})
+
+
+def _section(document: Mapping[str, Any], declared: Field[Any], path: Path) -> Any:
+    section = section_of(declared)
+    known = keys_of(section)
+    values = {name: path.parent / default for name, (_, default) in known.items() if isinstance(default, Path)}
+    for name, value in document.items():
+        if name not in known:
+            raise _unknown(path, f"key {name!r} in [{declared.name}]", name, known)
+        kind = known[name][0].kind
+        found = kind.read(value, path.parent)
+        if found is None:
+            shown = json.dumps(value, default=str)
+            raise ConfigurationError(f"{path}: {name} in [{declared.name}] must be {kind.allowed}, not {shown}")
+        values[name] = found
+    return section(**values)
+
+
+def _unknown(path: Path, what: str, name: str, known: Mapping[str, Any]) -> ConfigurationError:
+    near = get_close_matches(name, known, 1)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    return ConfigurationError(f"{path}: there is no {what}", hint=f"{hint}Allowed are: {', '.join(known)}.")
+
+
+def section_of(declared: Field[Any]) -> type[Any]:
+    """The dataclass of a section: its field is declared with it as the default factory."""
+    assert declared.default_factory is not MISSING  # how sections are declared
+    assert isinstance(declared.default_factory, type)
+    return declared.default_factory
+
+
+def sample(config: type[Any]) -> str:
+    """A file with every key, what it is for, what it may hold, and its default."""
+    lines = [f"# {line}" for line in wrap(" ".join((config.__doc__ or "").split()), 98)]
+    lines += ["#", "# Every key is shown with its default, or commented out where it has none.", ""]
+    for declared in fields(config):
+        section = section_of(declared)
+        lines += [f"# --- {(section.__doc__ or '').strip()}", f"[{declared.name}]"]
+        for name, (key, default) in keys_of(section).items():
+            lines += [f"# {line}" for line in wrap(f"{key.doc} ({key.kind.allowed})", 98)]
+            shown = key.example if default is None else str(default) if isinstance(default, Path) else default
+            lines.append(f"{'#' if default is None else ''}{name} = {json.dumps(shown)}")
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"

@@ -1,0 +1,70 @@
+"""Pseudonyms: how a patient is named on the ledger without being named.
+
+Rules:
+
+- A subject is BLAKE2b under this organisation's secret over (period, issuer of the number, number), 16 bytes: without
+  the secret nobody can tell whom it means, or try all numbers. The number itself goes nowhere.
+- It changes with the period, so that what leaks about one month says nothing about another.
+- A prescription's number is hashed under the same secret, without a period: partial supplies of it belong together.
+- The secret is a file of 32 bytes that its owner alone can read. One that others can read is refused, with how to mend
+  it; one that is damaged is an error, never replaced: patients would silently get new pseudonyms.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+from medledger import cbor, files
+from medledger.errors import ConfigurationError, LimitError
+
+SECRET_BYTES: Final = 32
+PSEUDONYM_BYTES: Final = 16
+_SUBJECT: Final = b"medledger/subj/1"
+_PRESCRIPTION: Final = b"medledger/pres/1"
+_PERIODS: Final = {"day": "%Y-%m-%d", "month": "%Y-%m", "year": "%Y"}
+
+
+class Subjects:
+    """Makes pseudonyms under one secret."""
+
+    def __init__(self, secret: bytes, period: str) -> None:
+        self._secret = secret
+        self._format = _PERIODS[period]
+
+    @classmethod
+    def open(cls, path: Path, period: str) -> Subjects:
+        """With the secret in the file, which is made where there is none. Raises `ConfigurationError`."""
+        try:
+            if not path.exists():
+                files.create(path, os.urandom(SECRET_BYTES))
+            found = files.read(path, SECRET_BYTES)
+        except (OSError, LimitError) as error:
+            raise ConfigurationError(
+                f"the secret file {path} cannot be used: {error}", hint="Check secret_file in [subjects]."
+            ) from error
+        if found.mode & 0o077:
+            raise ConfigurationError(
+                f"the secret file {path} can be read by others", hint=f"Run: chmod 600 {path}; then think who read it."
+            )
+        if len(found.data) != SECRET_BYTES:
+            raise ConfigurationError(
+                f"the secret file {path} does not hold {SECRET_BYTES} bytes: it is damaged",
+                hint="Copy it again from another box of your organisation, or from its backup.",
+            )
+        return cls(found.data, period)
+
+    def subject(self, number: str, issuer: str, at: int) -> bytes:
+        """The pseudonym of the patient whom `issuer` gave `number`, at that time (UTC milliseconds)."""
+        period = datetime.fromtimestamp(at / 1000, UTC).strftime(self._format)
+        return self._hash([period, issuer, number], _SUBJECT)
+
+    def prescription(self, number: str) -> bytes:
+        """What stands for a prescription's number."""
+        return self._hash([number], _PRESCRIPTION)
+
+    def _hash(self, parts: list[str], person: bytes) -> bytes:
+        return blake2b(cbor.encode(parts), key=self._secret, person=person, digest_size=PSEUDONYM_BYTES).digest()

@@ -1,0 +1,251 @@
+"""Boxes for the tests of the agents: a founded ledger, enrolled members, real agent processes and clients of theirs."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from medledger import Identity, Ledger, make_request
+from medledger_bridge.mllp import Framer, wrap
+
+START_SECONDS = 20.0
+
+
+class World:
+    """A hospital that founded a ledger, and boxes that joined it, all offline."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.hospital = Ledger.create(
+            directory / "hospital.db",
+            Identity.load_or_create(directory / "hospital.key"),
+            name="Test ward",
+            label="Hospital",
+            organisation="Hospital",
+            roles=["hospital"],
+        )
+
+    def box(self, name: str, role: str, *, enrolled: bool = True, **sections: dict[str, Any]) -> Box:
+        """A box in a directory of its own, with its replica, its key and a configuration."""
+        home = self.directory / name
+        home.mkdir()
+        identity = Identity.load_or_create(home / "box.key")
+        secret = os.urandom(16)
+        reply = self.hospital.enrol(make_request(identity, secret=secret, label=name, roles=[role]))
+        with Ledger.join(home / "ledger.db", identity, reply, secret) as ledger:
+            if enrolled:
+                self.bring_up_to_date(ledger)
+        return Box(home, role, identity, sections)
+
+    def bring_up_to_date(self, ledger: Ledger) -> None:
+        """What the hospital holds of its own feed, by hand."""
+        me = self.hospital.me
+        assert me is not None
+        ledger.import_blocks(self.hospital.release(me, 0, 1000))
+
+    def close(self) -> None:
+        """Close the hospital's replica."""
+        self.hospital.close()
+
+
+class Box:
+    """One box's directory; `start` runs its agent as a process of its own."""
+
+    def __init__(self, home: Path, role: str, identity: Identity, sections: dict[str, dict[str, Any]]) -> None:
+        self.home = home
+        self.role = role
+        self.identity = identity
+        listening = {"bedside": "mllp", "pharmacy": "scanner"}[role]
+        defaults: dict[str, dict[str, Any]] = {
+            "log": {"format": "json", "level": "debug"},
+            listening: {"port": 0},
+            **({"batch": {"window_seconds": 0}} if role == "bedside" else {}),
+        }
+        for name, keys in sections.items():
+            defaults[name] = {**defaults.get(name, {}), **keys}
+        self.config = home / "agent.toml"
+        self.config.write_text(
+            "".join(
+                f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
+                for name, keys in defaults.items()
+            )
+        )
+
+    def start(self) -> Agent:
+        """Start the agent; on return it listens."""
+        return Agent(self)
+
+    def ledger(self) -> Ledger:
+        """The replica, while no agent holds it."""
+        return Ledger.open(self.home / "ledger.db", self.identity)
+
+    def entries(self, type: str) -> list[Any]:
+        """What the box has logged."""
+        with self.ledger() as ledger:
+            return list(ledger.entries(type, author=self.identity.public_key))
+
+    def stored_bytes(self) -> bytes:
+        """Every byte of the ledger's files."""
+        return b"".join(path.read_bytes() for path in sorted(self.home.glob("ledger.db*")))
+
+
+class Agent:
+    """A running agent. Its log is read as it comes; `log` holds all events so far."""
+
+    def __init__(self, box: Box) -> None:
+        self.box = box
+        self.log: list[dict[str, Any]] = []
+        self.raw_log = b""
+        self._events: queue.Queue[dict[str, Any]] = queue.Queue()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "medledger", "agent", box.role, "--config", str(box.config)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.port: int = self.wait_for("listening")["port"]
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.raw_log += line
+            try:
+                event = json.loads(line)
+            except ValueError:
+                event = {"event": "unreadable", "line": line.decode()}
+            self.log.append(event)
+            self._events.put(event)
+        self._events.put({"event": "end"})
+
+    def wait_for(self, name: str) -> dict[str, Any]:
+        """The next event of that name."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            event = self._events.get(timeout=max(0.01, deadline - time.monotonic()))
+            if event["event"] == name:
+                return event
+            assert event["event"] != "end", f"the agent ended before {name!r}: {self.raw_log.decode()}"
+
+    def monitor(self) -> Monitor:
+        """A new connection of a monitor."""
+        return Monitor(self.port)
+
+    def till(self) -> Till:
+        """A new connection of a pharmacy's counter."""
+        return Till(self.port)
+
+    def resident_bytes(self) -> int:
+        """The process's resident memory."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0]) * 1024
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+        self._ended()
+
+    def stop(self) -> float:
+        """SIGTERM; how many seconds it took to end, which it must do by itself."""
+        started = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(10)
+        took = time.monotonic() - started
+        self._ended()
+        assert code == 0, (code, self.raw_log.decode())
+        return took
+
+    def _ended(self) -> None:
+        self.process.wait(10)
+        self._reader.join(10)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.kill()
+
+
+class Monitor:
+    """A monitor's connection: sends messages and reads acknowledgements."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self._framer = Framer()
+        self._replies: list[bytes] = []
+
+    def send(self, *messages: bytes) -> None:
+        """All in one packet."""
+        self.socket.sendall(b"".join(map(wrap, messages)))
+
+    def receive(self) -> tuple[str, str, str]:
+        """The next acknowledgement: MSA-1, MSA-2 and MSA-3. Raises `ConnectionError` at the end."""
+        while not self._replies:
+            data = self.socket.recv(65536)
+            if not data:
+                raise ConnectionError("the agent closed the connection")
+            self._replies += self._framer.feed(data)
+        lines = self._replies.pop(0).decode().split("\r")
+        (msa,) = [line.split(lines[0][3]) for line in lines if line.startswith("MSA")]
+        return msa[1], msa[2], msa[3] if len(msa) > 3 else ""
+
+    def ask(self, message: bytes) -> tuple[str, str, str]:
+        """Send one message and wait for its acknowledgement."""
+        self.send(message)
+        return self.receive()
+
+    def close(self) -> None:
+        """Hang up."""
+        self.socket.close()
+
+
+class Till:
+    """A counter's connection."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self._file = self.socket.makefile("rb")
+
+    def ask(self, request: str | dict[str, Any]) -> dict[str, Any]:
+        """Send one request and wait for its reply."""
+        line = request if isinstance(request, str) else json.dumps(request)
+        self.socket.sendall(line.encode() + b"\n")
+        reply: dict[str, Any] = json.loads(self._file.readline())
+        return reply
+
+    def close(self) -> None:
+        """Hang up."""
+        self._file.close()
+        self.socket.close()
+
+
+def oru(number: int | str, *, patient: str = "P-4711", value: str = "72", sender: str = "MON-7", alarm: bool = False) -> bytes:
+    """A monitor's message with one heart rate, of a patient who must stay unknown."""
+    trigger = "R40" if alarm else "R01"
+    pid = f"PID|||{patient}^^^WARD^MR||Testperson^Zacharias^Q||19510203|M|||17 Lindenallee^^Musterstadt||0555-123456\r"
+    event = "OBX|2|CWE|196670^MDC_EVT_HI^MDC|1.0.0.2|196670^MDC_EVT_HI^MDC||||||F\r" if alarm else ""
+    return (
+        f"MSH|^~\\&|{sender}|WARD3|||20261122093000+0000||ORU^{trigger}^ORU_{trigger}|{number}|P|2.6\r"
+        f"{pid if patient else ''}OBR|1|||182777000^monitoring of patient^SCT|||20261122093000+0000\r"
+        f"OBX|1|NM|147842^MDC_ECG_HEART_RATE^MDC|1.0.0.1|{value}|264864^MDC_DIM_BEAT_PER_MIN^MDC|||||F\r{event}"
+    ).encode()
+
+
+IDENTIFIERS = (b"P-4711", b"Testperson", b"Zacharias", b"19510203", b"Lindenallee", b"Musterstadt", b"0555-123456")
+"""What `oru` says about its patient."""
