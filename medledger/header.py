@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from enum import IntEnum
 from itertools import pairwise
@@ -96,6 +97,9 @@ _HEADER_START = bytes.fromhex("d28443a10132a0")
 _SIGNATURE_HEAD = b"\x58\x40"
 _PAYLOAD_START = b"\x8d\x01\x58\x20"  # array of 13, version 1, 32-byte string
 _NO_EXTENSIONS = b"\xa0"
+_SIGNATURE_BYTES = 64
+_PAYLOAD_AT = len(_HEADER_START) + 2  # where a payload of less than 256 bytes starts
+_AROUND_PAYLOAD = _PAYLOAD_AT + len(_SIGNATURE_HEAD) + _SIGNATURE_BYTES
 HASH_HEAD = b"\x58\x20"
 _NULL = b"\xf6"
 _AAD_START = b"\x82\x71medledger/block/1\x58\x20"
@@ -130,6 +134,18 @@ def array_head(n: int) -> bytes:
     return _pack_8(0x98, n) if n < 0x100 else _pack_16(0x99, n)
 
 
+def encode_link(author: bytes, seq: int, prev: bytes | None, epoch: int) -> bytes:
+    """A payload's beginning: all that the feed's head before the block says, where the epoch stays the same."""
+    return b"".join(
+        (_PAYLOAD_START, author, _uint(seq), _NULL if prev is None else HASH_HEAD + prev, _uint(epoch)),
+    )
+
+
+def encode_commitment(entries_root: bytes, entries_count: int, body_size: int) -> bytes:
+    """A payload's end: all that the body says."""
+    return b"".join((HASH_HEAD, entries_root, _uint(entries_count), _uint(body_size), _NO_EXTENSIONS))
+
+
 def encode_payload(header: Header) -> bytes:
     """The bytes that a header's signature covers, besides the external_aad. The caller answers for the ranges."""
     clock = header.clock
@@ -138,11 +154,7 @@ def encode_payload(header: Header) -> bytes:
     )
     return b"".join(
         (
-            _PAYLOAD_START,
-            header.author,
-            _uint(header.seq),
-            _NULL if header.prev is None else HASH_HEAD + header.prev,
-            _uint(header.epoch),
+            encode_link(header.author, header.seq, header.prev, header.epoch),
             _uint(header.block_class),
             _uint(header.time),
             b"\x83",
@@ -152,11 +164,7 @@ def encode_payload(header: Header) -> bytes:
             _uint(clock.sync),
             array_head(len(header.parents)),
             parents,
-            HASH_HEAD,
-            header.entries_root,
-            _uint(header.entries_count),
-            _uint(header.body_size),
-            _NO_EXTENSIONS,
+            encode_commitment(header.entries_root, header.entries_count, header.body_size),
         )
     )
 
@@ -175,6 +183,45 @@ def signing_prefix(ledger_id: bytes) -> bytes:
 def signed_message(prefix: bytes, payload: bytes) -> bytes:
     """RFC 9052 section 4.4: the bytes that an author signs. `prefix` is `signing_prefix(ledger_id)`."""
     return prefix + bytes_head(len(payload)) + payload
+
+
+_SHORT_UINT = rb"(?:[\x00-\x17]|\x18[\x18-\xff])"
+_UINT = rb"(?:" + _SHORT_UINT + rb"|\x19(?!\x00).{2}|\x1a(?!\x00{2}).{4}|\x1b(?!\x00{4})[\x00-\x7f].{7})"
+# class, time, [monotonic_ms, boot_id, sync], no parents; each integer of the shortest form and within its limit
+_middle_is_exact = re.compile(
+    rb"[\x00\x01]" + _UINT + rb"\x83" + _UINT + rb"\x48.{8}" + _SHORT_UINT + rb"\x80", re.DOTALL
+).fullmatch
+
+
+def expect_next(author: bytes, head: Head, commitment: bytes, data: bytes) -> int | None:
+    """The class of a block whose header bytes are exactly what the encoder writes for the next one of a feed.
+
+    That is: after `head` and in its epoch, without parents, over the body of which `commitment` is the encoding. Nearly
+    every block is such a one. None means: look with `parse_header`.
+    """
+    size = len(data) - _AROUND_PAYLOAD
+    if not 23 < size < 0x100 or head.seq >= MAX_SEQ:
+        return None
+    link = encode_link(author, head.seq + 1, head.id, head.epoch)
+    middle = data[_PAYLOAD_AT + len(link) : -_SIGNATURE_BYTES - 2 - len(commitment)]
+    expected = b"".join((_HEADER_START, _pack_8(0x58, size), link, middle, commitment, _SIGNATURE_HEAD))
+    if data[:-_SIGNATURE_BYTES] != expected or _middle_is_exact(middle) is None:
+        return None
+    return middle[0]
+
+
+def signed_parts(data: bytes) -> tuple[bytes, bytes]:
+    """Payload and signature of header bytes that have been checked."""
+    at = _PAYLOAD_AT if data[7] == 0x58 else _PAYLOAD_AT + 1
+    return data[at : -_SIGNATURE_BYTES - 2], data[-_SIGNATURE_BYTES:]
+
+
+def class_and_epoch(data: bytes) -> tuple[int, int]:
+    """Two fields of header bytes that have been checked, without reading the others."""
+    at = _PAYLOAD_AT if data[7] == 0x58 else _PAYLOAD_AT + 1
+    _, at = read_uint(data, at + 36)
+    epoch, at = read_uint(data, at + (1 if data[at] == 0xF6 else 34))
+    return data[at], epoch
 
 
 # --- reading -------------------------------------------------------------------------------------------------------
