@@ -22,7 +22,7 @@ from .block import Hidden
 from .entry import decode_entry
 from .errors import MalformedError, SchemaError
 from .header import BlockClass
-from .registry import lookup
+from .records import lookup  # not from registry: importing the records is what makes them known
 
 Refusal = Callable[[str], str | None]
 """For an entry type: why the block's author may not write it in the block's epoch, or None."""
