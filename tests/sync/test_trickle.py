@@ -1,0 +1,84 @@
+"""The Trickle timer against RFC 6206, section 4.2."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medledger.sync.trickle import Trickle
+
+
+def timer(now: float = 0.0, seed: int = 1) -> Trickle:
+    """A timer of 1 to 64 seconds that keeps silent after three equal beacons."""
+    return Trickle(now, Random(seed), minimum=1.0, maximum=64.0, redundancy=3)
+
+
+def run(trickle: Trickle, start: float, end: float) -> list[float]:
+    """When it sends, polled exactly when it asks to be."""
+    sent = []
+    now = start
+    while (now := max(now, trickle.next)) <= end:
+        if trickle.poll(now):
+            sent.append(now)
+    return sent
+
+
+@given(st.integers())
+def test_each_interval_sends_once_in_its_second_half(seed: int) -> None:
+    """Intervals double from 1 to 64 s, and in each the beacon comes in the second half [steps 2 and 5]."""
+    sent = run(timer(seed=seed), 0, 127 + 64 * 3)
+    starts = [(2**n) - 1 for n in range(7)] + [127 + 64 * n for n in range(3)]
+    lengths = [2**n for n in range(7)] + [64] * 3
+    assert len(sent) == len(starts)
+    for at, start, length in zip(sent, starts, lengths, strict=True):
+        assert start + length / 2 <= at <= start + length
+
+
+@pytest.mark.parametrize(("heard", "silent"), [(0, False), (2, False), (3, True), (10, True)])
+def test_enough_equal_beacons_keep_it_silent(heard: int, silent: bool) -> None:
+    """With k = 3 heard before its turn the beacon is not sent [step 4]; in the next interval they do not count."""
+    trickle = timer()
+    for _ in range(heard):
+        trickle.heard()
+    sent = run(trickle, 0, 3)
+    assert len(sent) == (1 if silent else 2)
+
+
+def test_an_inconsistency_starts_again_at_the_minimum() -> None:
+    """From a long interval a reset leads to a beacon within Imin [step 6]."""
+    trickle = timer()
+    run(trickle, 0, 300)
+    assert trickle.interval == 64
+    trickle.reset(300)
+    assert trickle.interval == 1
+    assert 300.5 <= run(trickle, 300, 301)[0] <= 301
+
+
+def test_an_inconsistency_in_the_shortest_interval_changes_nothing() -> None:
+    """So that a stream of inconsistencies does not put the beacon off for ever [step 6]."""
+    trickle = timer()
+    planned = trickle.next
+    for now in (0.1, 0.2, 0.3):
+        trickle.reset(now)
+    assert trickle.next == planned
+
+
+@given(st.lists(st.floats(-1000, 1_000_000), max_size=30), st.integers())
+def test_it_never_stalls_whatever_the_clock_does(times: list[float], seed: int) -> None:
+    """After jumps back and forth the next thing to do is at most one longest interval away, and polling gets there."""
+    trickle = timer(seed=seed)
+    for now in times:
+        trickle.poll(now)
+        trickle.poll(now)
+        assert trickle.next <= now + 64
+    last = times[-1] if times else 0.0
+    assert run(trickle, last, last + 200)
+
+
+def test_a_jump_ahead_owes_one_beacon_at_most() -> None:
+    """Waking after a week does not send a week's beacons."""
+    trickle = timer()
+    assert [trickle.poll(604_800) for _ in range(3)] == [True, False, False]
