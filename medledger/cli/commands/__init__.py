@@ -1,0 +1,1 @@
+"""The commands of `medledger`, one file a group; `root.COMMANDS` names them."""

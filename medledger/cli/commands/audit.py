@@ -1,0 +1,109 @@
+"""`medledger audit`: what an auditor does: fetch a whole replica, verify it, and report what it says."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from medledger.errors import StoreError
+
+from .. import checking, gossiping
+from ..command import Group
+from ..opening import reading, signing
+from ..options import Duration, json_option, key_option, ledger_argument
+from ..output import emit, json_text, remark, say
+from .verify import every_signature_option, processes_option
+
+
+@click.group(
+    cls=Group,
+    examples=(
+        "medledger audit sync audit.db",
+        "medledger audit verify audit.db --every-signature",
+        "medledger audit report audit.db --output report.txt",
+    ),
+)
+def audit() -> None:
+    """Sync, verify and report, for an auditor.
+
+    An auditor joins as a member (role auditor) and syncs, or is given a bundle: medledger bundle import audit.db
+    ward.bundle --new. The replica is a plain SQLite file with views that Datasette opens.
+    """
+
+
+@audit.command(
+    examples=("medledger audit sync audit.db", "medledger audit sync audit.db --broker mqtt://10.0.0.5:1883")
+)
+@ledger_argument()
+@key_option
+@gossiping.sync_options
+@json_option
+def sync(ledger: Path, key: Path | None, until_in_sync: bool, as_json: bool, **given: Any) -> None:
+    """Fetch all that the other replicas of LEDGER hold: `medledger sync`, for an auditor."""
+    request = gossiping.read_request(until_in_sync, as_json, **given)
+    with signing(ledger, key) as opened:
+        gossiping.run(opened, request)
+
+
+@audit.command(examples=("medledger audit verify audit.db", "medledger audit verify audit.db --every-signature --json"))
+@ledger_argument()
+@every_signature_option
+@processes_option
+@json_option
+def verify(ledger: Path, every_signature: bool, processes: int, as_json: bool) -> None:
+    """Verify every byte of LEDGER, and name what an auditor has to know: forks, disputed blocks, hidden entries."""
+    with reading(ledger) as opened:
+        report, seconds = checking.run_verify(opened, every_signature=every_signature, processes=processes)
+        if as_json:
+            emit(checking.report_json(opened, report))
+        else:
+            checking.print_report(opened, report, seconds)
+
+
+@audit.command(
+    examples=(
+        "medledger audit report audit.db",
+        "medledger audit report audit.db --gap 15min --output report.json --json",
+    )
+)
+@ledger_argument()
+@click.option("--gap", type=Duration(), default="1h", show_default=True, help="How long a silence is named as a gap.")
+@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Save it in this new file.")
+@click.option("--no-verify", is_flag=True, help="Do not verify first; the report says so.")
+@every_signature_option
+@processes_option
+@json_option
+def report(
+    ledger: Path, gap: int, output: Path | None, no_verify: bool, every_signature: bool, processes: int, as_json: bool
+) -> None:
+    """Verify LEDGER, then report what it says.
+
+    Members with their roles and revocations; blocks and entries by member and type, the first and the last; void
+    entries with the reason; gaps in time; forks; hidden entries; disputed blocks; the digest.
+    """
+    from ..auditdata import collect
+    from ..audittext import report_lines
+
+    if output is not None and output.exists():
+        raise StoreError(f"{output} exists already", hint="Choose another name: reports are not overwritten.")
+    with reading(ledger) as opened:
+        verification = None
+        if not no_verify:
+            found, _ = checking.run_verify(opened, every_signature=every_signature, processes=processes)
+            verification = checking.report_json(opened, found)
+        data = collect(opened, gap_ms=gap, verification=verification)
+    text = json_text(data, indent=2 if output or sys.stdout.isatty() else None)
+    if not as_json:
+        text = "\n".join(report_lines(data))
+    if output is None:
+        say(text)
+        return
+    try:
+        with output.open("x", encoding="utf-8") as file:
+            file.write(f"{text}\n")
+    except OSError as error:
+        raise StoreError(f"{output} cannot be written: {error.strerror}") from error
+    remark(f"Saved in {output}.")

@@ -1,0 +1,67 @@
+"""Exit codes, in one table: scripts and monitoring tell causes apart by them.
+
+| code | meaning                                                                                        |
+|------|------------------------------------------------------------------------------------------------|
+| 0    | done                                                                                           |
+| 1    | refused, or failed verification: bad bytes, a bad signature, a rule of the ledger              |
+| 2    | called wrongly: arguments, options, JSON, a key file or its passphrase                         |
+| 3    | the store: a ledger or file that is missing, in use by another process, full or not readable   |
+| 4    | the network: no broker, or not in sync in the time given                                       |
+| 70   | a bug in medledger                                                                             |
+| 130  | stopped with Ctrl-C                                                                            |
+| 141  | whoever read our output has closed it                                                          |
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+from medledger.errors import (
+    CorruptError,
+    FrameError,
+    MedledgerError,
+    RecoveringError,
+    StoreError,
+    TransportError,
+    UsageError,
+)
+
+
+class Exit(IntEnum):
+    """The codes by name."""
+
+    OK = 0
+    REFUSED = 1
+    USAGE = 2
+    STORE = 3
+    NETWORK = 4
+    BUG = 70
+    INTERRUPTED = 130
+    CLOSED_PIPE = 141
+
+
+MEANINGS: Final = {
+    Exit.OK: "done",
+    Exit.REFUSED: "refused, or failed verification",
+    Exit.USAGE: "called wrongly",
+    Exit.STORE: "a ledger or file is missing, in use, full or not readable",
+    Exit.NETWORK: "no broker, or not in sync in time",
+    Exit.BUG: "a bug in medledger",
+    Exit.INTERRUPTED: "stopped with Ctrl-C",
+}
+
+# The first class that fits decides. A damaged or recovering replica is no trouble with its file.
+_BY_CLASS: Final[tuple[tuple[type[MedledgerError], Exit], ...]] = (
+    (CorruptError, Exit.REFUSED),
+    (RecoveringError, Exit.REFUSED),
+    (StoreError, Exit.STORE),
+    (TransportError, Exit.NETWORK),
+    (FrameError, Exit.NETWORK),
+    (UsageError, Exit.USAGE),
+)
+
+
+def exit_code(error: MedledgerError) -> Exit:
+    """The exit code that an error of the library ends the program with."""
+    return next((code for kind, code in _BY_CLASS if isinstance(error, kind)), Exit.REFUSED)

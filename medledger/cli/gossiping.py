@@ -1,0 +1,247 @@
+"""Syncing a ledger in the foreground, for `sync` and `audit sync`: connect, show what goes on, end when asked to.
+
+In sync means that we hold all that our peers have shown, and that a peer has shown to hold all of ours. A peer must be
+there: a replica that nobody answers is not in sync with anything.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from medledger.errors import TransportError, UsageError
+
+from .describe import Names
+from .entrylines import EntryPrinter, logged_entries
+from .options import Duration
+from .output import LiveLine, count_text, emit, remark, say, warn
+
+if TYPE_CHECKING:
+    from medledger.importing import Advance
+    from medledger.ledger import Ledger
+    from medledger.transport import Gossip
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PASSWORD: Final = "MEDLEDGER_BROKER_PASSWORD"  # noqa: S105 - the variable's name
+POLL_SECONDS: Final = 0.1
+_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """How to sync, as the options say."""
+
+    broker: str | None
+    username: str | None
+    ca: Path | None
+    certificate: Path | None
+    certificate_key: Path | None
+    duration: int | None
+    stay: bool
+    patience: int
+    follow: bool
+    as_json: bool
+
+
+def sync_options(command: F) -> F:
+    """The options of `Request`, but --json."""
+    for option in reversed(
+        (
+            click.option("--broker", metavar="URL", envvar="MEDLEDGER_BROKER", show_envvar=True, help=_BROKER_HELP),
+            click.option("--username", help=f"The account at the broker; its password comes from {PASSWORD}."),
+            click.option("--ca", type=_file, help="Certificates to trust, for mqtts:// (default: the system's)."),
+            click.option("--certificate", type=_file, help="Our certificate, for a broker that asks for one."),
+            click.option("--certificate-key", type=_file, help="The private key of our certificate."),
+            click.option(
+                "--until-in-sync", is_flag=True, help="End when in sync: what happens without an option, too."
+            ),
+            click.option("--for", "duration", type=Duration(), help="Go on for so long (90s, 15min, 4h)."),
+            click.option("--stay", is_flag=True, help="Go on until Ctrl-C."),
+            click.option("--patience", type=Duration(), default="60s", show_default=True, help=_PATIENCE_HELP),
+            click.option("--follow", is_flag=True, help="Print entries as they arrive."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+_BROKER_HELP: Final = "mqtt://host:port or mqtts://host:port. Default: the one named when we joined."
+_PATIENCE_HELP: Final = "Until in sync: give up after so long without a new block."
+
+
+def read_request(until_in_sync: bool, as_json: bool, **given: Any) -> Request:
+    """The request that the options make. Raises `UsageError` where they contradict each other."""
+    if (given["duration"] is not None) + given["stay"] + until_in_sync > 1:
+        raise UsageError("only one of --until-in-sync, --for and --stay can be meant")
+    return Request(as_json=as_json, **given)
+
+
+def run(ledger: Ledger, request: Request) -> None:
+    """Sync as asked. Raises `TransportError` where the broker is not there, or sync does not come in time."""
+    from medledger.transport import Gossip
+
+    url = request.broker or ledger.broker
+    if url is None:
+        raise UsageError("no broker is known for this ledger", hint="Name one: --broker mqtts://broker.example:8883")
+    # What gossip has to say comes through on_alarm; without this, Python prints it a second time.
+    logging.getLogger("medledger").addHandler(logging.NullHandler())
+    line = LiveLine()
+    arrived: queue.SimpleQueue[Advance] = queue.SimpleQueue()
+    undo = ledger.watch(arrived.put)
+
+    def alarm(text: str) -> None:
+        line.clear()
+        warn(f"{text}.")
+
+    before = _blocks(ledger)
+    try:
+        with (
+            Gossip(
+                ledger,
+                url,
+                username=request.username,
+                password=os.environ.get(PASSWORD),
+                ca=request.ca,
+                certificate=request.certificate,
+                key=request.certificate_key,
+                on_alarm=alarm,
+                must_connect=not request.stay,
+            ) as gossip,
+            _stop_signals() as stopped,
+        ):
+            status = _watch(ledger, gossip, request, arrived, line, stopped)
+    finally:
+        line.clear()
+        undo()
+    _report(ledger, request, status, _blocks(ledger) - before)
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """Set by SIGTERM, so that a service manager's stop is an orderly end."""
+    stopped = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _watch(
+    ledger: Ledger,
+    gossip: Gossip,
+    request: Request,
+    arrived: queue.SimpleQueue[Advance],
+    line: LiveLine,
+    stopped: threading.Event,
+) -> dict[str, Any]:
+    """Wait for the end that was asked for, showing what goes on; the last status."""
+    started = moved = time.monotonic()
+    blocks = -1
+    printer = EntryPrinter(ledger.membership, as_json=request.as_json, headings=False) if request.follow else None
+    try:
+        while True:
+            status = gossip.status()
+            now = time.monotonic()
+            if printer is not None:
+                _print_arrivals(ledger, printer, arrived, line)
+            if status["blocks"] != blocks:
+                blocks, moved = status["blocks"], now
+            line.show(_status_line(status, now - started))
+            if status["failure"] is not None:
+                raise TransportError(f"gossip has stopped: {status['failure']}", hint="Please report this.")
+            if _is_over(request, status, now - started, now - moved) or stopped.wait(POLL_SECONDS):
+                return status
+    except KeyboardInterrupt:
+        if not (request.stay or request.duration is not None):
+            raise
+        return gossip.status()
+
+
+def _is_over(request: Request, status: dict[str, Any], seconds: float, idle: float) -> bool:
+    if request.stay:
+        return False
+    if request.duration is not None:
+        return seconds * 1000 >= request.duration
+    if status["in_sync"] and status["own_blocks_unconfirmed"] == 0:
+        return True
+    if idle * 1000 < request.patience:
+        return False
+    if not status["connected"]:
+        raise TransportError("the connection to the broker was lost", hint="What has arrived is kept; try again.")
+    if status["peers"] == 0:
+        raise TransportError(
+            "nobody answered: no other replica of this ledger is on that broker now",
+            hint="Start one there (`medledger sync LEDGER --stay`), or wait longer with --patience.",
+        )
+    raise TransportError(
+        f"not in sync after {idle:.0f} s without a new block", hint="What has arrived is kept; the next sync goes on."
+    )
+
+
+def _print_arrivals(ledger: Ledger, printer: EntryPrinter, arrived: queue.SimpleQueue[Advance], line: LiveLine) -> None:
+    while not arrived.empty():
+        feed, first, last = arrived.get()
+        for block in ledger.blocks(feed, first, last + 1):
+            line.clear()
+            printer.membership = ledger.membership
+            printer.print(logged_entries(ledger, block))
+
+
+def _status_line(status: dict[str, Any], seconds: float) -> str:
+    if not status["connected"]:
+        return f"{status['broker']}: connecting"
+    state = "in sync" if status["in_sync"] else f"{count_text(status['feeds_behind'], 'feed')} behind"
+    return (
+        f"{status['broker']}: {state}, {count_text(status['peers'], 'peer')}, "
+        f"{count_text(status['blocks'], 'block')} of {count_text(status['feeds'], 'feed')}, {seconds:.0f} s"
+    )
+
+
+def _blocks(ledger: Ledger) -> int:
+    return sum(head.seq + 1 for head in ledger.frontier().values())
+
+
+def _report(ledger: Ledger, request: Request, status: dict[str, Any], new: int) -> None:
+    """How it ended: on stdout, or beside the entries that stand there."""
+    if request.as_json and not request.follow:
+        emit(
+            {
+                "in_sync": status["in_sync"],
+                "new_blocks": new,
+                "blocks": _blocks(ledger),
+                "feeds": len(ledger.frontier()),
+                "peers": status["peers"],
+                "own_blocks_unconfirmed": status["own_blocks_unconfirmed"],
+                "state": ledger.state,
+                "forks": [feed.hex() for feed in ledger.forks],
+                "digest": ledger.digest().hex(),
+            }
+        )
+        return
+    tell = remark if request.follow else say
+    total = f"{count_text(_blocks(ledger), 'block')} of {count_text(len(ledger.frontier()), 'feed')}"
+    tell(f"{'In sync' if status['in_sync'] else 'Not in sync yet'}: {count_text(new, 'new block')}, {total} here.")
+    tell(f"  digest  {ledger.digest().hex()}")
+    names = Names(ledger.membership)
+    for feed in ledger.forks:
+        warn(f"{names.both(feed)} signed two histories: it forked at block {ledger.forks[feed].seq}.")
+    if status["own_blocks_unconfirmed"]:
+        warn(f"no peer has shown to hold the last {count_text(status['own_blocks_unconfirmed'], 'block')} of ours.")
+    if ledger.state == "recovering":
+        warn("this replica is still behind what its key has signed: it does not write yet.")
