@@ -22,7 +22,7 @@ from typing import Any, Final, Protocol
 
 from medledger.errors import ConfigurationError
 from medledger.importing import Advance
-from medledger.keys import Identity
+from medledger.keys import Identity, fingerprint
 from medledger.ledger import Ledger
 
 from . import logs
@@ -149,13 +149,17 @@ def _gossip(ledger: Ledger, section: GossipSection) -> Iterator[None]:
 
 @contextmanager
 def _announcing(ledger: Ledger, entry_type: str) -> Iterator[None]:
-    """Log when this box may write, at the start or as soon as its enrolment arrives."""
+    """Log what comes, and when this box may write: at the start or as soon as its enrolment arrives."""
     told = threading.Event()
 
-    def look(_: Advance | None = None) -> None:
-        me, membership = ledger.me, ledger.membership
-        if told.is_set() or me is None or not membership.knows(me):
+    def look(advance: Advance | None = None) -> None:
+        me = ledger.me
+        if advance is not None:
+            feed = "own" if advance.feed == me else fingerprint(advance.feed)
+            logs.event("blocks", level=logging.DEBUG, feed=feed, last=advance.last)
+        if told.is_set() or me is None or not ledger.membership.knows(me):
             return
+        membership = ledger.membership
         if membership.refusal(me, membership.epoch.number, entry_type) is None:
             told.set()
             logs.event("enrolled", may_write=entry_type)

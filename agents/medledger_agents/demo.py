@@ -1,0 +1,352 @@
+"""The demo: a hospital, a bedside box, a pharmacy and an auditor share a ledger, each in a process of its own.
+
+Nothing in it is played: the parties join by request and reply, monitors speak MLLP to the bedside agent, a till speaks
+to the pharmacy's, replicas converge over an MQTT broker, and the auditor checks every signature of what reached it.
+
+ (1) the broker, embedded or given
+ (2) the hospital founds the ledger; the others ask to join, and are let in
+ (3) monitors and the till send what is in demo_data
+ (4) all four replicas converge
+ (5) the auditor verifies and reports
+ (6) everybody ends; the replicas are compared, and searched for patients' data
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+
+from medledger.errors import StoreError
+from medledger.ledger import Ledger
+
+from .broker import EmbeddedBroker
+from .demo_feed import MONITORS, Scanned, Sent, identifiers, messages, play_monitor, play_till, scans
+from .demo_processes import DemoError, Party, stop_all
+from .demo_screen import Screen, Summary, choose
+
+LABELS: Final = {
+    "hospital": "Riverside Hospital",
+    "bedside": "Ward 3 bedside box",
+    "pharmacy": "Corner Pharmacy",
+    "auditor": "Independent auditor",
+}
+ROLES: Final = {"hospital": "governor", "bedside": "bedside", "pharmacy": "pharmacy", "auditor": "auditor"}
+SCAN_PAUSE_SECONDS: Final = 0.8
+MESSAGES: Final = "messages acknowledged"
+SCANS: Final = "scans answered"
+REPLICA: Final = "blocks at the auditor"
+CHECKED: Final = "blocks verified"
+
+
+def run(*, broker: str | None, directory: Path | None, plain: bool) -> None:
+    """Play the demo and print its summary. Raises a `MedledgerError` where something does not work."""
+    started = time.monotonic()
+    console = Console(highlight=False)
+    home = _home(directory)
+    with _ended_by_sigterm(), choose(console, plain=plain) as screen:
+        demo = Demo(home, screen)
+        try:
+            demo.play(broker)
+        finally:
+            with _undisturbed():
+                orderly = demo.stop()
+    if not orderly:
+        raise DemoError("a party did not end as it should", hint=f"See {home}.")
+    demo.summary(time.monotonic() - started).show(console)
+
+
+def _home(directory: Path | None) -> Path:
+    """A directory for the parties' directories."""
+    if directory is None:
+        return Path(tempfile.mkdtemp(prefix="medledger-demo-"))
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        taken = any(directory.iterdir())
+    except OSError as error:
+        raise StoreError(f"{directory} cannot be used: {error.strerror}", hint="Choose another directory.") from error
+    if taken:
+        raise StoreError(f"{directory} is not empty", hint="Choose another directory, or none for a temporary one.")
+    return directory
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the demo as Ctrl-C does, so that nobody is left behind."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """While the parties end, an impatient second Ctrl-C must not leave some of them behind."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Demo:
+    """One run."""
+
+    def __init__(self, home: Path, screen: Screen) -> None:
+        self._home = home
+        self._screen = screen
+        self._broker: EmbeddedBroker | None = None
+        self._parties: dict[str, Party] = {}
+        self._heads: dict[str, dict[str, int]] = {role: {} for role in LABELS}  # what each party holds, by feed
+        self._blocks: dict[str, int] = {}  # the block of each message, by the start of its hash
+        self._told = threading.Condition()
+        self._sent: list[Sent] = []
+        self._scanned: list[Scanned] = []
+        self._report: dict[str, Any] = {}
+
+    # --- the run ------------------------------------------------------------------------------------------------
+
+    def play(self, url: str | None) -> None:
+        """Steps (1) to (5)."""
+        url = self._start_broker(url)
+        self._gather(url)
+        self._feed()
+        self._converge()
+        self._verify()
+
+    def stop(self) -> bool:
+        """Step (6): end whatever runs. Whether every party ended by itself and well."""
+        self._screen.happened("demo", "everybody ends", style="quiet")
+        try:
+            return stop_all(list(self._parties.values()))
+        finally:
+            if self._broker is not None:
+                self._broker.stop()
+
+    def _start_broker(self, url: str | None) -> str:
+        if url is not None:
+            self._screen.happened("broker", "a broker of your own", url)
+            return url
+        self._broker = EmbeddedBroker()
+        self._broker.start()
+        self._screen.happened("broker", "embedded MQTT broker, trusted with nothing", self._broker.url)
+        return self._broker.url
+
+    def _gather(self, url: str) -> None:
+        for role, label in LABELS.items():
+            party = self._parties[role] = Party(role, label, self._home / role, url, self._heard)
+            self._screen.party(label, role=ROLES[role], process=party.process.pid, state="starting")
+        hospital = self._parties["hospital"]
+        ledger = hospital.wait_for("joined")["ledger"]
+        self._screen.happened("hospital", "founds the ledger", ledger[:16], "good")
+        for role, party in self._parties.items():
+            if party is hospital:
+                continue
+            request = party.wait_for("request")["text"]
+            hospital.order(enrol=request, **{"for": role})
+            party.order(reply=hospital.wait_for("reply", to=role)["text"])
+            party.wait_for("joined")
+            self._screen.happened("hospital", f"lets in: {party.label}", f"key {party.feed}", "good")
+        for role in ("bedside", "pharmacy"):
+            self._parties[role].wait_for("enrolled")
+
+    def _feed(self) -> None:
+        bedside = self._parties["bedside"].wait_for("listening")["port"]
+        pharmacy = self._parties["pharmacy"].wait_for("listening")["port"]
+        self._screen.progress(MESSAGES, 0, self._expected_messages)
+        self._screen.progress(SCANS, 0, len(scans()))
+        with ThreadPoolExecutor(len(MONITORS) + 1) as pool:
+            tasks = [pool.submit(play_monitor, monitor, bedside, self._acknowledged) for monitor in MONITORS]
+            tasks.append(pool.submit(play_till, pharmacy, SCAN_PAUSE_SECONDS, self._answered))
+            for task in tasks:
+                try:
+                    task.result()
+                except OSError as error:
+                    raise DemoError(f"an agent does not answer: {error}", hint=f"See {self._home}.") from error
+
+    @property
+    def _expected_messages(self) -> int:
+        return sum(len(messages(monitor)) for monitor in MONITORS) + 1  # one is sent twice
+
+    def _converge(self) -> None:
+        """Until everybody holds what its author holds."""
+        wanted = {
+            party.feed: heads[party.feed]
+            for role, party in self._parties.items()
+            if party.feed in (heads := self._heads[role])
+        }
+        total = sum(seq + 1 for seq in wanted.values())
+        for role, party in self._parties.items():
+
+            def there(heads: dict[str, int] = self._heads[role], watched: bool = role == "auditor") -> bool:
+                held = {feed: min(heads.get(feed, -1), seq) for feed, seq in wanted.items()}
+                if watched:
+                    self._screen.progress(REPLICA, sum(seq + 1 for seq in held.values()), total)
+                return held == wanted
+
+            party.wait_until(there, "its replica is not complete")
+            self._screen.party(party.label, state="in sync", blocks=total)
+        self._screen.happened("gossip", "four replicas hold the same blocks", f"{total} blocks", "good")
+
+    def _verify(self) -> None:
+        auditor = self._parties["auditor"]
+        auditor.order(verify=True)
+        report = self._report = auditor.wait_for("report")
+        self._screen.progress(CHECKED, report["blocks"], report["blocks"])
+        self._screen.happened(
+            "auditor", f"checked {report['blocks']} blocks", f"{report['signatures']} signatures, all right", "good"
+        )
+
+    # --- what is heard ------------------------------------------------------------------------------------------
+
+    def _heard(self, party: Party, event: dict[str, Any]) -> None:
+        """An event of a party, in that party's thread."""
+        heads = self._heads[party.role]
+        name = event["event"]
+        if name == "status":
+            heads.update(event["heads"])
+        elif name == "blocks":
+            heads[party.feed if event["feed"] == "own" else event["feed"]] = event["last"]
+        elif name in ("message logged", "message repeated"):
+            with self._told:
+                self._blocks[event["message"]] = event["block"]
+                self._told.notify_all()
+        elif name == "verifying":
+            self._screen.progress(CHECKED, event["done"], sum(seq + 1 for seq in heads.values()))
+        self._screen.party(party.label, state=_STATES.get(name, ""), blocks=sum(seq + 1 for seq in heads.values()))
+
+    def _acknowledged(self, sent: Sent) -> None:
+        with self._told:
+            self._told.wait_for(lambda: sent.digest in self._blocks, 1)
+            block = self._blocks.get(sent.digest)
+            self._sent.append(sent)
+            count = len(self._sent)
+        where = "" if block is None else f"block {block}"
+        if sent.code != "AA":
+            self._screen.happened(sent.monitor, sent.shown, f"{sent.code}: not taken", "bad")
+        elif sent.again:
+            self._screen.happened(sent.monitor, "the same message again", f"AA, logged once, {where}", "quiet")
+        else:
+            urgent = sent.shown.startswith("ALARM")
+            outcome = f"AA, {where}, at once" if urgent else f"AA, {where}"
+            self._screen.happened(sent.monitor, sent.shown, outcome, "alarm" if urgent else "plain")
+        self._screen.progress(MESSAGES, count, self._expected_messages)
+
+    def _answered(self, scanned: Scanned) -> None:
+        self._scanned.append(scanned)
+        reply = scanned.reply
+        if reply["result"] == "dispensed":
+            self._screen.happened("pharmacy", scanned.what, f"dispensed, block {reply['block']}", "good")
+        else:
+            self._screen.happened("pharmacy", scanned.what, f"REFUSED: {reply['reason']}", "bad")
+        self._screen.progress(SCANS, len(self._scanned), len(scans()))
+
+    # --- the end ------------------------------------------------------------------------------------------------
+
+    def summary(self, seconds: float) -> Summary:
+        """What happened, for somebody who did not watch."""
+        report = self._report
+        digests = {role: self._read(role, lambda ledger: ledger.digest().hex()) for role in LABELS}
+        if len(set(digests.values())) != 1:
+            raise DemoError("the replicas differ", hint=f"See {self._home}.")
+        files = [path for role in LABELS for path in (self._home / role).glob("ledger.db*")]
+        leaked = [word for word in identifiers() if any(word in path.read_bytes() for path in files)]
+        if leaked:
+            raise DemoError(f"{len(leaked)} pieces of patients' data are in a replica", hint=f"See {self._home}.")
+        acknowledged = sum(sent.code == "AA" for sent in self._sent)
+        readings = sum(author["entries"].get("reading", 0) for author in report["authors"])
+        replica = self._home / "auditor" / "ledger.db"
+        return Summary(
+            logged=[_logged(author, self._refusals) for author in report["authors"]],
+            verified=[
+                f"{report['blocks']} blocks, {report['entries']} entries, {report['signatures']} signatures: all right",
+                f"four replicas that never met, one content: digest {digests['auditor'][:16]}",
+                f"{acknowledged} messages acknowledged, {readings} logged: the one that came twice is there once",
+                f"none of {len(identifiers())} names, numbers, dates and addresses of patients is in a replica",
+            ],
+            replica=f"{replica}  [dim](the auditor's; an SQLite file of {replica.stat().st_size // 1024} KiB)[/]",
+            directory=str(self._home),
+            others=[f"{self._home / 'bedside' / 'inbox.db'}  (the raw messages: these never leave the box)"],
+            commands=_commands(replica),
+            seconds=seconds,
+        )
+
+    @property
+    def _refusals(self) -> int:
+        return sum(scanned.reply["result"] == "refused" for scanned in self._scanned)
+
+    def _read(self, role: str, what: Callable[[Ledger], str]) -> str:
+        with Ledger.open(self._home / role / "ledger.db") as ledger:
+            return what(ledger)
+
+
+_STATES: Final = {
+    "request": "asks to join",
+    "joined": "let in",
+    "listening": "listening",
+    "message logged": "logging",
+    "dispensed": "dispensing",
+    "dispensing refused": "refused a pack",
+    "verifying": "verifying",
+    "report": "verified",
+    "stopping": "ending",
+    "stopped": "ended",
+}
+
+
+def _logged(author: dict[str, Any], refusals: int) -> tuple[str, str, str]:
+    """What one member has logged, in words."""
+    parts = []
+    entries = author["entries"]
+    if "reading" in entries:
+        parts.append(
+            f"{entries['reading']} readings with {author['samples']} values of {author['patients']} patients under "
+            f"pseudonyms; {author['alarms']} alarm, {author['flagged']} impossible value flagged, "
+            f"{author['unassigned']} reading without a patient"
+        )
+    if "dispense" in entries:
+        parts.append(f"{entries['dispense']} packs dispensed; {refusals} refused at the counter, so not on the ledger")
+    if author["governance"]:
+        parts.append(f"{entries.get('gov.enrol', 0)} members let in")
+    return author["label"], ", ".join(parts) or "nothing: it reads", _count(author["blocks"], "block")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _commands(replica: Path) -> list[tuple[str, str]]:
+    """Three commands that work as printed, from where we are."""
+    program = _program()
+    path = shlex.quote(str(replica))
+    return [
+        ("what the pharmacy dispensed", f"{program} log {path} --type dispense"),
+        ("check every signature yourself", f"{program} verify {path} --every-signature"),
+        ("an auditor's report", f"{program} audit report {path}"),
+    ]
+
+
+def _program() -> str:
+    """How a person here calls `medledger`."""
+    installed = Path(sys.executable).parent / "medledger"
+    on_path = shutil.which("medledger")
+    if on_path is not None and Path(on_path).resolve() == installed.resolve():
+        return "medledger"
+    if not installed.exists():
+        return f"{shlex.quote(sys.executable)} -m medledger"
+    relative = os.path.relpath(installed)
+    return shlex.quote(str(installed) if relative.startswith("..") else relative)
