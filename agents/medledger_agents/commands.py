@@ -24,7 +24,7 @@ def register(cli: click.Group) -> None:
 
 @click.group()
 def agent() -> None:
-    """Run a box: the daemon at a bed or on a pharmacy's counter."""
+    """Run a bedside or pharmacy box."""
 
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -95,10 +95,10 @@ def _print_sample(config: type[Any]) -> None:
 @click.option("--directory", type=Directory, help="Where the parties' files go. [default: a new temporary directory]")
 @click.option("--plain", is_flag=True, help="Plain lines instead of a live screen.")
 def demo(broker: str | None, directory: Path | None, plain: bool) -> None:
-    """See it work: a hospital, a bedside box, a pharmacy and an auditor share a ledger.
+    """See it all work, in half a minute.
 
-    Each is a process with a key and a directory of its own. Takes under half a minute and leaves the replicas behind
-    to look at.
+    A hospital, a bedside box, a pharmacy and an auditor share a ledger. Each is a process with a key and a directory of
+    its own. The replicas stay, to be looked at.
     """
     from .demo import run
 

@@ -297,6 +297,7 @@ class Demo:
 _STATES: Final = {
     "request": "asks to join",
     "joined": "let in",
+    "status": "replicating",
     "listening": "listening",
     "message logged": "logging",
     "dispensed": "dispensing",

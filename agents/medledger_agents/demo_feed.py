@@ -137,6 +137,6 @@ def _shown(raw: bytes) -> str:
             if name and sample.value is not None:
                 words.append(f"{name} {format_decimal(to_exact(sample.value))}")
             elif name:
-                words.append(f"{name} {sample.flag}!")
+                words.append(f"{name} impossible")
     patient = any(message.part(segment, 0) == "PID" for segment in message.segments)
     return "  ".join(words if patient else [*words, "(no patient)"])

@@ -16,7 +16,6 @@ from rich.table import Table
 from rich.text import Text
 
 STYLES: Final = {"good": "green", "bad": "bold red", "alarm": "bold yellow", "quiet": "dim", "plain": ""}
-NARROW: Final = 96
 FRAMES_PER_SECOND: Final = 10
 ROWS_AROUND_EVENTS: Final = 19
 
@@ -173,8 +172,8 @@ class LiveScreen(_Base):
         table = Table(box=None, expand=True, pad_edge=False, show_header=False)
         table.add_column(width=6, no_wrap=True, style="dim", justify="right")
         table.add_column(width=9, no_wrap=True, style="cyan")
-        table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
-        table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+        table.add_column(ratio=5, no_wrap=True, overflow="ellipsis")
+        table.add_column(ratio=4, no_wrap=True, overflow="ellipsis")
         for event in events:
             style = STYLES[event.style]
             table.add_row(f"{event.seconds:.1f} s", event.who, Text(event.what, style), Text(event.outcome, style))

@@ -235,7 +235,9 @@ class Till:
         self.socket.close()
 
 
-def oru(number: int | str, *, patient: str = "P-4711", value: str = "72", sender: str = "MON-7", alarm: bool = False) -> bytes:
+def oru(
+    number: int | str, *, patient: str = "P-4711", value: str = "72", sender: str = "MON-7", alarm: bool = False
+) -> bytes:
     """A monitor's message with one heart rate, of a patient who must stay unknown."""
     trigger = "R40" if alarm else "R01"
     pid = f"PID|||{patient}^^^WARD^MR||Testperson^Zacharias^Q||19510203|M|||17 Lindenallee^^Musterstadt||0555-123456\r"
