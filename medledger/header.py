@@ -355,7 +355,7 @@ def _refuse_start(data: bytes) -> None:
 
 
 def _refuse_payload_start(payload: bytes) -> None:
-    if 0x80 <= payload[0] < 0x98 and (1 < payload[1] < 24 or payload[1] == 24):
+    if 0x80 <= payload[0] < 0x98 and (1 < payload[1] < 24 or (payload[1] == 24 and payload[2] > 23)):
         raise NewerBlockError(f"a block of version {read_uint(payload, 1)[0]}; this software knows version {VERSION}")
     raise MalformedBlockError("a block's payload is not version 1's array of thirteen")
 
