@@ -7,39 +7,27 @@ from typing import Any, Final
 
 from .output import count_text, duration_text, fact_lines, printable, table_lines
 
-MAX_LISTED: Final = 20
+MAX_LISTED: Final = 100
 
 
 def report_lines(report: dict[str, Any]) -> list[str]:
     """The report, line by line."""
     names = {member["feed"]: printable(member["label"]) or member["feed"][:8] for member in report["members"]}
+    gaps = f"Gaps of {duration_text(report['gap_ms'])} or more"
     return [
         *_head(report, names),
-        *_section(
-            "Members", ("LABEL", "ORGANISATION", "ROLES", "BLOCKS", "FIRST", "LAST", "KEY", "STATUS"), _members(report)
-        ),
-        *_section("Entries", ("MEMBER", "TYPE", "ENTRIES", "FIRST", "LAST"), _entries(report, names)),
-        *_section("Void entries", ("MEMBER", "TYPE", "ENTRIES", "FIRST IN BLOCK", "REASON"), _void(report, names)),
-        *_section(
-            f"Gaps of {duration_text(report['gap_ms'])} or more, longest first",
-            ("MEMBER", "FROM", "TO", "LENGTH"),
-            [
-                (names[gap["feed"]], str(gap["from"]), str(gap["to"]), duration_text(gap["ms"]))
-                for gap in report["gaps"]
-            ],
-        ),
-        *_section(
-            "Forks", ("MEMBER", "AT BLOCK"), [(names[fork["feed"]], str(fork["seq"])) for fork in report["forks"]]
-        ),
-        *_section(
-            "Hidden or erased entries",
-            ("MEMBER", "BLOCK"),
-            [(names[hole["feed"]], str(hole["seq"])) for hole in report["hidden"]],
-        ),
-        *_section(
-            "Disputed blocks: kept as evidence, beyond a fork or a revocation",
-            ("MEMBER", "BLOCK", "ID"),
-            [(names[each["feed"]], str(each["seq"]), each["block"][:16]) for each in report["disputed"]],
+        *_sections(
+            (
+                "Members",
+                ("LABEL", "ORGANISATION", "ROLES", "BLOCKS", "FIRST", "LAST", "KEY", "STATUS"),
+                _members(report),
+            ),
+            ("Entries by member and type", ("MEMBER", "TYPE", "ENTRIES", "FIRST", "LAST"), _entries(report, names)),
+            ("Void entries", ("MEMBER", "TYPE", "ENTRIES", "FIRST IN BLOCK", "REASON"), _void(report, names)),
+            (gaps, ("MEMBER", "FROM", "TO", "LENGTH"), _gaps(report, names)),
+            ("Forks", ("MEMBER", "AT BLOCK"), _places(report["forks"], names)),
+            ("Hidden or erased entries", ("MEMBER", "BLOCK"), _places(report["hidden"], names)),
+            ("Disputed blocks", ("MEMBER", "BLOCK", "ID"), _disputed(report, names)),
         ),
         "",
         "This report is about what was recorded, as this replica holds it; times are their authors' claims.",
@@ -122,10 +110,25 @@ def _void(report: dict[str, Any], names: dict[str, str]) -> list[tuple[str, ...]
     ]
 
 
-def _section(title: str, headings: Sequence[str], rows: Sequence[tuple[str, ...]]) -> list[str]:
-    if not rows:
-        return ["", f"{title}: none"]
-    more = len(rows) - MAX_LISTED
-    listed = rows if title == "Members" or title == "Entries" else rows[:MAX_LISTED]
-    lines = ["", f"{title}: {len(rows)}", *(f"  {line}" for line in table_lines(headings, listed))]
-    return [*lines, f"  and {more} more: see --json"] if more > 0 and len(listed) < len(rows) else lines
+def _gaps(report: dict[str, Any], names: dict[str, str]) -> list[tuple[str, ...]]:
+    return [(names[gap["feed"]], str(gap["from"]), str(gap["to"]), duration_text(gap["ms"])) for gap in report["gaps"]]
+
+
+def _places(found: list[dict[str, Any]], names: dict[str, str]) -> list[tuple[str, ...]]:
+    return [(names[each["feed"]], str(each["seq"])) for each in found]
+
+
+def _disputed(report: dict[str, Any], names: dict[str, str]) -> list[tuple[str, ...]]:
+    return [(names[each["feed"]], str(each["seq"]), each["block"][:16]) for each in report["disputed"]]
+
+
+def _sections(*sections: tuple[str, Sequence[str], Sequence[tuple[str, ...]]]) -> list[str]:
+    """Each as a table under its title; those with nothing in them in one line each, at the end."""
+    lines: list[str] = []
+    for title, headings, rows in sections:
+        if rows:
+            lines += ["", f"{title}: {len(rows)}", *(f"  {line}" for line in table_lines(headings, rows[:MAX_LISTED]))]
+            if len(rows) > MAX_LISTED:
+                lines.append(f"  and {len(rows) - MAX_LISTED} more: see --json")
+    empty = [f"{title}: none" for title, _, rows in sections if not rows]
+    return [*lines, "", *empty] if empty else lines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from .describe import Names
+from .describe import Names, summary
 from .entrylines import UNREADABLE, logged_entries, void_text
 from .output import facts, json_text, printable, say, size_text, style, time_json, time_text
 from .recordjson import to_json
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from medledger.indexing import LoggedEntry
     from medledger.replica import Replica
 
+MAX_VALUE: Final = 140  # characters of a field: a request's proof would fill a screen
 _CLASSES: Final = {0: "control", 1: "data"}
 _SYNCS: Final = {0: "not synchronised", 1: "NTP", 2: "set by hand", 3: "GPS"}
 
@@ -87,11 +88,11 @@ def print_block(replica: Replica, block: Block) -> None:
         ],
         indent="  ",
     )
-    for entry in _entries(replica, block):
-        _print_entry(entry)
+    for logged in logged_entries(replica, block):
+        _print_entry(_entry(logged), logged.content, names)
 
 
-def _print_entry(entry: dict[str, Any]) -> None:
+def _print_entry(entry: dict[str, Any], raw: Any, names: Names) -> None:
     say()
     void = "" if entry["void"] is None else style(void_text(entry["void"]), fg="yellow")
     if "type" not in entry:
@@ -104,7 +105,7 @@ def _print_entry(entry: dict[str, Any]) -> None:
     if isinstance(content, dict) and content:
         facts([(printable(name), line) for name, value in content.items() for line in _lines(value)], indent="     ")
     else:
-        say(f"     {printable(json_text(content))}")
+        say(f"     {summary(entry['type'], raw, names)}")
 
 
 def _lines(value: Any) -> list[str]:
@@ -112,7 +113,7 @@ def _lines(value: Any) -> list[str]:
     if isinstance(value, list) and value and all(isinstance(each, dict) and "code" in each for each in value):
         return [_sample(each) for each in value]
     text = value if isinstance(value, str) else json_text(value)
-    return [printable(text)]
+    return [printable(text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]}… (whole in --json)")]
 
 
 def _sample(sample: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .describe import Names
-from .output import count_text, facts, progress, say, size_text, style, warn
+from .output import count_text, facts, number_text, progress, say, size_text, style, warn
 
 if TYPE_CHECKING:
     from medledger.audit import VerifyReport
@@ -49,12 +49,12 @@ def print_report(ledger: Ledger, report: VerifyReport, seconds: float | None = N
     """What was verified, for people."""
     names = Names(ledger.membership)
     say(f"{style('Verified.', fg='green', bold=True)} {ledger.name}, every stored byte.")
-    took = "" if seconds is None else f" in {seconds:.1f} s"
+    took = "" if seconds is None else f", in {seconds:.1f} s"
     lines = [
         ("ledger id", ledger.id.hex()),
-        ("blocks", f"{count_text(report.blocks, 'block')} of {count_text(report.feeds, 'feed')}{took}"),
-        ("entries", count_text(report.entries, "entry", "entries")),
-        ("bytes", size_text(report.size_bytes)),
+        ("blocks", f"{number_text(report.blocks)} of {count_text(report.feeds, 'feed')}{took}"),
+        ("entries", number_text(report.entries)),
+        ("size", size_text(report.size_bytes)),
         ("signatures", signatures_text(report)),
         ("digest", ledger.digest().hex()),
     ]

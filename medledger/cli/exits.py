@@ -19,6 +19,7 @@ from typing import Final
 
 from medledger.errors import (
     CorruptError,
+    Fault,
     FrameError,
     MedledgerError,
     RecoveringError,
@@ -64,4 +65,6 @@ _BY_CLASS: Final[tuple[tuple[type[MedledgerError], Exit], ...]] = (
 
 def exit_code(error: MedledgerError) -> Exit:
     """The exit code that an error of the library ends the program with."""
+    if isinstance(error, TransportError) and error.fault is Fault.CALLER:
+        return Exit.USAGE  # an address or a certificate that cannot be used: no network was asked
     return next((code for kind, code in _BY_CLASS if isinstance(error, kind)), Exit.REFUSED)

@@ -36,6 +36,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 PASSWORD: Final = "MEDLEDGER_BROKER_PASSWORD"  # noqa: S105 - the variable's name
 POLL_SECONDS: Final = 0.1
+LINGER_SECONDS: Final = 1.0
+"""How long we stay once in sync: a peer that syncs at the same time has to hear from us that we hold its blocks."""
+
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -153,6 +156,7 @@ def _watch(
     """Wait for the end that was asked for, showing what goes on; the last status."""
     started = moved = time.monotonic()
     blocks = -1
+    settled: float | None = None
     printer = EntryPrinter(ledger.membership, as_json=request.as_json, headings=False) if request.follow else None
     try:
         while True:
@@ -165,29 +169,43 @@ def _watch(
             line.show(_status_line(status, now - started))
             if status["failure"] is not None:
                 raise TransportError(f"gossip has stopped: {status['failure']}", hint="Please report this.")
-            if _is_over(request, status, now - started, now - moved) or stopped.wait(POLL_SECONDS):
+            if not (status["in_sync"] and status["own_blocks_unconfirmed"] == 0):
+                settled = None
+            elif settled is None:
+                settled = now
+            if _is_over(request, now - started, settled and now - settled) or stopped.wait(POLL_SECONDS):
                 return status
+            if settled is None:
+                _check_patience(request, status, now - moved)
     except KeyboardInterrupt:
         if not (request.stay or request.duration is not None):
             raise
         return gossip.status()
 
 
-def _is_over(request: Request, status: dict[str, Any], seconds: float, idle: float) -> bool:
+def _is_over(request: Request, seconds: float, settled: float | None) -> bool:
     if request.stay:
         return False
     if request.duration is not None:
         return seconds * 1000 >= request.duration
-    if status["in_sync"] and status["own_blocks_unconfirmed"] == 0:
-        return True
-    if idle * 1000 < request.patience:
-        return False
+    return settled is not None and settled >= LINGER_SECONDS
+
+
+def _check_patience(request: Request, status: dict[str, Any], idle: float) -> None:
+    """Raise `TransportError` where sync does not come."""
+    if request.stay or request.duration is not None or idle * 1000 < request.patience:
+        return
     if not status["connected"]:
         raise TransportError("the connection to the broker was lost", hint="What has arrived is kept; try again.")
     if status["peers"] == 0:
         raise TransportError(
             "nobody answered: no other replica of this ledger is on that broker now",
             hint="Start one there (`medledger sync LEDGER --stay`), or wait longer with --patience.",
+        )
+    if status["in_sync"]:
+        last = count_text(status["own_blocks_unconfirmed"], "block")
+        raise TransportError(
+            f"all of theirs is here, but no peer has shown to hold our last {last}", hint="Sync again, for longer."
         )
     raise TransportError(
         f"not in sync after {idle:.0f} s without a new block", hint="What has arrived is kept; the next sync goes on."

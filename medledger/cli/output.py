@@ -94,7 +94,12 @@ def size_text(count: int) -> str:
 
 def count_text(count: int, noun: str, plural: str | None = None) -> str:
     """A number with its noun: 1 block, 2 blocks."""
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}".replace(",", "\u202f")
+    return f"{number_text(count)} {noun if count == 1 else plural or noun + 's'}"
+
+
+def number_text(count: int) -> str:
+    """A number with its thousands apart: 1 000 000 (narrow spaces)."""
+    return f"{count:,}".replace(",", "\u202f")
 
 
 def short(identifier: bytes) -> str:

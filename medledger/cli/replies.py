@@ -14,9 +14,18 @@ if TYPE_CHECKING:
     from medledger.ledger import Ledger
 
 
-def enrols(act: PendingAct, feed: bytes) -> bool:
-    """Whether a pending act is the enrolment of this key."""
-    return act.type == "gov.enrol" and isinstance(act.content, dict) and act.content["sig"][1] == feed
+def is_enrolled(ledger: Ledger, feed: bytes) -> bool:
+    """Whether an effective enrolment names this key, and nothing has revoked it."""
+    member = ledger.membership.members.get(feed)
+    return member is not None and member.act_id is not None and not member.revoked
+
+
+def pending_enrolment(ledger: Ledger, feed: bytes) -> PendingAct | None:
+    """The enrolment of this key that waits for governors, None where none does."""
+    for act in ledger.membership.pending:
+        if act.type == "gov.enrol" and isinstance(act.content, dict) and act.content["sig"][1] == feed:
+            return act
+    return None
 
 
 def again(ledger: Ledger, request: Request, secret: bytes, broker: str | None) -> str:

@@ -15,7 +15,7 @@ from .. import imports, keyring
 from ..command import Group
 from ..opening import is_owned, reading, signing
 from ..options import json_option, key_option, ledger_argument
-from ..output import count_text, emit, facts, say, short, size_text
+from ..output import count_text, emit, facts, number_text, say, short, size_text
 
 if TYPE_CHECKING:
     from medledger.ledger import Ledger
@@ -165,8 +165,8 @@ def info(source: Path, as_json: bool) -> None:
         [
             ("ledger id", genesis.ledger_id.hex()),
             ("founder", short(genesis.founder)),
-            ("blocks", f"{count_text(manifest.blocks, 'block')} of {count_text(len(manifest.frontier), 'feed')}"),
-            ("segments", count_text(len(manifest.segments), "segment")),
+            ("blocks", f"{number_text(manifest.blocks)} of {count_text(len(manifest.frontier), 'feed')}"),
+            ("segments", str(len(manifest.segments))),
             ("fork proofs", str(len(manifest.fork_proofs))),
             ("size", size_text(source.stat().st_size)),
         ],

@@ -35,6 +35,7 @@ from ..output import emit, facts, say
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help='Roles and what each may write, as TOML lines (bedside = ["reading"]) or a JSON object.',
 )
+@click.option("--broker", metavar="URL", help="The MQTT broker to sync over; named in replies to those who join.")
 @json_option
 def init(
     ledger: Path,
@@ -44,6 +45,7 @@ def init(
     organisation: str,
     roles: tuple[str, ...],
     policy: Path | None,
+    broker: str | None,
     as_json: bool,
 ) -> None:
     """Found a ledger in the new file LEDGER.
@@ -61,12 +63,18 @@ def init(
         )
     if not ledger.absolute().parent.is_dir():
         raise StoreError(f"there is no directory {ledger.absolute().parent}", hint="Make it first.")
+    if broker is not None:
+        from medledger.transport import BrokerAddress
+
+        BrokerAddress.parse(broker)
     key_path = ledger.with_suffix(".key") if key is None else key
     identity, made = keyring.load_or_create(key_path)
     with Ledger.create(
         ledger, identity, name=name, policy=roles_may, label=label, organisation=organisation, roles=roles
     ) as founded:
         ledger_id = founded.id
+        if broker is not None:
+            founded.store.set_meta("broker", broker)
     if as_json:
         emit(
             {

@@ -250,14 +250,20 @@ def _enrol(
     govern.describe_request(request)
     if roles:
         remark(f"  {'granted'.ljust(12)}  {', '.join(roles)}")
-    known = ledger.membership.members.get(request.feed)
-    if known is not None and not known.revoked and known.act_id is not None and not roles and label is None:
-        reply = replies.again(ledger, request, secret, broker)
+    as_asked = not roles and label is None
+    if as_asked and replies.is_enrolled(ledger, request.feed):
         remark("It is a member already: this is its reply once more.")
+        reply = replies.again(ledger, request, secret, broker)
+    elif as_asked and (proposed := replies.pending_enrolment(ledger, request.feed)) is not None:
+        if ledger.me not in proposed.approved:
+            remark("Another governor has proposed this already.")
+            govern.confirm("Approve it?", yes=yes)
+            ledger.approve(proposed.id)
+        reply = replies.again(ledger, request, secret, broker)
     else:
         govern.confirm("Let it in?", yes=yes)
         reply = ledger.enrol(text, roles=roles or None, label=label, broker=broker)
-    waits = next((act for act in ledger.membership.pending if replies.enrols(act, request.feed)), None)
+    waits = replies.pending_enrolment(ledger, request.feed)
     if as_json:
         act = None if waits is None else waits.id.hex()
         emit({"reply": reply, "feed": request.feed.hex(), "effective": waits is None, "pending_act": act})
