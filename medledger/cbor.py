@@ -18,8 +18,9 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import BytesIO
+from struct import Struct
 from typing import Any, Final, NamedTuple, NoReturn
 
 import cbor2
@@ -88,6 +89,42 @@ def decode(data: bytes, *, max_size: int, max_depth: int = MAX_DEPTH) -> Any:
     return value
 
 
+def decode_all(datas: Sequence[bytes], *, max_size: int) -> list[Any]:
+    """What `decode` says of each: its value, or in its place the error that it raises.
+
+    The parser is handed all of them as one array, which costs less for many small ones. What it makes of that is a
+    guess: a value is taken where its encoding is equal to its own data, and otherwise that data is decoded alone.
+    """
+    try:
+        guesses = loads(
+            head(_ARRAY, len(datas)) + b"".join(datas),
+            max_depth=MAX_DEPTH + 1,
+            allow_indefinite=False,
+            allow_duplicate_keys=False,
+            semantic_decoders=_NO_TAGS,
+        )
+    except _PARSER_ERRORS:
+        return [_value_or_error(data, max_size) for data in datas]
+    return [
+        value if len(data) <= max_size and _is_encoding(data, value) else _value_or_error(data, max_size)
+        for data, value in zip(datas, guesses, strict=True)
+    ]
+
+
+def _is_encoding(data: bytes, value: object) -> bool:
+    try:
+        return _encoded(value, MAX_DEPTH) == data
+    except _Refused:
+        return False
+
+
+def _value_or_error(data: bytes, max_size: int) -> Any:
+    try:
+        return decode(data, max_size=max_size)
+    except MalformedError as error:
+        return error
+
+
 def parse_foreign(data: bytes, *, max_size: int, max_depth: int = MAX_DEPTH) -> Any:
     """The value of any single well-formed CBOR item, deterministic or not, without a byte after it.
 
@@ -107,6 +144,9 @@ def parse_foreign(data: bytes, *, max_size: int, max_depth: int = MAX_DEPTH) -> 
     return value
 
 
+_pack_16, _pack_32, _pack_64 = Struct(">BH").pack, Struct(">BI").pack, Struct(">BQ").pack
+
+
 def head(major: int, argument: int) -> bytes:
     """The shortest head of major type `major` (already shifted: 0x40 for a byte string) with `argument` below 2^64."""
     if argument < 24:
@@ -114,10 +154,10 @@ def head(major: int, argument: int) -> bytes:
     if argument < 0x100:
         return bytes((major | 24, argument))
     if argument < 0x10000:
-        return bytes((major | 25,)) + argument.to_bytes(2, "big")
+        return _pack_16(major | 25, argument)
     if argument < 0x100000000:
-        return bytes((major | 26,)) + argument.to_bytes(4, "big")
-    return bytes((major | 27,)) + argument.to_bytes(8, "big")
+        return _pack_32(major | 26, argument)
+    return _pack_64(major | 27, argument)
 
 
 # Heads with an argument of one byte are nearly all that occur: look them up instead of building them.
@@ -136,24 +176,28 @@ def _encoded(obj: object, room: int) -> bytes:
 def _write(obj: Any, room: int, put: Callable[[bytes], None]) -> None:
     """Pass the encoding of `obj` to `put`, piece by piece. Exact types only: a subclass may mean something else."""
     kind = type(obj)
-    if kind is str:
-        raw = obj.encode()
-        size = len(raw)
-        put(_TEXT_HEADS[size] if size < 256 else head(_TEXT, size))
-        put(raw)
-    elif kind is int:
-        put(_UINT_HEADS[obj] if 0 <= obj < 256 else _integer(obj))
-    elif kind is bytes:
-        size = len(obj)
-        put(_BYTES_HEADS[size] if size < 256 else head(_BYTES, size))
-        put(obj)
-    elif kind is list or kind is tuple:
+    if kind is list or kind is tuple:
         if room == 0:
             raise _TooDeep("it nests too deeply")
         size = len(obj)
         put(_ARRAY_HEADS[size] if size < 256 else head(_ARRAY, size))
+        room -= 1
         for element in obj:
-            _write(element, room - 1, put)
+            kind = type(element)
+            if kind is int and 0 <= element < 256:
+                put(_UINT_HEADS[element])
+            elif kind is str:
+                put(_known_texts.get(element) or _text(element))
+            else:
+                _write(element, room, put)
+    elif kind is bytes:
+        size = len(obj)
+        put(_BYTES_HEADS[size] if size < 256 else head(_BYTES, size))
+        put(obj)
+    elif kind is str:
+        put(_known_texts.get(obj) or _text(obj))
+    elif kind is int:
+        put(_UINT_HEADS[obj] if 0 <= obj < 256 else _integer(obj))
     elif kind is dict:
         if room == 0:
             raise _TooDeep("it nests too deeply")
@@ -164,24 +208,58 @@ def _write(obj: Any, room: int, put: Callable[[bytes], None]) -> None:
         raise _Refused(f"{kind.__name__} is not one of its types")
 
 
+# The same few texts stand in nearly all values: field names, codes, units, devices. Their encodings are remembered, and
+# so are the orders of maps' keys; each up to a number, after which all are forgotten and the common ones soon return.
+_KNOWN_TEXTS: Final = 4096
+_KNOWN_BYTES: Final = 64
+_KNOWN_ORDERS: Final = 512
+_KNOWN_KEYS: Final = 16
+_known_texts: dict[str, bytes] = {}
+_known_orders: dict[tuple[str, ...], list[tuple[str, bytes]]] = {}
+
+
+def _text(value: str) -> bytes:
+    raw = value.encode()
+    size = len(raw)
+    if size > _KNOWN_BYTES:
+        return (_TEXT_HEADS[size] if size < 256 else head(_TEXT, size)) + raw
+    if len(_known_texts) >= _KNOWN_TEXTS:
+        _known_texts.clear()
+    encoded = _known_texts[value] = _TEXT_HEADS[size] + raw
+    return encoded
+
+
 def _write_map(pairs: dict[Any, Any], room: int, put: Callable[[bytes], None]) -> None:
     """Pairs go in the order of their encoded keys: for text by length, then by bytes; for integers by value."""
     count = len(pairs)
     put(_MAP_HEADS[count] if count < 256 else head(_MAP, count))
-    kinds = set(map(type, pairs))
-    if kinds == {str}:
-        for size, raw, key in sorted([(len(raw := key.encode()), raw, key) for key in pairs]):
-            put(_TEXT_HEADS[size] if size < 256 else head(_TEXT, size))
-            put(raw)
-            _write(pairs[key], room, put)
-    elif kinds == {int}:
-        for key in sorted(pairs):
-            if key < 0:
-                raise _Refused("a map has a negative key")
-            put(_integer(key))
-            _write(pairs[key], room, put)
-    elif kinds:
+    for key in pairs:
+        if type(key) is not str:
+            _write_numbered(pairs, room, put)
+            return
+    keys = tuple(pairs)
+    for key, encoded in _known_orders.get(keys) or _order(keys):
+        put(encoded)
+        _write(pairs[key], room, put)
+
+
+def _order(keys: tuple[str, ...]) -> list[tuple[str, bytes]]:
+    order = [(key, _text(key)) for key in sorted(keys, key=_text)]
+    if len(keys) <= _KNOWN_KEYS and all(len(key) <= _KNOWN_BYTES for key in keys):
+        if len(_known_orders) >= _KNOWN_ORDERS:
+            _known_orders.clear()
+        _known_orders[keys] = order
+    return order
+
+
+def _write_numbered(pairs: dict[Any, Any], room: int, put: Callable[[bytes], None]) -> None:
+    if set(map(type, pairs)) != {int}:
         raise _Refused("the keys of a map are not all text or all unsigned integers")
+    for key in sorted(pairs):
+        if key < 0:
+            raise _Refused("a map has a negative key")
+        put(_integer(key))
+        _write(pairs[key], room, put)
 
 
 def _integer(value: int) -> bytes:

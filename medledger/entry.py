@@ -13,6 +13,7 @@ The bytes that arrived are kept on the entry: hashes and proofs are always taken
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,6 +65,18 @@ def decode_entry(raw: bytes) -> Entry:
     if problem is not None:
         raise MalformedError(problem)
     return Entry(salt, type_name, time, subject, content, raw)
+
+
+def read_entries(raws: Sequence[bytes]) -> list[list[Any] | None]:
+    """`[salt, type, time, subject, content]` of each, None for one that `decode_entry` refuses."""
+    found: list[list[Any] | None] = []
+    for parts in cbor.decode_all(raws, max_size=MAX_ENTRY_BYTES):
+        if type(parts) is list and len(parts) == 5:
+            salt, type_name, time, subject, _ = parts
+            found.append(parts if _problem(salt, type_name, time, subject) is None else None)
+        else:
+            found.append(None)
+    return found
 
 
 def _problem(salt: Any, type_name: Any, time: Any, subject: Any) -> str | None:

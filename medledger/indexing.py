@@ -12,17 +12,19 @@ from functools import cache, partial
 from hashlib import sha256
 from typing import Any, Protocol
 
-from .block import Block, join_block, parse_block, split_body
+from .block import Block, Hidden, join_block, parse_block, split_body
 from .entry import Entry, decode_entry
 from .errors import CorruptError
 from .governance import Point
-from .header import Header, parse_header
-from .interpretation import Refusal, interpret
+from .header import class_and_epoch
+from .interpretation import Refusal, interpret_all
 from .limits import IMPORT_BATCH_BLOCKS, MAX_SEQ
 from .membership import CUT_UNRESOLVED, EPOCH_UNKNOWN, Membership
-from .store.database import SEQ_BITS, Feed, Store, position
+from .store.database import SEQ_BITS, BlockRow, Feed, Store, insert_rows, position
 
 _ENTRY_PAGE = 256
+_STEP_BLOCKS = 4 * IMPORT_BATCH_BLOCKS  # a transaction; fewer flushes than an import's, for nobody waits for them
+_READ_BYTES = 16 * 1024  # of bodies that are decoded together: what they become stays in the processor's cache
 _UNDECIDED = frozenset({EPOCH_UNKNOWN, CUT_UNRESOLVED})  # more blocks will tell: the feed waits there
 
 
@@ -71,16 +73,20 @@ class Indexer:
     def __init__(self, replica: Source) -> None:
         self._replica = replica
         self._store = replica.store
-        self._type_numbers: dict[str, int] = {}
 
     # --- filling ------------------------------------------------------------------------------------------------
 
     def catch_up(self, limit: int | None = None) -> int:
-        """Read at most `limit` blocks into the indexes; how many were read."""
-        budget = MAX_SEQ if limit is None else limit
-        return self._advance("interpreted", self._interpret, budget) + self._advance(
-            "identified", self._identify, budget
-        )
+        """Read at most `limit` blocks into each of the indexes; how many were read."""
+        return self.interpret(limit) + self.identify(limit)
+
+    def interpret(self, limit: int | None = None) -> int:
+        """Read the entries of at most `limit` blocks into the index of entries; of how many blocks it did."""
+        return self._advance("interpreted", self._interpret, MAX_SEQ if limit is None else limit)
+
+    def identify(self, limit: int | None = None) -> int:
+        """Put the ids of at most `limit` blocks into the look-up; of how many it did."""
+        return self._advance("identified", self._identify, MAX_SEQ if limit is None else limit)
 
     def _advance(self, column: str, step: Callable[[Feed, int, int], int], budget: int) -> int:
         done = 0
@@ -88,7 +94,7 @@ class Indexer:
             start = lagging_from
             while done < budget and start < feed.length:
                 with self._store.transaction():
-                    reached = step(feed, start, min(IMPORT_BATCH_BLOCKS, budget - done))
+                    reached = step(feed, start, min(_STEP_BLOCKS, budget - done))
                     self._store.set_progress(column, feed, reached)
                 if reached == start:
                     break
@@ -98,43 +104,69 @@ class Indexer:
 
     def _interpret(self, feed: Feed, start: int, blocks: int) -> int:
         """Index the entries of some blocks from `start`; the seq where to go on."""
-        rows, reached = self._rows(feed, start, blocks)
-        self._store.connection.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        reached = start
+
+        def rows() -> Iterator[tuple[Any, ...]]:
+            nonlocal reached
+            for stop, found in self._rows(feed, start, blocks):
+                yield from found
+                reached = stop
+
+        insert_rows(self._store.connection, "entries", rows())
         return reached
 
-    def _rows(self, feed: Feed, start: int, blocks: int) -> tuple[list[tuple[Any, ...]], int]:
-        """The index rows of some blocks from `start`, and the seq of the first block that cannot be judged yet."""
+    def _rows(self, feed: Feed, start: int, blocks: int) -> Iterator[tuple[int, list[tuple[Any, ...]]]]:
+        """The index rows of some blocks from `start`, some blocks at a time, with the seq after them; they end before
+        the first block that cannot be judged yet.
+        """
         judge = self._judge(feed)
-        rows: list[tuple[Any, ...]] = []
         base = feed.no << SEQ_BITS
-        reached = start
-        for row in self._store.page(feed, start, start + blocks - 1, blocks):
-            header = parse_header(row.header)[0]
-            found = interpret(header.block_class, split_body(row.body), judge(header, row.header))
-            if any(entry.void in _UNDECIDED for entry in found):
-                break
+        numbers: dict[str, int] = {}
+        items: list[tuple[int, bytes | Hidden, Refusal]] = []
+        places: list[tuple[int, int]] = []
+        size = 0
+        last = min(start + blocks, feed.length) - 1
+        for row in self._store.rows(feed, start, last + 1):
+            block_class, epoch = class_and_epoch(row.header)
+            refusal = judge(row, epoch)
             pos = base | row.seq
-            for entry in found:
-                number = self._type_numbers.get(entry.type) or self._type_number(entry.type)
-                rows.append((pos, entry.at, number, entry.time, entry.subject, entry.void, entry.content))
-            reached = row.seq + 1
-        return rows, reached
+            for at, item in enumerate(split_body(row.body)):
+                items.append((block_class, item, refusal))
+                places.append((pos, at))
+            size += len(row.body)
+            if size < _READ_BYTES and row.seq < last:
+                continue
+            found = interpret_all(items)
+            for name in {said[0] for said in found} - numbers.keys():
+                numbers[name] = self._type_number(name)
+            rows = [
+                (pos, at, numbers[type_name], time, subject, void, content)
+                for (pos, at), (type_name, time, subject, void, content) in zip(places, found, strict=True)
+            ]
+            stop = next((said[0] for said in rows if said[5] in _UNDECIDED), None)
+            if stop is not None:
+                yield stop - base, [said for said in rows if said[0] < stop]
+                return
+            yield row.seq + 1, rows
+            items, places, size = [], [], 0
 
-    def _judge(self, feed: Feed) -> Callable[[Header, bytes], Refusal]:
-        """For a block of this feed, what tells why its author may not write a type there. Each answer is asked once."""
+    def _judge(self, feed: Feed) -> Callable[[BlockRow, int], Refusal]:
+        """For a block of this feed and its epoch, what tells why its author may not write a type there. Each answer is
+        asked for once.
+        """
         membership = self._replica.membership
         is_cut = feed.author in membership.cuts
         by_epoch: dict[int, Refusal] = {}
 
-        def judge(header: Header, header_bytes: bytes) -> Refusal:
+        def judge(row: BlockRow, epoch: int) -> Refusal:
             if is_cut:
-                point = Point(header.seq, sha256(header_bytes).digest())
+                point = Point(row.seq, sha256(row.header).digest())
                 fallen = membership.fallen(feed.author, point, self._replica.is_ancestor)
                 if fallen is not None:
                     return lambda _: fallen
-            refusal = by_epoch.get(header.epoch)
+            refusal = by_epoch.get(epoch)
             if refusal is None:
-                refusal = by_epoch[header.epoch] = cache(partial(membership.refusal, feed.author, header.epoch))
+                refusal = by_epoch[epoch] = cache(partial(membership.refusal, feed.author, epoch))
             return refusal
 
         return judge
@@ -143,14 +175,13 @@ class Indexer:
         """Index the ids of some blocks from `start`, sorted, so that one batch touches each page once."""
         page = self._store.page(feed, start, start + blocks - 1, blocks)
         rows = sorted((_prefix(sha256(row.header).digest()), position(feed.no, row.seq)) for row in page)
-        self._store.connection.executemany("INSERT OR IGNORE INTO block_ids VALUES (?, ?)", rows)
+        insert_rows(self._store.connection, "block_ids", rows)
         return start + len(page)
 
     def _type_number(self, name: str) -> int:
         db = self._store.connection
         db.execute("INSERT OR IGNORE INTO entry_types (name) VALUES (?)", (name,))
         number: int = db.execute("SELECT no FROM entry_types WHERE name = ?", (name,)).fetchone()[0]
-        self._type_numbers[name] = number
         return number
 
     def write_members(self, membership: Membership) -> None:
@@ -245,7 +276,7 @@ class Indexer:
             reached = self._store.progress("interpreted", feed)
             for start in range(0, reached, IMPORT_BATCH_BLOCKS):
                 stop = min(start + IMPORT_BATCH_BLOCKS, reached)
-                expected, _ = self._rows(feed, start, stop - start)
+                expected = [row for _, rows in self._rows(feed, start, stop - start) for row in rows]
                 found = self._store.query(
                     f"SELECT {columns} FROM entries WHERE pos BETWEEN ? AND ? ORDER BY pos, idx",
                     (position(feed.no, start), position(feed.no, stop - 1)),

@@ -19,8 +19,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from .block import Hidden
-from .entry import decode_entry
-from .errors import MalformedError, SchemaError
+from .entry import read_entries
+from .errors import SchemaError
 from .header import BlockClass
 from .records import lookup  # not from registry: importing the records is what makes them known
 
@@ -39,23 +39,44 @@ class Interpreted(NamedTuple):
     content: str | None
 
 
+Said = tuple[str, int, bytes | None, str | None, str | None]
+"""The same without the place: what millions of entries are handed on as."""
+
 _to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False, ensure_ascii=False, default=bytes.hex).encode
+_NO_ENTRY = b"\xf6"  # CBOR's null, in a hidden entry's place
+_BETWEEN = float("nan")  # no content holds a float
+_BETWEEN_TEXT = ",NaN,"
 
 
 def interpret(block_class: int, body: Sequence[bytes | Hidden], refusal: Refusal) -> list[Interpreted]:
     """What each entry of a block's body says."""
-    return [_interpret(block_class, index, item, refusal) for index, item in enumerate(body)]
+    found = interpret_all([(block_class, item, refusal) for item in body])
+    return [Interpreted(at, *said) for at, said in enumerate(found)]
 
 
-def _interpret(block_class: int, index: int, item: bytes | Hidden, refusal: Refusal) -> Interpreted:
-    if type(item) is not bytes:
-        return Interpreted(index, "", 0, None, "hidden", None)
-    try:
-        entry = decode_entry(item)
-    except MalformedError:
-        return Interpreted(index, "", 0, None, "malformed", None)
-    void = _void(block_class, entry.type, entry.content, refusal)
-    return Interpreted(index, entry.type, entry.time, entry.subject, void, _to_json(entry.content))
+def interpret_all(items: Sequence[tuple[int, bytes | Hidden, Refusal]]) -> list[Said]:
+    """What each of these entries says, given as (class of its block, entry, why its author may not write a type); of
+    many blocks at once, because that costs half as much.
+    """
+    entries = read_entries([item if type(item) is bytes else _NO_ENTRY for _, item, _ in items])
+    texts = _all_to_json([None if entry is None else entry[4] for entry in entries])
+    found: list[Said] = []
+    for (block_class, item, refusal), entry, text in zip(items, entries, texts, strict=True):
+        if entry is None:
+            found.append(("", 0, None, "malformed" if type(item) is bytes else "hidden", None))
+        else:
+            _, type_name, time, subject, content = entry
+            found.append((type_name, time, subject, _void(block_class, type_name, content, refusal), text))
+    return found
+
+
+def _all_to_json(contents: list[object]) -> list[str]:
+    """The JSON text of each, from one run of the encoder."""
+    between: list[object] = [_BETWEEN] * (2 * len(contents) - 1)
+    between[::2] = contents
+    texts = _to_json(between)[1:-1].split(_BETWEEN_TEXT)
+    # Where a text on the ledger holds these characters too, the count gives it away.
+    return texts if len(texts) == len(contents) else [_to_json(content) for content in contents]
 
 
 def _void(block_class: int, type_name: str, content: object, refusal: Refusal) -> str | None:

@@ -1,0 +1,181 @@
+"""Interpretation of many entries at once says of each what reading it alone says, whatever stands beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from medledger import cbor
+from medledger.block import Hidden
+from medledger.entry import decode_entry, encode_entry
+from medledger.errors import MalformedError, SchemaError, UsageError
+from medledger.header import BlockClass
+from medledger.interpretation import Interpreted, interpret, interpret_all
+from medledger.limits import MAX_ENTRY_BYTES, MAX_INT, MIN_INT
+from medledger.records import Dispense, Reading, lookup
+
+Item = tuple[int, bytes | Hidden]
+
+READING = Reading(device="MON-7", samples=[("8867-4", "72", "/min"), ("8310-5", "36.80", "Cel")]).to_content()
+DISPENSE = Dispense(product="04012345123456", quantity=1, unit="{pack}", lot="A,NaN,B").to_content()
+
+
+def refusal(type_name: str) -> str | None:
+    """A policy that lets nobody dispense."""
+    return "not-allowed" if type_name == "dispense" else None
+
+
+def slowly(block_class: int, item: bytes | Hidden) -> tuple[str, int, bytes | None, str | None, str | None]:
+    """What one entry says, read alone by the strict decoder, and rendered by the plain JSON module."""
+    if isinstance(item, Hidden):
+        return "", 0, None, "hidden", None
+    try:
+        entry = decode_entry(item)
+    except MalformedError:
+        return "", 0, None, "malformed", None
+    text = json.dumps(entry.content, separators=(",", ":"), ensure_ascii=False, default=bytes.hex)
+    record = lookup(entry.type)
+    if record is None:
+        void: str | None = "unknown-type"
+    elif (block_class == BlockClass.CONTROL) is not record.CONTROL:
+        void = "class"
+    else:
+        try:
+            record.SCHEMA.check(entry.content)
+        except SchemaError as error:
+            void = f"schema: {error}"
+        else:
+            void = refusal(entry.type)
+    return entry.type, entry.time, entry.subject, void, text
+
+
+def entry(type_name: str, content: Any, *, time: int = 5, subject: bytes | None = None) -> bytes:
+    """An entry of any content."""
+    return encode_entry(type_name, content, time=time, subject=subject, salt=bytes(16))
+
+
+KEYS = st.one_of(st.text(max_size=8), st.integers(0, MAX_INT))
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(MIN_INT, MAX_INT) | st.binary(max_size=40) | st.text(max_size=80),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+        | st.dictionaries(st.integers(0, MAX_INT), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+CONTENTS = st.one_of(VALUES, st.sampled_from([READING, DISPENSE, ["x,NaN,y", "z"], {"device": "NaN", "samples": []}]))
+GOOD = st.builds(
+    entry,
+    st.sampled_from(["reading", "dispense", "gov.approve", "unheard-of"]),
+    CONTENTS,
+    time=st.integers(MIN_INT, MAX_INT),
+    subject=st.none() | st.binary(min_size=16, max_size=16),
+)
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> bytes:
+    """An entry with some bytes changed, removed or added."""
+    raw = bytearray(draw(GOOD))
+    at = draw(st.integers(0, len(raw) - 1))
+    raw[at : at + draw(st.integers(0, 3))] = draw(st.binary(max_size=3))
+    return bytes(raw)
+
+
+LOOSE = st.sampled_from(  # CBOR that other decoders take
+    [
+        b"",
+        b"\xf6",
+        b"\x80",
+        b"\x85",
+        b"\x98\x05" + entry("reading", READING)[1:],
+        b"\x9f" + entry("reading", READING)[1:] + b"\xff",
+        entry("reading", READING) + b"\x00",
+        entry("reading", READING)[:-1],
+        cbor.encode([bytes(16), "reading", 0, None, READING, 1]),
+        cbor.encode([bytes(15), "reading", 0, None, READING]),
+        b"\x85\x50" + bytes(16) + b"\x67reading\xfb" + bytes(8) + b"\xf6\xf6",
+        b"\x85\x50" + bytes(16) + b"\x67reading\x00\xf6\xf9\x7e\x00",  # content NaN
+        b"\x85\x50" + bytes(16) + b"\x67reading\x1b" + b"\xff" * 8 + b"\xf6\xf6",
+        b"\x85\x50" + bytes(16) + b"\x67reading\x00\xf6\xa2\x61b\x00\x61a\x00",  # unsorted keys
+        b"\x85\x50" + bytes(16) + b"\x67reading\x00\xf6\xa2\x61a\x00\x61a\x00",  # a key twice
+        b"\x85\x50" + bytes(16) + b"\x67reading\x00\xf6\xc1\x00",  # a tag
+        b"\x81" * 40 + b"\x00",
+        b"\x5f\x41\x00\xff",
+        bytes(MAX_ENTRY_BYTES + 1),
+    ]
+)
+ITEMS = st.lists(
+    st.tuples(
+        st.sampled_from([0, 1]),
+        st.one_of(GOOD, GOOD, damaged(), LOOSE, st.binary(max_size=60), st.builds(Hidden, st.just(bytes(32)))),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=400)
+@given(ITEMS)
+def test_many_at_once_say_what_each_says_alone(items: Sequence[Item]) -> None:
+    """Damaged, loose and hidden entries beside good ones change nothing about them, nor they about those."""
+    together = interpret_all([(block_class, item, refusal) for block_class, item in items])
+    assert together == [slowly(block_class, item) for block_class, item in items]
+
+
+def test_a_body_is_read_in_order() -> None:
+    """Each entry of a body comes with its place."""
+    body = [entry("reading", READING), Hidden(bytes(32)), entry("dispense", DISPENSE), b"\x00"]
+    found = interpret(BlockClass.DATA, body, refusal)
+    assert [said.at for said in found] == [0, 1, 2, 3]
+    assert [said.void for said in found] == [None, "hidden", "not-allowed", "malformed"]
+    assert found == [Interpreted(at, *slowly(BlockClass.DATA, item)) for at, item in enumerate(body)]
+
+
+@given(st.lists(st.one_of(GOOD, damaged(), LOOSE), max_size=8))
+def test_decoding_together_is_decoding_each(datas: list[bytes]) -> None:
+    """`decode_all` gives each value, or the very error, that `decode` gives."""
+    for data, found in zip(datas, cbor.decode_all(datas, max_size=MAX_ENTRY_BYTES), strict=True):
+        if isinstance(found, MalformedError):
+            with pytest.raises(type(found)) as alone:
+                cbor.decode(data, max_size=MAX_ENTRY_BYTES)
+            assert str(alone.value) == str(found)
+        else:
+            assert cbor.decode(data, max_size=MAX_ENTRY_BYTES) == found
+            assert cbor.encode(found) == data
+
+
+@given(st.lists(st.lists(st.sampled_from(["a", "bb", "b", "", "é", "e" * 70, "0"]), unique=True), max_size=40))
+def test_what_the_encoder_remembers_changes_nothing(maps: list[list[str]]) -> None:
+    """Maps of the same keys in any order have one encoding, which the decoder takes, the first time and later."""
+    for keys in maps:
+        value = {key: at for at, key in enumerate(sorted(keys))}
+        shuffled = {key: value[key] for key in keys}
+        assert cbor.encode(shuffled) == cbor.encode(value)
+        assert cbor.decode(cbor.encode(value), max_size=1000) == value
+
+
+def test_a_subclass_of_text_is_refused_even_where_its_text_is_known() -> None:
+    """As a value and as a key: it may mean something else than its characters."""
+
+    class Odd(str):
+        __slots__ = ()
+
+    cbor.encode({"known": "known"})
+    for value in (Odd("known"), {Odd("known"): 1}, ["known", Odd("known")]):
+        with pytest.raises(UsageError):
+            cbor.encode(value)
+
+
+@pytest.mark.parametrize("cut", [1, 17, 40])
+def test_an_entry_cannot_borrow_from_its_neighbour(cut: int) -> None:
+    """Two damaged entries whose bytes run together into valid ones are two damaged entries."""
+    whole = entry("reading", READING) + entry("reading", READING)
+    middle = len(whole) // 2
+    halves = [whole[: middle + cut], whole[middle + cut :]]
+    assert interpret_all([(1, half, refusal) for half in halves]) == [("", 0, None, "malformed", None)] * 2
