@@ -180,6 +180,9 @@ GAP_PATIENCE_SECONDS: Final = 0.3
 RECENT_ROOTS: Final = 256
 """Former roots of a node's own, and pairs of roots found to need nothing, that it remembers."""
 
+SETTLED_SECONDS: Final = 100.0
+"""How long a pair of different roots that was found to need nothing is not looked into again."""
+
 PEER_SECONDS: Final = 160.0
 """A peer not heard for this long (two and a half longest intervals) is not waited for."""
 

@@ -39,6 +39,9 @@ class Delivery:
         self._lengths.move_to_end(root)
         if len(self._lengths) > RECENT_ROOTS:
             self._lengths.popitem(last=False)
+        if length < self._length:  # it forked: what lay beyond the split does not stand any more
+            self._confirmed = min(self._confirmed, length)
+            self._waiting = None
         self._length = length
         self._wait(now)
 

@@ -12,6 +12,7 @@ Rules:
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 from random import Random
 
 from medledger.limits import MAX_STRANGERS, PROOF_REPEAT_SECONDS
@@ -31,8 +32,7 @@ class ForkDesk:
         self._roster = roster
         self._rng = rng
         self._waiting: OrderedDict[bytes, bytes] = OrderedDict()  # proofs by feed not known here
-        self._heard: dict[bytes, tuple[int, tuple[bytes, bytes]]] = {}  # rank of what was published since we connected
-        self._published: dict[bytes, float] = {}
+        self._published: dict[bytes, float] = {}  # when the proof was last seen published, by us or another
         self._due: dict[bytes, float] = {}  # feeds whose proof is to be published, and when
 
     @property
@@ -42,7 +42,6 @@ class ForkDesk:
 
     def connected(self, now: float) -> None:
         """Nothing is known any more of what the broker retains."""
-        self._heard.clear()
         self._published.clear()
         at = now + SETTLING_SECONDS * (1 + self._rng.random())
         self._due = dict.fromkeys(self._replica.forks, at)
@@ -58,7 +57,7 @@ class ForkDesk:
         before = self._replica.forks.get(feed)
         kept = self._replica.import_fork_proof(message.proof)
         if kept.raw == message.proof:
-            self._heard[feed] = kept.rank
+            self._published[feed] = now
             self._due.pop(feed, None)
         else:
             self.missing(feed, now)
@@ -79,6 +78,12 @@ class ForkDesk:
         at = max(now, self._published.get(feed, now) + PROOF_REPEAT_SECONDS * (feed in self._published))
         self._due.setdefault(feed, at)
 
+    def asked(self, buckets: Collection[int], now: float) -> None:
+        """A peer differs in these buckets: what it lacks there may be a proof."""
+        for feed in self._replica.forks:
+            if feed[0] in buckets:
+                self.missing(feed, now)
+
     def due(self, now: float) -> list[Proof]:
         """The proofs to publish now."""
         proofs = []
@@ -86,7 +91,7 @@ class ForkDesk:
         for feed in [feed for feed, at in self._due.items() if at <= now]:
             del self._due[feed]
             proof = forks.get(feed)
-            if proof is not None and (feed in self._published or self._heard.get(feed) != proof.rank):
+            if proof is not None:
                 proofs.append(Proof(feed, proof.raw))
                 self._published[feed] = now
         return proofs

@@ -154,8 +154,10 @@ class Node:
         if beacon.answer or verdict in (Verdict.BEHIND, Verdict.DIFFERENT):
             self._trickle.reset(now)
 
-    def _on_probe(self, probe: Probe, peer: Peer, now: float) -> None:  # noqa: ARG002 (the table's signature)
-        for answer in self._server.probe(probe):
+    def _on_probe(self, probe: Probe, peer: Peer, now: float) -> None:
+        buckets = self.frontier.differing(probe.bitmap, probe.digests)
+        self._forks.asked(buckets, now)
+        for answer in self._server.probe(probe, buckets):
             self._effects.append(self._voice.say(peer.id, answer))
 
     def _on_leaves(self, message: Leaves, peer: Peer, now: float) -> None:

@@ -8,7 +8,9 @@ Rules:
 - The answer comes in pages. When all have come, or no more come, the peer is level (we hold all it listed), or what it
   listed is being pulled; after that it is probed again unless its root has become ours.
 - Where digests differ though all prefixes agree, whole ids are asked for.
-- A probe that finds nothing doubles the pause before the next to that peer; one without an answer counts as a failure.
+- A probe that finds nothing settles that pair of roots, for a while: what was said about it may have been lost. It also
+  doubles the pause before the next to that peer; one without an answer counts as a failure.
+- Where only fork proofs differ nothing is settled: they are published by who has them, and the peer is asked again.
 """
 
 from __future__ import annotations
@@ -26,13 +28,15 @@ from medledger.limits import (
     PATIENCE_FAILURES,
     PEER_SECONDS,
     RECENT_ROOTS,
+    SETTLED_SECONDS,
 )
 
-from .bounded import RecentSet
 from .frontier import Frontier, agree
 from .messages import NONCE_BYTES, Beacon, Leaf, Leaves, Probe
 from .peers import Peer, PeerId, Peers
 from .roster import Roster
+
+FORKS_PATIENCE_SECONDS = 8.0  # pauses up to this leave time for a proof to arrive before the peer counts as level
 
 
 class Verdict(Enum):
@@ -60,6 +64,7 @@ class Inquiry:
     listed: int = 0
     buckets: set[int] = field(default_factory=set)
     alike: bool = True  # every leaf so far agrees with ours as far as prefixes tell
+    forks: bool = False  # a fork is known there and not here, or the other way round
 
 
 class Prober:
@@ -71,7 +76,7 @@ class Prober:
         self._roster = roster
         self._rng = rng
         self._open: dict[bytes, Inquiry] = {}
-        self._settled = RecentSet(RECENT_ROOTS)
+        self._settled: OrderedDict[bytes, float] = OrderedDict()  # pairs of roots, and until when
         self._roots: OrderedDict[bytes, float] = OrderedDict()  # that were ours, and until when
         self._root = frontier.root
         self._next = float("inf")
@@ -113,7 +118,14 @@ class Prober:
         until = self._roots.get(beacon.root)
         if until is not None:
             return Verdict.TRAILING if now - until < ANSWER_SECONDS else Verdict.BEHIND
-        return Verdict.SETTLED if beacon.root + self._root in self._settled else Verdict.DIFFERENT
+        settled = self._settled.get(beacon.root + self._root, float("-inf"))
+        return Verdict.SETTLED if now < settled else Verdict.DIFFERENT
+
+    def _settle(self, pair: bytes, now: float) -> None:
+        self._settled[pair] = now + SETTLED_SECONDS
+        self._settled.move_to_end(pair)
+        if len(self._settled) > RECENT_ROOTS:
+            self._settled.popitem(last=False)
 
     def again(self, now: float) -> None:
         """All that was known to lack has been pulled: see whether that made us level."""
@@ -144,7 +156,7 @@ class Prober:
         for peer in self._peers:
             if peer.probe_at is None:
                 continue
-            if peer.level or now - peer.heard_at > PEER_SECONDS:
+            if peer.beacon is None or peer.beacon.root == self._root or now - peer.heard_at > PEER_SECONDS:
                 peer.probe_at = None
             elif peer.probe_at <= now:
                 if len(self._open) >= MAX_PROBES or self._asked_already(peer):
@@ -183,17 +195,21 @@ class Prober:
         inquiry.deadline = now + ANSWER_SECONDS
         inquiry.listed += len(message.leaves)
         inquiry.buckets.update(leaf.feed[0] for leaf in message.leaves)
-        inquiry.alike = inquiry.alike and all(map(self._alike, message.leaves))
+        for leaf in message.leaves:
+            self._compare(inquiry, leaf)
         if len(inquiry.pages) == message.pages:
             inquiry.deadline = now
         return inquiry, message.leaves
 
-    def _alike(self, leaf: Leaf) -> bool:
+    def _compare(self, inquiry: Inquiry, leaf: Leaf) -> None:
         feeds = self._roster.resolve(leaf.feed)
         if len(feeds) != 1:
-            return False
+            inquiry.alike = False
+            return
         ours = self._frontier.height(feeds[0])
-        return ours.length == leaf.length and agree(ours.head, leaf.head) and agree(ours.fork, leaf.fork)
+        same_fork = agree(ours.fork, leaf.fork)
+        inquiry.forks |= not same_fork
+        inquiry.alike &= same_fork and ours.length == leaf.length and agree(ours.head, leaf.head)
 
     def close(self, now: float) -> tuple[list[tuple[PeerId, Probe]], list[Peer]]:
         """End the probes whose answers are complete or overdue.
@@ -220,7 +236,11 @@ class Prober:
                 probes.append((peer.id, self._probe(peer, now, full=True)))
                 continue
             peer.probe_pause = min(2 * peer.probe_pause, BACKOFF_MAX_SECONDS)
-            self._settled.add(inquiry.root + inquiry.ours)
+            if inquiry.forks:
+                peer.level = peer.probe_pause > FORKS_PATIENCE_SECONDS
+                self._plan(peer, now, now)
+                continue
+            self._settle(inquiry.root + inquiry.ours, now)
             if peer.beacon.root == inquiry.root:
                 peer.level = True
             level.append(peer)

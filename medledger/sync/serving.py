@@ -32,9 +32,8 @@ class Server:
         self._frontier = frontier
         self._peers = peers
 
-    def probe(self, message: Probe) -> list[Message]:
+    def probe(self, message: Probe, buckets: list[int]) -> list[Message]:
         """The leaves of the buckets that differ from the asker's."""
-        buckets = self._frontier.differing(message.bitmap, message.digests)
         size = None if message.full else PREFIX_BYTES
         found = list(self._leaves(buckets, size))[: LEAVES_PER_PAGE * MAX_LEAF_PAGES]
         pages = [tuple(found[at : at + LEAVES_PER_PAGE]) for at in range(0, len(found), LEAVES_PER_PAGE)] or [()]

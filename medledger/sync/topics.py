@@ -71,13 +71,13 @@ class Topics:
         """The address of a topic of this ledger, None for any other."""
         if not topic.startswith(self._prefix):
             return None
-        name, _, token = topic[len(self._prefix) :].partition("/")
+        name, slash, token = topic[len(self._prefix) :].partition("/")
         try:
             channel = Channel(name)
         except ValueError:
             return None
-        wants_token = channel is not Channel.BEACONS
-        if wants_token != (len(token) == 2 * TOKEN_BYTES):
+        shared = channel is Channel.BEACONS
+        if bool(slash) == shared or len(token) != (0 if shared else 2 * TOKEN_BYTES):
             return None
         return Address(channel, token)
 
