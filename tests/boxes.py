@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -107,6 +108,7 @@ class Agent:
         self.log: list[dict[str, Any]] = []
         self.raw_log = b""
         self._events: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._connections = ExitStack()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "medledger", "agent", box.role, "--config", str(box.config)],
             stdin=subprocess.DEVNULL,
@@ -139,12 +141,12 @@ class Agent:
             assert event["event"] != "end", f"the agent ended before {name!r}: {self.raw_log.decode()}"
 
     def monitor(self) -> Monitor:
-        """A new connection of a monitor."""
-        return Monitor(self.port)
+        """A new connection of a monitor, closed with the agent at the latest."""
+        return self._connections.enter_context(closing(Monitor(self.port)))
 
     def till(self) -> Till:
-        """A new connection of a pharmacy's counter."""
-        return Till(self.port)
+        """A new connection of a pharmacy's counter, closed with the agent at the latest."""
+        return self._connections.enter_context(closing(Till(self.port)))
 
     def resident_bytes(self) -> int:
         """The process's resident memory."""
@@ -178,6 +180,7 @@ class Agent:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._connections.close()
         if self.process.poll() is None:
             self.kill()
 

@@ -1,0 +1,459 @@
+"""The bedside agent through real sockets: monitors that speak MLLP to a process, and what its ledger holds after."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from boxes import IDENTIFIERS, Box, World, oru
+from brokers import Broker
+from medledger_bridge.hl7 import parse, readings
+from medledger_bridge.mllp import wrap
+
+RESIDENT_BYTES = 60_000_000
+
+
+def hashes(box: Box) -> Counter[bytes]:
+    """How often the hash of each message stands on the box's ledger."""
+    return Counter(entry.content["raw"] for entry in box.entries("reading"))
+
+
+def once(*messages: bytes) -> dict[bytes, int]:
+    """Each of these messages, logged once."""
+    return {sha256(message).digest(): 1 for message in messages}
+
+
+# --- what is promised ------------------------------------------------------------------------------------------------
+
+
+def test_a_message_is_logged_and_acknowledged(world: World) -> None:
+    """MSA-2 repeats MSH-10, and the reading carries the message's hash, its value and the device."""
+    box = world.box("bed", "bedside")
+    with box.start() as agent:
+        assert agent.monitor().ask(oru(1, value="72.50")) == ("AA", "1", "")
+        agent.stop()
+    (entry,) = box.entries("reading")
+    assert entry.content["samples"][0][:3] == ["8867-4", [7250, -2], "/min"]
+    assert (entry.content["device"], entry.content["raw"]) == ("MON-7", sha256(oru(1, value="72.50")).digest())
+
+
+def test_what_is_acknowledged_survives_at_once(world: World) -> None:
+    """The moment the acknowledgement is read, the machine may go off: the entry is on the disk."""
+    box = world.box("bed", "bedside")
+    with box.start() as agent:
+        monitor = agent.monitor()
+        for number in range(5):
+            assert monitor.ask(oru(number))[0] == "AA"
+        agent.kill()
+    assert hashes(box) == once(*(oru(number) for number in range(5)))
+
+
+def test_a_repeated_message_is_acknowledged_and_logged_once(world: World) -> None:
+    """On the same connection, on another, within a batch, and after a restart."""
+    box = world.box("bed", "bedside", batch={"window_seconds": 0.2})
+    with box.start() as agent:
+        first, second = agent.monitor(), agent.monitor()
+        assert first.ask(oru(1)) == first.ask(oru(1)) == second.ask(oru(1)) == ("AA", "1", "")
+        first.send(oru(2), oru(2))
+        assert [first.receive(), first.receive()] == [("AA", "2", "")] * 2
+        agent.stop()
+    with box.start() as agent:
+        assert agent.monitor().ask(oru(2)) == ("AA", "2", "")
+        agent.stop()
+    assert hashes(box) == once(oru(1), oru(2))
+
+
+def test_an_id_that_is_used_again_is_refused(world: World) -> None:
+    """Other bytes under a known id are an error; another sender may use the id."""
+    box = world.box("bed", "bedside")
+    with box.start() as agent:
+        monitor = agent.monitor()
+        assert monitor.ask(oru(1))[0] == "AA"
+        code, number, reason = monitor.ask(oru(1, value="99"))
+        assert (code, number) == ("AE", "1")
+        assert "another message" in reason
+        assert monitor.ask(oru(1, value="99", sender="MON-8"))[0] == "AA"
+        agent.stop()
+    assert hashes(box) == once(oru(1), oru(1, value="99", sender="MON-8"))
+
+
+# --- batches ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_window_makes_one_block(world: World) -> None:
+    """Messages of several monitors within a window share a block, and each waits no longer than the window."""
+    box = world.box("bed", "bedside", batch={"window_seconds": 1.0})
+    with box.start() as agent:
+        monitors = [agent.monitor() for _ in range(4)]
+        started = time.monotonic()
+        for number, monitor in enumerate(monitors):
+            monitor.send(oru(number, sender=f"MON-{number}"))
+        assert {monitor.receive()[0] for monitor in monitors} == {"AA"}
+        assert 0.9 < time.monotonic() - started < 3
+        agent.stop()
+    entries = box.entries("reading")
+    assert len(entries) == 4
+    assert len({entry.block_id for entry in entries}) == 1
+
+
+def test_an_alarm_does_not_wait(world: World) -> None:
+    """With a window of a minute an alarm is acknowledged at once, and takes what waits with it."""
+    box = world.box("bed", "bedside", batch={"window_seconds": 60})
+    with box.start() as agent:
+        ordinary, alarm = agent.monitor(), agent.monitor()
+        ordinary.send(oru(1))
+        time.sleep(0.3)
+        started = time.monotonic()
+        assert alarm.ask(oru(2, alarm=True, sender="MON-8"))[0] == "AA"
+        assert ordinary.receive()[0] == "AA"
+        assert time.monotonic() - started < 2
+        agent.stop()
+    found = {entry.content.get("alarm") for entry in box.entries("reading")}
+    assert found == {None, "MDC_EVT_HI"}
+
+
+def test_a_full_batch_does_not_wait(world: World) -> None:
+    """When as many readings have come as a block is to hold, it is made."""
+    box = world.box("bed", "bedside", batch={"window_seconds": 60, "max_entries": 5})
+    with box.start() as agent:
+        monitor = agent.monitor()
+        started = time.monotonic()
+        monitor.send(*(oru(number) for number in range(5)))
+        assert [monitor.receive()[0] for _ in range(5)] == ["AA"] * 5
+        assert time.monotonic() - started < 5
+        agent.stop()
+
+
+# --- what cannot be taken --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("message", "expected", "reason"),
+    [
+        (b"MSH|^~\\&|ADT|X|||20260101||ADT^A01|7|P|2.5\rPID|||1\r", ("AR", "7"), "only observations"),
+        (b"MSH|^~\\&|LAB|X|||20260101||ORU^R01|8|P|2.5\rPID|||1\r", ("AE", "8"), "no segment"),
+        (b"GET / HTTP/1.1\r", ("AR", ""), "do not begin with an MSH"),
+        (b"", ("AR", ""), "do not begin with an MSH"),
+    ],
+    ids=["not an observation", "no measurement", "not HL7", "empty"],
+)
+def test_what_cannot_be_taken_is_answered_with_the_reason(
+    world: World, message: bytes, expected: tuple[str, str], reason: str
+) -> None:
+    """Its sender is told why, nothing is logged, and the connection goes on."""
+    box = world.box("bed", "bedside")
+    with box.start() as agent:
+        monitor = agent.monitor()
+        code, number, text = monitor.ask(message)
+        assert (code, number) == expected
+        assert reason in text
+        assert monitor.ask(oru(1))[0] == "AA"
+        agent.stop()
+    assert hashes(box) == once(oru(1))
+
+
+def test_a_box_that_is_not_enrolled_says_so(world: World) -> None:
+    """It listens, acknowledges nothing, and takes the same messages once its enrolment is there."""
+    box = world.box("bed", "bedside", enrolled=False)
+    with box.start() as agent:
+        code, _, reason = agent.monitor().ask(oru(1))
+        assert code == "AE"
+        assert "not enrolled" in reason
+        agent.stop()
+    with box.ledger() as ledger:
+        world.bring_up_to_date(ledger)
+    with box.start() as agent:
+        assert agent.monitor().ask(oru(1))[0] == "AA"
+        agent.stop()
+    assert hashes(box) == once(oru(1))
+
+
+def test_a_box_that_was_revoked_says_so(world: World) -> None:
+    """What it logged after that would stand nowhere, so it acknowledges nothing, and its sender can go elsewhere."""
+    box = world.box("bed", "bedside")
+    world.hospital.revoke(box.identity.public_key, reason="lost")
+    with box.ledger() as ledger:
+        world.bring_up_to_date(ledger)
+    with box.start() as agent:
+        code, _, reason = agent.monitor().ask(oru(1))
+        assert (code, reason) == ("AE", "this key has been revoked")
+        agent.stop()
+    assert not hashes(box)
+
+
+# --- the wire --------------------------------------------------------------------------------------------------------
+
+
+def test_bytes_may_come_in_any_pieces(world: World) -> None:
+    """One byte at a time, and many messages in one packet, give the same acknowledgements in the same order."""
+    box = world.box("bed", "bedside")
+    with box.start() as agent:
+        monitor = agent.monitor()
+        for byte in wrap(oru(1)) + b"\r\n" + wrap(oru(2)):
+            monitor.socket.sendall(bytes((byte,)))
+        assert [monitor.receive()[:2] for _ in range(2)] == [("AA", "1"), ("AA", "2")]
+        monitor.send(*(oru(number) for number in range(3, 103)))
+        assert [monitor.receive()[1] for _ in range(100)] == [str(number) for number in range(3, 103)]
+        agent.stop()
+    assert hashes(box) == once(*(oru(number) for number in range(1, 103)))
+
+
+def test_bytes_that_are_no_mllp_end_the_connection(world: World) -> None:
+    """The messages before them are acknowledged first; other connections go on."""
+    box = world.box("bed", "bedside")
+    with box.start() as agent:
+        bad, good = agent.monitor(), agent.monitor()
+        bad.socket.sendall(wrap(oru(1)) + b"\x0bMSH|^~\\&|half\x0b")
+        assert bad.receive() == ("AA", "1", "")
+        with pytest.raises(ConnectionError):
+            bad.receive()
+        assert good.ask(oru(2))[0] == "AA"
+        agent.stop()
+    assert hashes(box) == once(oru(1), oru(2))
+
+
+def test_half_a_message_is_nothing(world: World) -> None:
+    """A sender that hangs up, or stops, inside a message is disconnected, and nothing of it is logged."""
+    box = world.box("bed", "bedside", mllp={"port": 0, "stall_seconds": 1})
+    with box.start() as agent:
+        gone, stalled, idle = agent.monitor(), agent.monitor(), agent.monitor()
+        gone.socket.sendall(wrap(oru(1))[:-20])
+        gone.close()
+        stalled.socket.sendall(wrap(oru(2))[:-20])
+        started = time.monotonic()
+        with pytest.raises(ConnectionError):
+            stalled.receive()
+        assert time.monotonic() - started < 4
+        assert idle.ask(oru(3))[0] == "AA", "a pause between messages is no fault"
+        agent.stop()
+    assert hashes(box) == once(oru(3))
+
+
+def test_a_message_beyond_the_limit_ends_the_connection(world: World) -> None:
+    """A peer cannot fill the memory."""
+    box = world.box("bed", "bedside", mllp={"port": 0, "max_message_bytes": 4096})
+    with box.start() as agent:
+        monitor = agent.monitor()
+        monitor.socket.sendall(b"\x0b" + b"x" * 5000)
+        with pytest.raises(ConnectionError):
+            monitor.receive()
+        agent.stop()
+
+
+def test_connections_are_limited(world: World) -> None:
+    """One too many is turned away at once, and there is room again when another goes."""
+    box = world.box("bed", "bedside", mllp={"port": 0, "max_connections": 2})
+    with box.start() as agent:
+        kept = [agent.monitor(), agent.monitor()]
+        assert [monitor.ask(oru(number))[0] for number, monitor in enumerate(kept)] == ["AA", "AA"]
+        with pytest.raises(ConnectionError):
+            agent.monitor().ask(oru(7))
+        kept[0].close()
+        agent.wait_for("disconnected")
+        assert agent.monitor().ask(oru(8))[0] == "AA"
+        agent.stop()
+
+
+def test_a_flood_is_slowed_down_and_loses_nothing(world: World) -> None:
+    """A sender that never waits is read from only as fast as the disk takes: memory stays, everything is logged."""
+    count = 2000
+    box = world.box("bed", "bedside")
+    with box.start() as agent:
+        monitor = agent.monitor()
+        flood = threading.Thread(target=lambda: monitor.send(*(oru(number) for number in range(count))))
+        flood.start()
+        time.sleep(1)  # meanwhile nobody reads the acknowledgements
+        assert [monitor.receive()[:2] for _ in range(count)] == [("AA", str(number)) for number in range(count)]
+        flood.join()
+        assert agent.resident_bytes() < RESIDENT_BYTES
+        agent.stop()
+    assert len(hashes(box)) == count
+    assert set(hashes(box).values()) == {1}
+
+
+# --- patients --------------------------------------------------------------------------------------------------------
+
+
+def test_no_identifier_reaches_the_ledger_or_the_log(world: World) -> None:
+    """Names, numbers, dates and addresses are in the inbox, and in no byte of the ledger's files or of the log."""
+    box = world.box("bed", "bedside")
+    with box.start() as agent:
+        monitor = agent.monitor()
+        for number in range(20):
+            monitor.ask(oru(number))
+        monitor.ask(oru(3, value="99"))
+        monitor.ask(oru(21).replace(b"ORU^R01", b"ADT^A01"))
+        while_open = box.stored_bytes()
+        agent.stop()
+    assert agent.raw_log
+    for identifier in IDENTIFIERS:
+        assert identifier not in while_open
+        assert identifier not in box.stored_bytes()
+        assert identifier not in agent.raw_log
+        assert identifier in b"".join(path.read_bytes() for path in box.home.glob("inbox.db*"))
+
+
+def test_a_patient_has_one_pseudonym(world: World) -> None:
+    """The same number gives the same subject, another another, none gives null; the secret is the box's own."""
+    box = world.box("bed", "bedside", subjects={"period": "year"})
+    with box.start() as agent:
+        monitor = agent.monitor()
+        for number, patient in enumerate(("A-1", "A-1", "B-2", "")):
+            assert monitor.ask(oru(number, patient=patient))[0] == "AA"
+        agent.stop()
+    first, second, other, nobody = [entry.subject for entry in sorted(box.entries("reading"), key=lambda e: e.seq)]
+    assert first == second != other
+    assert len(first) == 16
+    assert nobody is None
+    assert stat.S_IMODE((box.home / "subjects.key").stat().st_mode) == 0o600
+
+
+def test_two_patients_in_a_message_are_nobody(world: World) -> None:
+    """A message that names two patients cannot be given to one of them."""
+    box = world.box("bed", "bedside")
+    message = oru(1).replace(b"OBR|", b"PID|||OTHER-2^^^WARD^MR\rOBR|")
+    with box.start() as agent:
+        assert agent.monitor().ask(message)[0] == "AA"
+        agent.stop()
+    assert [entry.subject for entry in box.entries("reading")] == [None]
+
+
+def test_the_raw_message_stays_in_the_inbox(world: World) -> None:
+    """Byte for byte, with the block that holds its readings, in a file that only its owner can read."""
+    box = world.box("bed", "bedside")
+    with box.start() as agent:
+        agent.monitor().ask(oru(1))
+        agent.stop()
+    path = box.home / "inbox.db"
+    db = sqlite3.connect(path)
+    rows = db.execute("SELECT raw, sha256, sender, message_id, block, refused FROM messages").fetchall()
+    db.close()
+    assert rows == [(oru(1), sha256(oru(1)).digest(), "MON-7|WARD3", "1", 0, None)]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+# --- life ------------------------------------------------------------------------------------------------------------
+
+
+def test_it_ends_cleanly_in_the_middle_of_a_batch(world: World) -> None:
+    """SIGTERM with messages waiting for their window: they are logged and acknowledged, and the process ends."""
+    box = world.box("bed", "bedside", batch={"window_seconds": 60})
+    with box.start() as agent:
+        monitor, silent = agent.monitor(), agent.monitor()
+        monitor.send(oru(1), oru(2))
+        silent.socket.sendall(b"\x0bMSH|^~\\&|half")
+        time.sleep(0.5)
+        assert agent.stop() < 5
+        assert [monitor.receive()[0] for _ in range(2)] == ["AA", "AA"]
+        assert agent.log[-1]["event"] == "stopped"
+    assert hashes(box) == once(oru(1), oru(2))
+    with box.ledger() as ledger:
+        ledger.fsck()
+
+
+def test_it_works_without_its_broker(world: World) -> None:
+    """A broker that is not there keeps nothing from being logged, nor the agent from ending in time."""
+    box = world.box("bed", "bedside", gossip={"broker": "mqtt://127.0.0.1:1"})
+    with box.start() as agent:
+        assert agent.monitor().ask(oru(1))[0] == "AA"
+        assert agent.stop() < 5
+    assert hashes(box) == once(oru(1))
+
+
+def test_what_it_logs_is_gossiped(world: World, broker: Broker) -> None:
+    """Own blocks reach another replica over a real broker while the agent runs, and its enrolment reaches it so."""
+    from medledger.transport import Gossip
+
+    box = world.box("bed", "bedside", enrolled=False, gossip={"broker": broker.url})
+    with Gossip(world.hospital, broker.url), box.start() as agent:
+        agent.wait_for("enrolled")
+        assert agent.monitor().ask(oru(1))[0] == "AA"
+        deadline = time.monotonic() + 20
+        while not (found := list(world.hospital.entries("reading"))) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert [entry.content["raw"] for entry in found] == [sha256(oru(1)).digest()]
+        assert agent.resident_bytes() < RESIDENT_BYTES
+        assert agent.stop() < 5
+
+
+def test_a_second_agent_on_a_box_is_refused(world: World) -> None:
+    """Two processes must not sign for one key: the second says why it does not start."""
+    box = world.box("bed", "bedside")
+    with box.start() as agent:
+        done = subprocess.run(
+            [sys.executable, "-m", "medledger", "agent", "bedside", "--config", str(box.config)],
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert done.returncode == 3
+        assert "Traceback" not in done.stderr
+        assert agent.monitor().ask(oru(1))[0] == "AA"
+        agent.stop()
+
+
+def test_a_port_that_is_taken_is_named(world: World) -> None:
+    """The message says which port, and what to do."""
+    with world.box("one", "bedside").start() as agent:
+        box = world.box("two", "bedside", mllp={"port": agent.port})
+        done = subprocess.run(
+            [sys.executable, "-m", "medledger", "agent", "bedside", "--config", str(box.config)],
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert done.returncode == 4
+        assert f"cannot listen on 127.0.0.1:{agent.port}" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+# --- messages that real systems sent ---------------------------------------------------------------------------------
+
+
+def test_real_messages_go_through_unchanged(world: World, shared_data: Callable[[str], Path]) -> None:
+    """Each recorded message gets the answer that its content calls for; each one accepted is on the ledger, whole."""
+    paths = sorted(path for path in shared_data("05-hl7v2").rglob("*.hl7*"))
+    assert len(paths) > 60
+    box = world.box("bed", "bedside")
+    expected: Counter[bytes] = Counter()
+    codes: Counter[str] = Counter()
+    known: dict[tuple[str, str], bytes] = {}
+    with box.start() as agent:
+        for path in paths:
+            raw = path.read_bytes()
+            message = parse(raw)
+            found = readings(message) if message.type == "ORU" else []
+            first = known.setdefault(message.duplicate_key, raw) if found else raw
+            monitor = agent.monitor()  # samples of one publisher share ids, some share bytes
+            code, number, _ = monitor.ask(raw)
+            monitor.close()
+            codes[code] += 1
+            assert code == ("AR" if message.type != "ORU" else "AA" if found and first == raw else "AE"), path
+            assert number == message.message_id
+            if code == "AA":
+                expected[message.raw_hash] = len(found)
+        agent.stop()
+    assert hashes(box) == expected
+    assert codes["AA"] >= 15
+    people = {
+        text.encode()
+        for path in paths
+        for message in [parse(path.read_bytes())]
+        for segment in message.segments
+        if message.part(segment, 0) == "PID"
+        for field in (3, 5)
+        for text in message.leaves(segment, field, 1)
+        if len(text) > 4
+    }
+    assert len(people) > 20
+    assert [word for word in people if word in box.stored_bytes() or word in agent.raw_log] == []
