@@ -148,8 +148,7 @@ class Counter:
         (answer,) = self._recorder.record([Delivery(received, (dispense,))])  # (5)
         self._recorder.rest()
         if answer.refused is not None:
-            code = "conflict" if "another message" in answer.refused else "not-logged"
-            raise RefusedError(code, answer.refused)
+            raise RefusedError("conflict" if answer.conflict else "not-logged", answer.refused)
         logs.event("dispensed", block=answer.block, repeated=answer.repeated)
         return {"result": "dispensed", **_shown(dispense), "block": answer.block, "repeated": answer.repeated}
 

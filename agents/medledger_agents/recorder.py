@@ -45,6 +45,7 @@ class Answer:
     block: int | None
     refused: str | None = None
     repeated: bool = False
+    conflict: bool = False  # the message id was another message's
 
 
 @dataclass(slots=True)
@@ -188,5 +189,5 @@ def _answer(place: Stored, task: _Task | None, *, repeated: bool) -> Answer:
     if place.verdict is Verdict.LOGGED:
         return Answer(place.block, repeated=True)
     if task is None:
-        return Answer(None, "this message id was used for another message")
+        return Answer(None, "this message id was used for another message", conflict=True)
     return Answer(None, task.refused) if task.refused is not None else Answer(task.block, repeated=repeated)
