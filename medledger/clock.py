@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from .header import Clock, Sync
@@ -19,7 +18,7 @@ ClockReader = Callable[[], tuple[int, Clock]]
 
 _BOOT_ID: Final = os.urandom(8)
 # systemd-timesyncd touches this file at each synchronisation (systemd-timesyncd.service(8)).
-_SYNCHRONISED: Final = Path("/run/systemd/timesync/synchronized")
+_SYNCHRONISED: Final = "/run/systemd/timesync/synchronized"
 
 
 def system_clock() -> tuple[int, Clock]:
@@ -29,4 +28,4 @@ def system_clock() -> tuple[int, Clock]:
 
 
 def _sync_state() -> int:
-    return Sync.NTP if _SYNCHRONISED.exists() else Sync.NONE
+    return Sync.NTP if os.path.exists(_SYNCHRONISED) else Sync.NONE

@@ -20,6 +20,7 @@ from .governance import CONTROL_PREFIX
 from .header import BlockClass, Head, Header, encode_header, encode_payload, signed_message, signing_prefix
 from .importing import Advance
 from .keys import Signer
+from .membership import Membership
 from .registry import Record
 from .replica import Replica
 from .validation import ValidBlock
@@ -50,6 +51,8 @@ class Writer:
         self._prefix = signing_prefix(replica.id)
         self._queue: deque[_Append] = deque()
         self._turn = threading.Lock()  # held by the thread that writes for all
+        self._judged: Membership | None = None  # by which the author may write the types in `_allowed`, in its epoch
+        self._allowed: set[str] = set()
 
     def append(self, records: Sequence[Record]) -> Block:
         """See `Ledger.append`."""
@@ -158,6 +161,9 @@ class Writer:
                 raise SchemaError("a control block holds governance acts only")
             return
         membership = self._replica.membership
+        types = {record.TYPE for record in records}
+        if membership is self._judged and types <= self._allowed:
+            return  # the same fold has said yes before
         feed = self._signer.public_key
         if not membership.knows(feed):
             raise MembershipError(
@@ -169,10 +175,12 @@ class Writer:
             raise MembershipError(
                 "this key has been revoked", hint="Make a new key, and have it enrolled as the successor of this one."
             )
-        for record_type in {record.TYPE for record in records}:
+        for record_type in types:
             reason = membership.refusal(feed, epoch, record_type)
             if reason is not None:
                 raise MembershipError(
                     f"this key may not write {record_type!r} entries: {reason}",
                     hint="Ask a governor for a role that may, or for a policy that lets yours.",
                 )
+        self._allowed = types | (self._allowed if membership is self._judged else set())
+        self._judged = membership
