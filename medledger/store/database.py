@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import chain, islice
@@ -133,15 +133,21 @@ class Store:
             self.connection.close()
 
     def backup(self, path: Path) -> None:
-        """A copy for other programs, consistent as of one moment, while this store goes on."""
+        """A copy for other programs, consistent as of one moment, while this store goes on; whole, or not there."""
         if path.exists():
             raise StoreError(f"{path} exists already")
-        with self.lock:
-            target = sqlite3.connect(path)
-            try:
+        partial = path.with_name(path.name + ".partial")
+        partial.unlink(missing_ok=True)
+        try:
+            with self.lock, closing(sqlite3.connect(partial)) as target:
                 self.connection.backup(target)
-            finally:
-                target.close()
+            partial.replace(path)
+        except sqlite3.Error as error:
+            raise StoreError(f"{path} cannot be written: {error}") from error
+        except OSError as error:
+            raise StoreError(f"{path} cannot be written: {error.strerror or error}") from error
+        finally:
+            partial.unlink(missing_ok=True)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
