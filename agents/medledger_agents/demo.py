@@ -169,14 +169,16 @@ class Demo:
         pharmacy = self._parties["pharmacy"].wait_for("listening")["port"]
         self._screen.progress(MESSAGES, 0, self._expected_messages)
         self._screen.progress(SCANS, 0, len(scans()))
-        with ThreadPoolExecutor(len(MONITORS) + 1) as pool:
-            tasks = [pool.submit(play_monitor, monitor, bedside, self._acknowledged) for monitor in MONITORS]
-            tasks.append(pool.submit(play_till, pharmacy, SCAN_PAUSE_SECONDS, self._answered))
+        pool = ThreadPoolExecutor(len(MONITORS) + 1)
+        tasks = [pool.submit(play_monitor, monitor, bedside, self._acknowledged) for monitor in MONITORS]
+        tasks.append(pool.submit(play_till, pharmacy, SCAN_PAUSE_SECONDS, self._answered))
+        try:
             for task in tasks:
-                try:
-                    task.result()
-                except OSError as error:
-                    raise DemoError(f"an agent does not answer: {error}", hint=f"See {self._home}.") from error
+                task.result()
+        except OSError as error:
+            raise DemoError(f"an agent does not answer: {error}", hint=f"See {self._home}.") from error
+        finally:
+            pool.shutdown(wait=False)  # after Ctrl-C the senders end when the agents do
 
     @property
     def _expected_messages(self) -> int:
