@@ -16,23 +16,14 @@ from medledger.bundle import decode_manifest, split_segment
 from medledger.entry import decode_entry
 from medledger.header import Head
 from medledger.records import lookup
+from vector_checks_gossip import CHECKS as GOSSIP_CHECKS
+from vector_checks_members import CHECKS as MEMBER_CHECKS
 
 TEXTS = frozenset(
-    {
-        "type",
-        "text",
-        "topic",
-        "broker",
-        "name",
-        "label",
-        "organisation",
-        "roles",
-        "reason",
-        "state",
-        "verdict",
-        "error",
-        "fault",
-    }
+    (
+        *("type", "text", "topic", "broker", "name", "label", "organisation", "roles", "reason", "state"),
+        *("verdict", "error", "fault", "beacons", "live", "forks", "inbox", "outcomes"),
+    )
 )
 """Fields that are text, not bytes."""
 
@@ -217,4 +208,6 @@ CHECKS: dict[str, Callable[[Inputs], Inputs]] = {
     "fork-choice": check_fork_choice,
     "bundle-manifest": check_manifest,
     "bundle-segment": check_bundle_segment,
+    **MEMBER_CHECKS,
+    **GOSSIP_CHECKS,
 }

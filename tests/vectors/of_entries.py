@@ -123,7 +123,7 @@ REFUSED: dict[str, dict[str, tuple[str, Any]]] = {
         "value-missing": ("No value and no reason.", sampled("8867-4", None, "/min")),
         "code-check-digit": ("A LOINC code with a wrong check digit.", sampled("8867-5", [72, 0], "/min")),
         "unit-with-space": ("Not a UCUM unit.", sampled("8867-4", [72, 0], "per min")),
-        "value-and-absent": ("A value, and why there is none.", sampled("8867-4", [72, 0], "/min", {"absent": "unknown"})),
+        "value-and-absent": ("A value, and why it lacks.", sampled("8867-4", [72, 0], "/min", {"absent": "unknown"})),
         "flagged-with-value": ("Flagged, with a value.", sampled("8867-4", [72, 0], "/min", {"flag": "sentinel"})),
         "qualifiers-empty": ("An empty map of qualifiers is left out.", sampled("8867-4", [72, 0], "/min", {})),
         "code-null-alone": ("Neither a code nor what the device called it.", sampled(None, [72, 0], "/min")),

@@ -1,0 +1,73 @@
+"""Vectors of gossip, run through the library. See `vector_checks`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+
+from medledger import cbor
+from medledger.errors import FrameError
+from medledger.sync.frames import Codec
+from medledger.sync.gate import Gate
+from medledger.sync.peers import PeerId, Peers
+from medledger.sync.roster import Roster
+from medledger.sync.topics import Topics
+from medledger.transport_key import TransportKey
+
+Inputs = dict[str, Any]
+
+
+def codec_of(inputs: Inputs) -> tuple[Topics, Codec]:
+    """The topics and the codec of a vector's ledger."""
+    key = TransportKey(inputs["transport_key"])
+    return Topics(inputs["ledger_id"], key.key), Codec(inputs["ledger_id"], key, Random(0))
+
+
+def check_names(inputs: Inputs) -> Inputs:
+    """Key id and topics."""
+    topics, codec = codec_of(inputs)
+    return {
+        "key_id": codec.key_id,
+        "beacons": topics.beacons,
+        "live": topics.live(inputs["feed"]),
+        "forks": topics.proofs(inputs["feed"]),
+        "inbox": topics.inbox(inputs["peer"]),
+    }
+
+
+def check_frame(inputs: Inputs) -> Inputs:
+    """One frame, opened and its signature checked."""
+    topics, codec = codec_of(inputs)
+    address = topics.read(inputs["topic"])
+    assert address is not None
+    frame = codec.open(inputs["topic"], address.channel, inputs["frame"])
+    codec.check_signature(frame)
+    message = frame.message
+    return {
+        "message": int(message.KIND),
+        "origin": frame.origin and list(frame.origin),
+        "fields": cbor.encode(message.body()),
+    }
+
+
+def check_gate(inputs: Inputs) -> Inputs:
+    """A sequence of frames, and what became of each."""
+    topics, codec = codec_of(inputs)
+    membership = SimpleNamespace(known=inputs["known"], electors=[], cuts=dict.fromkeys(inputs["revoked"]))
+    gate = Gate(PeerId(inputs["me"], inputs["boot"]), codec, topics, Peers(0.0), Roster(membership))
+    outcomes = []
+    for step in inputs["frames"]:
+        try:
+            outcomes.append("seen" if gate.admit(step["topic"], step["frame"], 0.0) is None else "admitted")
+        except FrameError:
+            outcomes.append("refused")
+    return {"outcomes": outcomes}
+
+
+CHECKS: dict[str, Callable[[Inputs], Inputs]] = {
+    "gossip-names": check_names,
+    "gossip-frame": check_frame,
+    "gossip-gate": check_gate,
+}

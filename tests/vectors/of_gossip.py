@@ -1,0 +1,331 @@
+"""Vectors of gossip: names of topics, sealed and signed frames, and what a node does with a sequence of them."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Any
+
+from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_encrypt
+
+from .making import Vector, accepted, block, cbor, heart_rate, key, refused, sha256, sign, spoiled
+from .of_forks import BEFORE, proof
+from .of_forks import headers as headers_of
+
+LEDGER = sha256(b"medledger test vector: the ledger of the frames")
+TRANSPORT = sha256(b"medledger test vector: a transport key")
+ME, PEER = "auditor", "box"
+MY_BOOT, BOOT = b"\x01" * 8, b"\x02" * 8
+FEED = key(PEER)
+BLOCK = block(PEER, None, [heart_rate(0)], ledger=LEDGER)
+
+BEACON, PROBE, LEAVES, WANT, DATA, DONE, BLOCKS, PROOF = 1, 2, 3, 4, 5, 6, 16, 17
+
+
+def derived(purpose: bytes, ledger: bytes = LEDGER, transport: bytes = TRANSPORT) -> bytes:
+    """A key of one purpose."""
+    return blake2b(ledger, key=transport, person=purpose, digest_size=32).digest()
+
+
+def key_id(transport: bytes = TRANSPORT) -> bytes:
+    """The name that a transport key goes by."""
+    return blake2b(transport, digest_size=4, person=b"medledger/tkid/1").digest()
+
+
+def token(kind: bytes, name: bytes) -> str:
+    """The name of a ledger, feed or peer in topics."""
+    digest = blake2b(kind + b"\0" + name, key=derived(b"medledger topics"), person=b"medledger token", digest_size=16)
+    return digest.hexdigest()
+
+
+def topic(channel: str, name: str = "") -> str:
+    """A topic of the ledger."""
+    return f"ml/1/{token(b'ledger', LEDGER)}/{channel}" + (f"/{name}" if name else "")
+
+
+BEACONS = topic("s")
+INBOX = topic("i", token(b"peer", key(ME)))
+LIVE = topic("b", token(b"feed", FEED))
+PROOFS = topic("e", token(b"feed", FEED))
+
+
+def associated(where: str, ledger: bytes = LEDGER, transport: bytes = TRANSPORT) -> bytes:
+    """What the seal covers besides the plaintext."""
+    return cbor(["medledger/frame/1", ledger, where, key_id(transport)])
+
+
+def seal(where: str, plaintext: bytes, *, ledger: bytes = LEDGER, transport: bytes = TRANSPORT, n: int = 0) -> bytes:
+    """Any plaintext sealed for a topic. `n` makes another nonce."""
+    nonce = sha256(b"nonce" + plaintext + bytes([n]))[:24]
+    secret = derived(b"medledger seal", ledger, transport)
+    extra = associated(where, ledger, transport)
+    return key_id(transport) + nonce + crypto_aead_xchacha20poly1305_ietf_encrypt(plaintext, extra, nonce, secret)
+
+
+def plaintext_of(
+    where: str,
+    kind: int,
+    fields: list[Any],
+    *,
+    who: str = PEER,
+    counter: int = 7,
+    boot: bytes = BOOT,
+    ledger: bytes = LEDGER,
+) -> bytes:
+    """A signed message as it stands inside its seal."""
+    body = cbor([key(who), boot, counter, *fields])
+    covered = b"medledger/frame-signature/1" + sha256(associated(where, ledger)) + sha256(bytes([kind]) + body)
+    return bytes([kind]) + sign(who, covered) + body
+
+
+def signed(where: str, kind: int, fields: list[Any], *, n: int = 0, **origin: Any) -> bytes:
+    """A signed and sealed frame."""
+    return seal(where, plaintext_of(where, kind, fields, **origin), n=n)
+
+
+def bare(where: str, kind: int, fields: list[Any]) -> bytes:
+    """A sealed frame without a signature of its own."""
+    return seal(where, bytes([kind]) + cbor(fields))
+
+
+NONCE = b"a nonce."
+BITMAP = b"\x80" + bytes(31)
+FIELDS: dict[str, tuple[str, int, list[Any]]] = {
+    "beacon": (BEACONS, BEACON, [sha256(b"root")[:16], 3, 120, sha256(b"head")[:8], False]),
+    "probe": (INBOX, PROBE, [NONCE, MY_BOOT, False, BITMAP, sha256(b"bucket")[:8]]),
+    "leaves": (
+        INBOX,
+        LEAVES,
+        [NONCE, 0, 1, [[FEED[:8], 5, sha256(b"head")[:8], b""], [key("ada"), 1, sha256(b"h"), sha256(b"f")]]],
+    ),
+    "want": (INBOX, WANT, [NONCE, MY_BOOT, 2, 131_072, [[FEED, 0, 5, sha256(b"head")[:8]]]]),
+    "data": (INBOX, DATA, [NONCE, 0, 1, [BLOCK]]),
+    "done": (INBOX, DONE, [NONCE, 1, 0]),
+    "blocks": (LIVE, BLOCKS, [FEED, [BLOCK]]),
+    "proof": (PROOFS, PROOF, [FEED, proof(headers_of(BEFORE, 1), headers_of(BEFORE, 2))]),
+}
+
+
+def frame(name: str, **origin: Any) -> tuple[str, bytes]:
+    """An honest frame of each kind, with its topic."""
+    where, kind, fields = FIELDS[name]
+    return where, signed(where, kind, fields, **origin) if kind < 16 else bare(where, kind, fields)
+
+
+def inputs(where: str, raw: bytes) -> dict[str, Any]:
+    """What a receiver has."""
+    return {"ledger_id": LEDGER, "transport_key": TRANSPORT, "topic": where, "frame": raw}
+
+
+def names() -> list[Vector]:
+    """What brokers see instead of names."""
+    told = {"key_id": key_id(), "beacons": BEACONS, "live": LIVE, "forks": PROOFS, "inbox": INBOX}
+    given = {"ledger_id": LEDGER, "transport_key": TRANSPORT, "feed": FEED, "peer": key(ME)}
+    return [accepted("gossip-names", "names", "The transport key's id, and the topics of a ledger.", given, **told)]
+
+
+def frames() -> list[Vector]:
+    """One frame at a time."""
+    vectors = []
+    for name, (_, kind, fields) in FIELDS.items():
+        told = {"message": kind, "origin": [key(PEER), BOOT, 7] if kind < 16 else None, "fields": cbor(fields)}
+        vectors.append(accepted("gossip-frame", name, f"A {name}, as a peer sends it.", inputs(*frame(name)), **told))
+
+    def bad(name: str, why: str, where: str, raw: bytes) -> None:
+        vectors.append(refused("gossip-frame", f"wrong-{name}", why, inputs(where, raw), "FrameError"))
+
+    where, beacon = frame("beacon")
+    fields = FIELDS["beacon"][2]
+    plain = plaintext_of(where, BEACON, fields)
+    bad("topic", "A beacon on a feed's topic: it does not open.", LIVE, beacon)
+    bad(
+        "other-feed", "Blocks on the topic of another feed.", topic("b", token(b"feed", key("ada"))), frame("blocks")[1]
+    )
+    bad("other-inbox", "Meant for another peer's inbox.", topic("i", token(b"peer", key("ben"))), frame("want")[1])
+    bad("other-ledger", "Sealed for another ledger.", where, seal(where, plain, ledger=sha256(b"another")))
+    bad("other-key", "Sealed with another transport key.", where, seal(where, plain, transport=sha256(b"another")))
+    bad(
+        "other-key-same-id",
+        "Another key under our key's id.",
+        where,
+        key_id() + seal(where, plain, transport=sha256(b"x"))[4:],
+    )
+    bad("flipped", "One bit flipped.", where, beacon[:-1] + bytes([beacon[-1] ^ 1]))
+    bad("truncated", "A byte short.", where, beacon[:-1])
+    bad("empty", "No bytes.", where, b"")
+    bad("nothing-inside", "A seal around nothing.", where, seal(where, b""))
+    bad("too-large", "A beacon over 200 bytes.", where, beacon + bytes(200))
+    bad("kind-of-another-channel", "Blocks among the beacons.", where, bare(where, BLOCKS, FIELDS["blocks"][2]))
+    bad("kind-unknown", "A kind that nobody knows.", INBOX, signed(INBOX, 9, [NONCE]))
+    bad(
+        "signature",
+        "A member forges another member's signature.",
+        where,
+        seal(where, plain[:1] + spoiled(plain[1:65]) + plain[65:]),
+    )
+    bad(
+        "signed-by-another",
+        "The sender named is not who signed.",
+        where,
+        seal(where, plain[:65] + plain[65:].replace(key(PEER), key("ada"))),
+    )
+    bad(
+        "signed-for-another-topic",
+        "Passed on to a third: the signature covers the topic.",
+        INBOX,
+        seal(INBOX, plaintext_of(topic("i", token(b"peer", key("ben"))), DONE, FIELDS["done"][2])),
+    )
+    bad(
+        "signed-for-another-ledger",
+        "Signed for another ledger.",
+        where,
+        seal(where, plaintext_of(where, BEACON, fields, ledger=sha256(b"x"))),
+    )
+    bad(
+        "signed-kind-exchanged",
+        "The signature of one kind on another.",
+        INBOX,
+        seal(INBOX, bytes([LEAVES]) + plaintext_of(INBOX, DONE, FIELDS["done"][2])[1:]),
+    )
+    bad("fields-trailing-byte", "A byte after the fields.", where, seal(where, plain + b"\0"))
+    bad("fields-missing", "A field too few.", where, signed(where, BEACON, fields[:-1]))
+    bad("fields-too-many", "A field too many.", where, signed(where, BEACON, [*fields, 0]))
+    bad("root-15-bytes", "A root of 15 bytes.", where, signed(where, BEACON, [fields[0][:15], *fields[1:]]))
+    bad("count-negative", "A negative count.", where, signed(where, BEACON, [fields[0], -1, *fields[2:]]))
+    bad("answer-1", "1 is not true.", where, signed(where, BEACON, [*fields[:4], 1]))
+    bad("counter-negative", "A negative counter.", where, signed(where, BEACON, fields, counter=-1))
+    bad("boot-7-bytes", "A boot id of seven bytes.", where, signed(where, BEACON, fields, boot=bytes(7)))
+    bad(
+        "probe-digests",
+        "More digests than the bitmap has bits.",
+        INBOX,
+        signed(INBOX, PROBE, [NONCE, MY_BOOT, False, BITMAP, bytes(16)]),
+    )
+    bad(
+        "leaf-contradicts",
+        "Blocks, and no head.",
+        INBOX,
+        signed(INBOX, LEAVES, [NONCE, 0, 1, [[FEED[:8], 5, b"", b""]]]),
+    )
+    bad(
+        "leaf-feed-9-bytes",
+        "Neither a prefix nor a feed.",
+        INBOX,
+        signed(INBOX, LEAVES, [NONCE, 0, 1, [[FEED[:9], 5, bytes(8), b""]]]),
+    )
+    bad("leaves-page-beyond", "Page 1 of 1, counted from 0.", INBOX, signed(INBOX, LEAVES, [NONCE, 1, 1, []]))
+    bad("want-no-ranges", "Nothing wanted.", INBOX, signed(INBOX, WANT, [NONCE, MY_BOOT, 2, 1000, []]))
+    bad("want-empty-range", "From 5 to 5.", INBOX, signed(INBOX, WANT, [NONCE, MY_BOOT, 2, 1000, [[FEED, 5, 5, b""]]]))
+    bad(
+        "want-17-frames",
+        "More credit than there may be.",
+        INBOX,
+        signed(INBOX, WANT, [NONCE, MY_BOOT, 17, 1000, [[FEED, 0, 5, b""]]]),
+    )
+    bad(
+        "data-block-too-large",
+        "A block over 62 KiB.",
+        INBOX,
+        signed(INBOX, DATA, [NONCE, 0, 1, [bytes(62 * 1024 + 1)]]),
+    )
+    bad("done-status-3", "An unknown status.", INBOX, signed(INBOX, DONE, [NONCE, 1, 3]))
+    bad("blocks-none", "No blocks.", LIVE, bare(LIVE, BLOCKS, [FEED, []]))
+    bad("proof-empty", "An empty proof.", PROOFS, bare(PROOFS, PROOF, [FEED, b""]))
+    bad("fields-a-map", "Fields in a map.", LIVE, bare(LIVE, BLOCKS, {"feed": FEED}))  # type: ignore[arg-type]
+    bad(
+        "fields-loose",
+        "An integer longer than its shortest form.",
+        LIVE,
+        seal(LIVE, bytes([BLOCKS]) + b"\x98\x02" + cbor([FEED, [BLOCK]])[1:]),
+    )
+    return vectors
+
+
+def gates() -> list[Vector]:
+    """Sequences: replays, old counters, revoked senders, requests meant for another boot."""
+    where, beacon = frame("beacon")
+    fields, (_, _, want) = FIELDS["beacon"][2], FIELDS["want"]
+
+    def sequence(
+        name: str,
+        why: str,
+        *steps: tuple[str, bytes, str],
+        known: tuple[str, ...] = (PEER,),
+        revoked: tuple[str, ...] = (),
+    ) -> Vector:
+        given = {
+            "ledger_id": LEDGER,
+            "transport_key": TRANSPORT,
+            "me": key(ME),
+            "boot": MY_BOOT,
+            "known": [key(who) for who in known],
+            "revoked": [key(who) for who in revoked],
+            "frames": [{"topic": at, "frame": raw} for at, raw, _ in steps],
+        }
+        return accepted("gossip-gate", name, why, given, outcomes=[outcome for _, _, outcome in steps])
+
+    def from_peer(counter: int, n: int = 0, **origin: Any) -> bytes:
+        return signed(where, BEACON, fields, counter=counter, n=n, **origin)
+
+    no, yes, again = "refused", "admitted", "seen"
+    wrong_signature = plaintext_of(where, BEACON, fields, counter=9)
+    wrong = seal(where, wrong_signature[:1] + spoiled(wrong_signature[1:65]) + wrong_signature[65:])
+    return [
+        sequence(
+            "replay",
+            "A broker that repeats a frame: the second is seen, and nothing more.",
+            (where, beacon, yes),
+            (where, beacon, again),
+        ),
+        sequence(
+            "counter-used",
+            "Sealed anew by another member, with a counter that was used.",
+            (where, from_peer(5), yes),
+            (where, from_peer(5, n=1), no),
+        ),
+        sequence(
+            "overtaken",
+            "Frames overtake each other within the window of 1,024, each once.",
+            (where, from_peer(2000), yes),
+            (where, from_peer(977), yes),
+            (where, from_peer(976), no),
+            (where, from_peer(977, n=1), no),
+        ),
+        sequence(
+            "another-boot",
+            "A restarted peer counts from 0 again.",
+            (where, from_peer(2000), yes),
+            (where, from_peer(0, boot=b"\x03" * 8), yes),
+        ),
+        sequence(
+            "forged-burns-nothing",
+            "A forged frame does not use up the counter that it names.",
+            (where, wrong, no),
+            (where, from_peer(9, n=1), yes),
+        ),
+        sequence("revoked", "A revoked key is not heard.", (where, beacon, no), revoked=(PEER,)),
+        sequence("stranger", "A key that is not enrolled here yet is listened to.", (where, beacon, yes), known=()),
+        sequence(
+            "other-boot-asked",
+            "A request meant for another boot of ours asks nobody.",
+            (INBOX, signed(INBOX, WANT, [want[0], b"\x09" * 8, *want[2:]]), no),
+            (INBOX, frame("want", counter=8)[1], yes),
+        ),
+        sequence("other-topic", "A topic of another ledger.", ("ml/1/00000000000000000000000000000000/s", beacon, no)),
+        sequence(
+            "topic-of-another-feed",
+            "Sealed by a member for the topic of one feed, with blocks of another.",
+            (PROOFS.replace("/e/", "/b/"), seal(LIVE, bytes([BLOCKS]) + cbor([key("ada"), [BLOCK]])), no),
+            (LIVE, frame("blocks")[1], yes),
+        ),
+        sequence(
+            "retained-proof",
+            "A proof is as good when it comes from the broker's memory.",
+            (PROOFS, frame("proof")[1], yes),
+            (PROOFS, frame("proof")[1], again),
+        ),
+    ]
+
+
+def make() -> list[Vector]:
+    """All of them."""
+    return [*names(), *frames(), *gates()]
