@@ -63,7 +63,7 @@ class Connection:
         self._refusal: str | None = None
         self._outbox: deque[tuple[MQTTMessageInfo, int]] = deque()
         self._outbox_bytes = 0
-        client = self._client = Client(
+        client = Client(
             CallbackAPIVersion.VERSION2,
             client_id=f"{client_id[:14]}-{secrets.token_hex(4)}",  # 23 characters at most, which 3.1.1 guarantees
             clean_session=True,
@@ -79,35 +79,49 @@ class Connection:
         client.on_disconnect = self._disconnected
         client.on_message = self._received
         client.on_subscribe = self._subscribed
+        self._client: Client | None = client
 
     # --- life ---------------------------------------------------------------------------------------------------
 
     def open(self, *, must_connect: bool) -> None:
         """Connect, and stay connected. Raises `TransportError` where `must_connect` and that cannot be."""
+        client = self._client
+        assert client is not None  # opened once, and before it is closed
         self._stagger()
-        self._client.connect_async(self.address.host, self.address.port, KEEPALIVE_SECONDS)
+        client.connect_async(self.address.host, self.address.port, KEEPALIVE_SECONDS)
         if must_connect:
-            self._connect_now()
-        self._client.loop_start()
+            self._connect_now(client)
+        client.loop_start()
         if must_connect:
             self._await_answer()
 
     def close(self) -> None:
         """Say goodbye, and stop paho's thread, within about a second."""
-        self._client.disconnect()
+        client, self._client = self._client, None
+        if client is None:
+            return
+        client.disconnect()
         # paho joins its thread without a limit, and that may be in a connection attempt that takes its time.
-        stopper = threading.Thread(target=self._client.loop_stop, name="medledger-gossip-stop", daemon=True)
+        stopper = threading.Thread(target=client.loop_stop, name="medledger-gossip-stop", daemon=True)
         stopper.start()
         stopper.join(STOP_SECONDS)
         self.up = False
+        # Undo the circle of references between paho's client and us: its sockets are closed with it.
+        client.on_socket_open = client.on_connect = client.on_disconnect = None
+        client.on_message = client.on_subscribe = None
 
-    def _connect_now(self) -> None:
+    def _connect_now(self, client: Client) -> None:
         try:
-            self._client.reconnect()
-        except ssl.SSLError as error:
-            raise self._unreachable(f"no TLS with it: {error.reason or error}") from error
+            client.reconnect()
         except OSError as error:
-            raise self._unreachable(error.strerror or str(error)) from error
+            self.close()
+            if isinstance(error, ssl.SSLCertVerificationError):
+                reason = f"its certificate is not trusted ({error.verify_message})"
+            elif isinstance(error, ssl.SSLError):
+                reason = f"no TLS with it ({error.reason or error})"
+            else:
+                reason = error.strerror or str(error)
+            raise self._unreachable(reason) from error
 
     def _await_answer(self) -> None:
         if not self._answered.wait(CONNECT_SECONDS):
@@ -131,13 +145,17 @@ class Connection:
 
     def subscribe(self, filters: list[tuple[str, int]]) -> None:
         """Subscribe; a refusal is told to `on_refusal`."""
-        self._client.subscribe(filters)
+        if self._client is not None:
+            self._client.subscribe(filters)
 
     def publish(self, topic: str, payload: bytes, qos: int, *, retain: bool) -> None:
         """Hand a message over, after waiting for room."""
         while self._outbox_bytes > OUTBOX_BYTES and self.up and not self._mailbox.closed:
             self._drain(0.1)
-        info = self._client.publish(topic, payload, qos, retain)
+        client = self._client
+        if client is None:
+            return
+        info = client.publish(topic, payload, qos, retain)
         self._outbox.append((info, len(payload)))
         self._outbox_bytes += len(payload)
         self._drain(0)
@@ -202,7 +220,8 @@ class Connection:
 
     def _stagger(self) -> None:
         # paho doubles the pause from the smaller to the larger figure; both differ from box to box and time to time.
-        self._client.reconnect_delay_set(random.uniform(0.2, 1.0), random.uniform(15, 30))  # type: ignore[arg-type]
+        if self._client is not None:
+            self._client.reconnect_delay_set(random.uniform(0.2, 1), random.uniform(15, 30))  # type: ignore[arg-type]
 
 
 def _without_delay(_client: Client, _userdata: Any, sock: Any) -> None:
