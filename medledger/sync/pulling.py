@@ -200,7 +200,10 @@ class Puller:
     def _choose(
         self, interest: Interest, shares: dict[PeerId, list[Range]], room: dict[PeerId, int], asked: Counter[PeerId]
     ) -> PeerId | None:
-        """A peer to ask: one that this round asks anyway, else the one that failed least and is asked least."""
+        """A peer to ask: one that this round asks anyway, else the one that failed least and is asked least.
+
+        Where nobody has said that it holds the blocks, as after a gap, their author is the likeliest to.
+        """
         peers = [peer for peer in interest.sources if peer in room]
         if interest.search is None:
             for peer in peers:
@@ -209,7 +212,12 @@ class Puller:
         fresh = [peer for peer in peers if peer not in shares]
         if not fresh or len(self._pulls) + len(shares) >= MAX_PULLS:
             return None
-        return min(fresh, key=lambda peer: (self._peer(peer).failures, asked[peer], self._rng.random()))
+
+        def rank(peer: PeerId) -> tuple[int, bool, int, float]:
+            guess = not interest.head and peer.key != interest.feed
+            return self._peer(peer).failures, guess, asked[peer], self._rng.random()
+
+        return min(fresh, key=rank)
 
     def _ready(self, now: float) -> Iterator[Interest]:
         """Interests to ask for now, in order."""
