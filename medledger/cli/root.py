@@ -69,6 +69,10 @@ class Failure(click.ClickException):
         show_error(self.message, self.hint)
 
 
+class _ReaderGone(Exception):
+    """Whoever read our output has closed it."""
+
+
 class Root(Group):
     """The `medledger` command."""
 
@@ -135,6 +139,8 @@ class Root(Group):
             if ctx.obj.debug:
                 raise
             raise Failure(error) from error
+        except BrokenPipeError as error:
+            raise _ReaderGone from error  # click would end the program with the code of a refusal
 
     def main(self, *args: Any, **extra: Any) -> NoReturn:
         """Run the program and exit with a code of `exits`."""
@@ -159,7 +165,7 @@ class Root(Group):
         except click.ClickException as error:
             error.show()
             code = error.exit_code
-        except BrokenPipeError:
+        except (BrokenPipeError, _ReaderGone):
             # Whoever read us has gone; the interpreter must not fail again when it flushes at the end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = Exit.CLOSED_PIPE
