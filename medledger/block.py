@@ -163,6 +163,8 @@ def _body_count(body_bytes: bytes) -> tuple[int, int]:
 
 def split_body(body_bytes: bytes) -> list[bytes | Hidden]:
     """The items of a body that `scan_body` has passed."""
+    if body_bytes[:2] == b"\x81\x58":
+        return [body_bytes[3:]]
     items: list[bytes | Hidden] = []
     count, at = _body_count(body_bytes)
     for _ in range(count):

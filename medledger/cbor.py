@@ -29,7 +29,7 @@ from cbor2 import loads
 from medledger.errors import LimitError, MalformedError, UsageError
 from medledger.limits import MAX_DEPTH, MAX_INT, MIN_INT
 
-_UINT, _NINT, _BYTES, _TEXT, _ARRAY, _MAP = 0x00, 0x20, 0x40, 0x60, 0x80, 0xA0
+_UINT, _NINT, _BYTES, _TEXT, ARRAY, MAP = 0x00, 0x20, 0x40, 0x60, 0x80, 0xA0
 _SIMPLE: Final = {False: b"\xf4", True: b"\xf5", None: b"\xf6"}
 
 # What cbor2 raises on bytes it cannot parse; the last three are not documented, so they are named here to be sure.
@@ -89,40 +89,23 @@ def decode(data: bytes, *, max_size: int, max_depth: int = MAX_DEPTH) -> Any:
     return value
 
 
-def decode_all(datas: Sequence[bytes], *, max_size: int) -> list[Any]:
-    """What `decode` says of each: its value, or in its place the error that it raises.
+def guess_all(datas: Sequence[bytes]) -> list[Any]:
+    """What the parser makes of these data, handed to it as one array, which costs less for many small ones.
 
-    The parser is handed all of them as one array, which costs less for many small ones. What it makes of that is a
-    guess: a value is taken where its encoding is equal to its own data, and otherwise that data is decoded alone.
+    Guesses: one that is damaged spoils them all. Take one only after comparing its encoding with its data to the byte,
+    and decode the others alone.
     """
     try:
-        guesses = loads(
-            head(_ARRAY, len(datas)) + b"".join(datas),
-            max_depth=MAX_DEPTH + 1,
+        guesses: list[Any] = loads(
+            head(ARRAY, len(datas)) + b"".join(datas),
+            max_depth=MAX_DEPTH,
             allow_indefinite=False,
             allow_duplicate_keys=False,
             semantic_decoders=_NO_TAGS,
         )
     except _PARSER_ERRORS:
-        return [_value_or_error(data, max_size) for data in datas]
-    return [
-        value if len(data) <= max_size and _is_encoding(data, value) else _value_or_error(data, max_size)
-        for data, value in zip(datas, guesses, strict=True)
-    ]
-
-
-def _is_encoding(data: bytes, value: object) -> bool:
-    try:
-        return _encoded(value, MAX_DEPTH) == data
-    except _Refused:
-        return False
-
-
-def _value_or_error(data: bytes, max_size: int) -> Any:
-    try:
-        return decode(data, max_size=max_size)
-    except MalformedError as error:
-        return error
+        return [None] * len(datas)
+    return guesses
 
 
 def parse_foreign(data: bytes, *, max_size: int, max_depth: int = MAX_DEPTH) -> Any:
@@ -162,8 +145,48 @@ def head(major: int, argument: int) -> bytes:
 
 # Heads with an argument of one byte are nearly all that occur: look them up instead of building them.
 _UINT_HEADS, _BYTES_HEADS, _TEXT_HEADS, _ARRAY_HEADS, _MAP_HEADS = (
-    tuple(head(major, argument) for argument in range(256)) for major in (_UINT, _BYTES, _TEXT, _ARRAY, _MAP)
+    tuple(head(major, argument) for argument in range(256)) for major in (_UINT, _BYTES, _TEXT, ARRAY, MAP)
 )
+
+
+# The same few texts stand in nearly all values: field names, codes, units, devices. Their encodings are remembered, and
+# so are the orders of maps' keys; each up to a number, after which all are forgotten and the common ones soon return.
+_KNOWN_TEXTS: Final = 4096
+_KNOWN_BYTES: Final = 64
+_KNOWN_ORDERS: Final = 512
+_KNOWN_KEYS: Final = 16
+_known_texts: dict[str, bytes] = {}
+_known_orders: dict[tuple[str, ...], list[tuple[str, bytes]]] = {}
+
+
+def encode_text(value: str) -> bytes:
+    """The encoding of a text. UnicodeEncodeError for a lone surrogate."""
+    known = _known_texts.get(value)
+    if known is not None:
+        return known
+    raw = value.encode()
+    size = len(raw)
+    if size > _KNOWN_BYTES:
+        return (_TEXT_HEADS[size] if size < 256 else head(_TEXT, size)) + raw
+    if len(_known_texts) >= _KNOWN_TEXTS:
+        _known_texts.clear()
+    encoded = _known_texts[value] = _TEXT_HEADS[size] + raw
+    return encoded
+
+
+def encode_bytes(value: bytes) -> bytes:
+    """The encoding of a byte string."""
+    size = len(value)
+    return (_BYTES_HEADS[size] if size < 256 else head(_BYTES, size)) + value
+
+
+def encode_int(value: int) -> bytes:
+    """The encoding of an integer."""
+    if 0 <= value < 256:
+        return _UINT_HEADS[value]
+    if not MIN_INT <= value <= MAX_INT:
+        raise _Refused("an integer does not fit in signed 64 bits")
+    return head(_UINT, value) if value >= 0 else head(_NINT, ~value)
 
 
 def _encoded(obj: object, room: int) -> bytes:
@@ -180,14 +203,14 @@ def _write(obj: Any, room: int, put: Callable[[bytes], None]) -> None:
         if room == 0:
             raise _TooDeep("it nests too deeply")
         size = len(obj)
-        put(_ARRAY_HEADS[size] if size < 256 else head(_ARRAY, size))
+        put(_ARRAY_HEADS[size] if size < 256 else head(ARRAY, size))
         room -= 1
         for element in obj:
             kind = type(element)
             if kind is int and 0 <= element < 256:
                 put(_UINT_HEADS[element])
             elif kind is str:
-                put(_known_texts.get(element) or _text(element))
+                put(_known_texts.get(element) or encode_text(element))
             else:
                 _write(element, room, put)
     elif kind is bytes:
@@ -195,9 +218,9 @@ def _write(obj: Any, room: int, put: Callable[[bytes], None]) -> None:
         put(_BYTES_HEADS[size] if size < 256 else head(_BYTES, size))
         put(obj)
     elif kind is str:
-        put(_known_texts.get(obj) or _text(obj))
+        put(encode_text(obj))
     elif kind is int:
-        put(_UINT_HEADS[obj] if 0 <= obj < 256 else _integer(obj))
+        put(encode_int(obj))
     elif kind is dict:
         if room == 0:
             raise _TooDeep("it nests too deeply")
@@ -208,31 +231,10 @@ def _write(obj: Any, room: int, put: Callable[[bytes], None]) -> None:
         raise _Refused(f"{kind.__name__} is not one of its types")
 
 
-# The same few texts stand in nearly all values: field names, codes, units, devices. Their encodings are remembered, and
-# so are the orders of maps' keys; each up to a number, after which all are forgotten and the common ones soon return.
-_KNOWN_TEXTS: Final = 4096
-_KNOWN_BYTES: Final = 64
-_KNOWN_ORDERS: Final = 512
-_KNOWN_KEYS: Final = 16
-_known_texts: dict[str, bytes] = {}
-_known_orders: dict[tuple[str, ...], list[tuple[str, bytes]]] = {}
-
-
-def _text(value: str) -> bytes:
-    raw = value.encode()
-    size = len(raw)
-    if size > _KNOWN_BYTES:
-        return (_TEXT_HEADS[size] if size < 256 else head(_TEXT, size)) + raw
-    if len(_known_texts) >= _KNOWN_TEXTS:
-        _known_texts.clear()
-    encoded = _known_texts[value] = _TEXT_HEADS[size] + raw
-    return encoded
-
-
 def _write_map(pairs: dict[Any, Any], room: int, put: Callable[[bytes], None]) -> None:
     """Pairs go in the order of their encoded keys: for text by length, then by bytes; for integers by value."""
     count = len(pairs)
-    put(_MAP_HEADS[count] if count < 256 else head(_MAP, count))
+    put(_MAP_HEADS[count] if count < 256 else head(MAP, count))
     for key in pairs:
         if type(key) is not str:
             _write_numbered(pairs, room, put)
@@ -244,7 +246,7 @@ def _write_map(pairs: dict[Any, Any], room: int, put: Callable[[bytes], None]) -
 
 
 def _order(keys: tuple[str, ...]) -> list[tuple[str, bytes]]:
-    order = [(key, _text(key)) for key in sorted(keys, key=_text)]
+    order = [(key, encode_text(key)) for key in sorted(keys, key=encode_text)]
     if len(keys) <= _KNOWN_KEYS and all(len(key) <= _KNOWN_BYTES for key in keys):
         if len(_known_orders) >= _KNOWN_ORDERS:
             _known_orders.clear()
@@ -258,14 +260,8 @@ def _write_numbered(pairs: dict[Any, Any], room: int, put: Callable[[bytes], Non
     for key in sorted(pairs):
         if key < 0:
             raise _Refused("a map has a negative key")
-        put(_integer(key))
+        put(encode_int(key))
         _write(pairs[key], room, put)
-
-
-def _integer(value: int) -> bytes:
-    if not MIN_INT <= value <= MAX_INT:
-        raise _Refused("an integer does not fit in signed 64 bits")
-    return head(_UINT, value) if value >= 0 else head(_NINT, ~value)
 
 
 class _TagDecoders(Mapping[int, Any]):

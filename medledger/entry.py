@@ -13,7 +13,6 @@ The bytes that arrived are kept on the entry: hashes and proofs are always taken
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,7 +41,7 @@ def encode_entry(type: str, content: Any, *, time: int, subject: bytes | None, s
 
     Raises `UsageError` for a part of the wrong shape, `LimitError` (fault: caller) beyond `MAX_ENTRY_BYTES`.
     """
-    problem = _problem(salt, type, time, subject)
+    problem = envelope_problem(salt, type, time, subject)
     if problem is not None:
         raise UsageError(problem)
     raw = cbor.encode([salt, type, time, subject, content])
@@ -61,26 +60,28 @@ def decode_entry(raw: bytes) -> Entry:
     if type(parts) is not list or len(parts) != 5:
         raise MalformedError("an entry is not an array of five")
     salt, type_name, time, subject, content = parts
-    problem = _problem(salt, type_name, time, subject)
+    problem = envelope_problem(salt, type_name, time, subject)
     if problem is not None:
         raise MalformedError(problem)
     return Entry(salt, type_name, time, subject, content, raw)
 
 
-def read_entries(raws: Sequence[bytes]) -> list[list[Any] | None]:
-    """`[salt, type, time, subject, content]` of each, None for one that `decode_entry` refuses."""
-    found: list[list[Any] | None] = []
-    for parts in cbor.decode_all(raws, max_size=MAX_ENTRY_BYTES):
-        if type(parts) is list and len(parts) == 5:
-            salt, type_name, time, subject, _ = parts
-            found.append(parts if _problem(salt, type_name, time, subject) is None else None)
-        else:
-            found.append(None)
-    return found
+def encode_parts(salt: bytes, type_name: str, time: int, subject: bytes | None, content: bytes) -> bytes:
+    """The encoding of an entry whose content is encoded already. For parts that `decode_entry` would accept."""
+    return b"".join(
+        (
+            b"\x85\x50",
+            salt,
+            cbor.encode_text(type_name),
+            cbor.encode_int(time),
+            b"\xf6" if subject is None else b"\x50" + subject,
+            content,
+        )
+    )
 
 
-def _problem(salt: Any, type_name: Any, time: Any, subject: Any) -> str | None:
-    """What is wrong with the envelope, or None."""
+def envelope_problem(salt: Any, type_name: Any, time: Any, subject: Any) -> str | None:
+    """What is wrong with an entry's parts around its content, or None."""
     if type(salt) is not bytes or len(salt) != SALT_BYTES:
         return f"an entry's salt is not {SALT_BYTES} bytes"
     if type(type_name) is not str or not 0 < len(type_name) <= MAX_TYPE_CHARS:

@@ -216,11 +216,18 @@ def signed_parts(data: bytes) -> tuple[bytes, bytes]:
     return data[at : -_SIGNATURE_BYTES - 2], data[-_SIGNATURE_BYTES:]
 
 
+_UINT_BYTES = (*[1] * 24, 2, 3, 5, 9)  # of an integer, by its first byte
+
+
 def class_and_epoch(data: bytes) -> tuple[int, int]:
     """Two fields of header bytes that have been checked, without reading the others."""
-    at = _PAYLOAD_AT if data[7] == 0x58 else _PAYLOAD_AT + 1
-    _, at = read_uint(data, at + 36)
-    epoch, at = read_uint(data, at + (1 if data[at] == 0xF6 else 34))
+    at = (_PAYLOAD_AT if data[7] == 0x58 else _PAYLOAD_AT + 1) + 36
+    at += _UINT_BYTES[data[at]]
+    at += 1 if data[at] == 0xF6 else 34
+    epoch = data[at]
+    if epoch < 24:
+        return data[at + 1], epoch
+    epoch, at = read_uint(data, at)
     return data[at], epoch
 
 

@@ -1,7 +1,8 @@
 """The lagging indexes: entries by type, subject and time; blocks by id. Filled from blocks that stand, in batches.
 
 They are filled when somebody asks for entries, or when `Replica.index` is called in a quiet moment, and can be dropped
-and made again at any time. A feed whose blocks name an epoch this replica has not learnt yet waits at that block.
+and made again at any time. An entry that cannot be judged yet, because its epoch or its author's cut is not known whole
+here, is void until it can: then its feed is read again.
 """
 
 from __future__ import annotations
@@ -19,13 +20,12 @@ from .governance import Point
 from .header import class_and_epoch
 from .interpretation import Refusal, interpret_all
 from .limits import IMPORT_BATCH_BLOCKS, MAX_SEQ
-from .membership import CUT_UNRESOLVED, EPOCH_UNKNOWN, Membership
+from .membership import EPOCH_UNKNOWN, Membership
 from .store.database import SEQ_BITS, BlockRow, Feed, Store, insert_rows, position
 
 _ENTRY_PAGE = 256
 _STEP_BLOCKS = 4 * IMPORT_BATCH_BLOCKS  # a transaction; fewer flushes than an import's, for nobody waits for them
-_READ_BYTES = 16 * 1024  # of bodies that are decoded together: what they become stays in the processor's cache
-_UNDECIDED = frozenset({EPOCH_UNKNOWN, CUT_UNRESOLVED})  # more blocks will tell: the feed waits there
+_READ_BYTES = 4 * 1024  # of bodies that are decoded together: some forty entries, gone before a garbage collection
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +90,17 @@ class Indexer:
 
     def _advance(self, column: str, step: Callable[[Feed, int, int], int], budget: int) -> int:
         done = 0
-        for feed, lagging_from in self._store.lagging(column):
-            start = lagging_from
-            while done < budget and start < feed.length:
+        for lagging, _ in self._store.lagging(column):
+            while done < budget:
                 with self._store.transaction():
+                    # Asked anew in each transaction: another thread may have read on, cut the feed, or rolled back.
+                    feed = self._store.feeds[lagging.author]
+                    start = self._store.progress(column, feed)
+                    if start >= feed.length:
+                        break
                     reached = step(feed, start, min(_STEP_BLOCKS, budget - done))
                     self._store.set_progress(column, feed, reached)
-                if reached == start:
-                    break
                 done += reached - start
-                start = reached
         return done
 
     def _interpret(self, feed: Feed, start: int, blocks: int) -> int:
@@ -116,9 +117,7 @@ class Indexer:
         return reached
 
     def _rows(self, feed: Feed, start: int, blocks: int) -> Iterator[tuple[int, list[tuple[Any, ...]]]]:
-        """The index rows of some blocks from `start`, some blocks at a time, with the seq after them; they end before
-        the first block that cannot be judged yet.
-        """
+        """The index rows of some blocks from `start`, some blocks at a time, with the seq after them."""
         judge = self._judge(feed)
         base = feed.no << SEQ_BITS
         numbers: dict[str, int] = {}
@@ -143,10 +142,6 @@ class Indexer:
                 (pos, at, numbers[type_name], time, subject, void, content)
                 for (pos, at), (type_name, time, subject, void, content) in zip(places, found, strict=True)
             ]
-            stop = next((said[0] for said in rows if said[5] in _UNDECIDED), None)
-            if stop is not None:
-                yield stop - base, [said for said in rows if said[0] < stop]
-                return
             yield row.seq + 1, rows
             items, places, size = [], [], 0
 
@@ -170,6 +165,13 @@ class Indexer:
             return refusal
 
         return judge
+
+    def forget_undecided(self) -> None:
+        """The epochs changed: judge again what waited for one."""
+        by_no = {feed.no: feed for feed in self._store.feeds.values()}
+        rows = self._store.query(f"SELECT DISTINCT pos >> {SEQ_BITS} FROM entries WHERE void = ?", (EPOCH_UNKNOWN,))
+        for (no,) in rows:
+            self._store.forget_interpretation(by_no[no])
 
     def _identify(self, feed: Feed, start: int, blocks: int) -> int:
         """Index the ids of some blocks from `start`, sorted, so that one batch touches each page once."""
@@ -245,9 +247,10 @@ class Indexer:
             f"SELECT time, pos, idx, void FROM entries WHERE {where} AND (time, pos, idx) > (?, ?, ?) "
             f"ORDER BY time, pos, idx LIMIT {_ENTRY_PAGE}"
         )
-        by_no = {feed.no: feed for feed in self._store.feeds.values()}
         while True:
-            page = self._store.query(sql, (*values, *after))
+            with self._store.lock:  # a page and the feeds it names, of one moment
+                page = self._store.query(sql, (*values, *after))
+                by_no = {feed.no: feed for feed in self._store.feeds.values()}
             for time, pos, index, void in page:
                 after = (time, pos, index)
                 logged = self._logged(by_no[pos >> SEQ_BITS], pos & MAX_SEQ, index, void)

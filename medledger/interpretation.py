@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .block import Hidden
-from .entry import read_entries
-from .errors import SchemaError
+from .cbor import guess_all
+from .entry import decode_entry, encode_parts, envelope_problem
+from .errors import MalformedError, SchemaError
 from .header import BlockClass
+from .limits import MAX_ENTRY_BYTES
 from .records import lookup  # not from registry: importing the records is what makes them known
 
 Refusal = Callable[[str], str | None]
@@ -43,6 +45,7 @@ Said = tuple[str, int, bytes | None, str | None, str | None]
 """The same without the place: what millions of entries are handed on as."""
 
 _to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False, ensure_ascii=False, default=bytes.hex).encode
+_UNREAD = frozenset({"hidden", "malformed"})
 _NO_ENTRY = b"\xf6"  # CBOR's null, in a hidden entry's place
 _BETWEEN = float("nan")  # no content holds a float
 _BETWEEN_TEXT = ",NaN,"
@@ -58,16 +61,47 @@ def interpret_all(items: Sequence[tuple[int, bytes | Hidden, Refusal]]) -> list[
     """What each of these entries says, given as (class of its block, entry, why its author may not write a type); of
     many blocks at once, because that costs half as much.
     """
-    entries = read_entries([item if type(item) is bytes else _NO_ENTRY for _, item, _ in items])
-    texts = _all_to_json([None if entry is None else entry[4] for entry in entries])
-    found: list[Said] = []
-    for (block_class, item, refusal), entry, text in zip(items, entries, texts, strict=True):
-        if entry is None:
-            found.append(("", 0, None, "malformed" if type(item) is bytes else "hidden", None))
-        else:
-            _, type_name, time, subject, content = entry
-            found.append((type_name, time, subject, _void(block_class, type_name, content, refusal), text))
-    return found
+    guesses = guess_all([item if type(item) is bytes else _NO_ENTRY for _, item, _ in items])
+    said: list[tuple[str, int, bytes | None, str | None]] = []
+    contents: list[Any] = []
+    for (block_class, item, refusal), guess in zip(items, guesses, strict=True):
+        type_name, time, subject, void, content = _verdict(block_class, item, refusal, guess)
+        said.append((type_name, time, subject, void))
+        contents.append(content)
+    return [
+        (*verdict, None if verdict[3] in _UNREAD else text)
+        for verdict, text in zip(said, _all_to_json(contents), strict=True)
+    ]
+
+
+_Verdict = tuple[str, int, bytes | None, str | None, Any]
+
+
+def _verdict(block_class: int, item: bytes | Hidden, refusal: Refusal, guess: Any) -> _Verdict:
+    """Type, time, subject, why it is void, and content of one entry, of which `guess` may be the parts.
+
+    Where the guess conforms to its type's schema, the schema gives its encoding; where that is what the entry's bytes
+    are, it is no guess any more, and strict decoding would give the same. Everything else is decoded strictly.
+    """
+    if type(guess) is list and len(guess) == 5 and type(item) is bytes and len(item) <= MAX_ENTRY_BYTES:
+        salt, type_name, time, subject, content = guess
+        if envelope_problem(salt, type_name, time, subject) is None and (record := lookup(type_name)) is not None:
+            encoded = record.SCHEMA.encoding(content)
+            if encoded is not None and encode_parts(salt, type_name, time, subject, encoded) == item:
+                wrong_class = record.CONTROL is not (block_class == BlockClass.CONTROL)
+                return type_name, time, subject, "class" if wrong_class else refusal(type_name), content
+    return _strict_verdict(block_class, item, refusal)
+
+
+def _strict_verdict(block_class: int, item: bytes | Hidden, refusal: Refusal) -> _Verdict:
+    """The same without a guess, step by step."""
+    if type(item) is not bytes:
+        return "", 0, None, "hidden", None
+    try:
+        entry = decode_entry(item)
+    except MalformedError:
+        return "", 0, None, "malformed", None
+    return entry.type, entry.time, entry.subject, _void(block_class, entry.type, entry.content, refusal), entry.content
 
 
 def _all_to_json(contents: list[object]) -> list[str]:

@@ -48,7 +48,9 @@ __all__ = [
     "registered",
 ]
 
-DEVICE: Final = Text(1, 64)  # the device's own identifier (EUI-64, serial, MON-7): which instrument, not which patient
+DEVICE: Final = Remembered(
+    Text(1, 64)
+)  # the device's own identifier (EUI-64, serial, MON-7): which instrument, not which patient
 HASH: Final = Bytes(32)
 
 # --- readings -----------------------------------------------------------------------------------------------------

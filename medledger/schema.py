@@ -2,8 +2,8 @@
 
 Rules:
 
-- A schema is built once, from the functions below, into nested closures; checking calls them and allocates nothing.
-  It runs once for every entry of a replica, so a plain reading costs about two microseconds.
+- A schema is built once, from the functions below, into nested closures that check a value and give its encoding. It
+  runs once for every entry of a replica; doing both in one walk is what makes interpretation quick.
 - `Validator.check(value, path)` returns nothing or raises SchemaError naming the field, as in
   `content.samples[0][1] must be a decimal`. It never shows the value: a refused value may be somebody's name.
 - Only what the ledger's CBOR knows: int, bytes, str, list, dict, bool and None, by exact type (True is not 1).
@@ -22,10 +22,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
+from .cbor import ARRAY, MAP, encode_bytes, encode_int, encode_text, head
 from .decimals import MAX_EXPONENT, MIN_EXPONENT
 from .errors import SchemaError
 from .limits import MAX_INT, MIN_INT
 
+_NULL: Final = b"\xf6"
+_EXPONENTS: Final = {exponent: encode_int(exponent) for exponent in range(MIN_EXPONENT, MAX_EXPONENT + 1)}
 _LISTS: Final = frozenset((list, tuple))
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
 
@@ -44,9 +47,9 @@ class _Problem(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Validator:
-    """A compiled schema. `run` raises the internal problem; callers use `check`."""
+    """A compiled schema. `run` gives the encoding or raises the internal problem; callers use the methods."""
 
-    run: Callable[[Any], None]
+    run: Callable[[Any], bytes]
 
     def check(self, value: object, path: str = "content") -> None:
         """Nothing when `value` conforms; otherwise SchemaError, with the field's path below `path`."""
@@ -55,17 +58,25 @@ class Validator:
         except _Problem as problem:
             raise SchemaError(f"{path}{''.join(reversed(problem.steps))} {problem}") from None
 
+    def encoding(self, value: object) -> bytes | None:
+        """What `cbor.encode` gives for `value`, or None when it does not conform."""
+        try:
+            return self.run(value)
+        except _Problem:
+            return None
+
 
 def Text(least: int, most: int) -> Validator:
     """Text of `least` to `most` characters, all of them visible or a space."""
 
-    def run(value: Any) -> None:
+    def run(value: Any) -> bytes:
         if type(value) is not str:
             raise _Problem("must be text")
         if not least <= len(value) <= most:
             raise _Problem(f"must have {_range(least, most)} characters")
         if not (value.isascii() and value.isprintable()) and _CONTROL.search(value):
             raise _Problem("must not hold control or direction characters")
+        return encode_text(value)
 
     return Validator(run)
 
@@ -73,9 +84,10 @@ def Text(least: int, most: int) -> Validator:
 def Int(least: int = MIN_INT, most: int = MAX_INT) -> Validator:
     """An integer in a range, both ends included."""
 
-    def run(value: Any) -> None:
+    def run(value: Any) -> bytes:
         if type(value) is not int or not least <= value <= most:
             raise _Problem(f"must be an integer, {_range(least, most)}")
+        return encode_int(value)
 
     return Validator(run)
 
@@ -84,9 +96,10 @@ def Bytes(least: int, most: int | None = None) -> Validator:
     """A byte string of exactly `least`, or of `least` to `most`, bytes."""
     top = least if most is None else most
 
-    def run(value: Any) -> None:
+    def run(value: Any) -> bytes:
         if type(value) is not bytes or not least <= len(value) <= top:
             raise _Problem(f"must be {_range(least, top)} bytes")
+        return encode_bytes(value)
 
     return Validator(run)
 
@@ -94,7 +107,7 @@ def Bytes(least: int, most: int | None = None) -> Validator:
 def Decimal() -> Validator:
     """An exact decimal `[mantissa, exponent]` (see decimals.py)."""
 
-    def run(value: Any) -> None:
+    def run(value: Any) -> bytes:
         if type(value) not in _LISTS or len(value) != 2:
             raise _Problem("must be a decimal [mantissa, exponent]")
         mantissa, exponent = value
@@ -105,18 +118,20 @@ def Decimal() -> Validator:
             or not MIN_EXPONENT <= exponent <= MAX_EXPONENT
         ):
             raise _Problem("must be a decimal of a 64-bit mantissa and an exponent -128..127")
+        return b"\x82" + encode_int(mantissa) + _EXPONENTS[exponent]
 
     return Validator(run)
 
 
 def OneOf(values: Collection[str]) -> Validator:
     """One of a few words."""
-    allowed = frozenset(values)
+    allowed = {value: encode_text(value) for value in values}
     listed = ", ".join(sorted(allowed)) if len(allowed) <= 16 else f"{len(allowed)} known words"
 
-    def run(value: Any) -> None:
+    def run(value: Any) -> bytes:
         if type(value) is not str or value not in allowed:
             raise _Problem(f"must be one of {listed}")
+        return allowed[value]
 
     return Validator(run)
 
@@ -125,9 +140,8 @@ def Nullable(inner: Validator) -> Validator:
     """What `inner` accepts, or null."""
     inner_run = inner.run
 
-    def run(value: Any) -> None:
-        if value is not None:
-            inner_run(value)
+    def run(value: Any) -> bytes:
+        return _NULL if value is None else inner_run(value)
 
     return Validator(run)
 
@@ -137,13 +151,13 @@ def ByType(choices: Mapping[type, Validator]) -> Validator:
     table = {kind: inner.run for kind, inner in choices.items()}
     if list in table:
         table[tuple] = table[list]
-    kinds = " or ".join("null" if kind is type(None) else kind.__name__ for kind in choices)
+    listed = " or ".join(sorted(kind.__name__ for kind in choices))
 
-    def run(value: Any) -> None:
+    def run(value: Any) -> bytes:
         chosen = table.get(type(value))
         if chosen is None:
-            raise _Problem(f"must be {kinds}")
-        chosen(value)
+            raise _Problem(f"must be {listed}")
+        return chosen(value)
 
     return Validator(run)
 
@@ -152,11 +166,12 @@ def Where(inner: Validator, rule: Callable[[Any], str | None]) -> Validator:
     """What `inner` accepts and `rule` has nothing against; the rule returns what must hold ("must ..."), or None."""
     inner_run = inner.run
 
-    def run(value: Any) -> None:
-        inner_run(value)
+    def run(value: Any) -> bytes:
+        encoded = inner_run(value)
         objection = rule(value)
         if objection is not None:
             raise _Problem(objection)
+        return encoded
 
     return Validator(run)
 
@@ -167,15 +182,17 @@ def Remembered(inner: Validator, most: int = 4096) -> Validator:
     At most `most` are remembered; then all are forgotten, so that no flood of new ones can shut the common ones out.
     """
     inner_run = inner.run
-    seen: set[str] = set()
+    seen: dict[str, bytes] = {}
 
-    def run(value: Any) -> None:
-        if type(value) is str and value in seen:
-            return
-        inner_run(value)
+    def run(value: Any) -> bytes:
+        known = seen.get(value) if type(value) is str else None
+        if known is not None:
+            return known
+        encoded = inner_run(value)
         if len(seen) >= most:
             seen.clear()
-        seen.add(value)
+        seen[value] = encoded
+        return encoded
 
     return Validator(run)
 
@@ -183,19 +200,21 @@ def Remembered(inner: Validator, most: int = 4096) -> Validator:
 def Array(of: Validator, least: int, most: int, *, order: Callable[[Any], Any] | None = None) -> Validator:
     """A list of `least` to `most` items; with `order` (item -> sort key), strictly ascending: one set has one form."""
     item_run = of.run
+    heads = _heads(ARRAY, least, most)
 
-    def run(value: Any) -> None:
-        if type(value) not in _LISTS or not least <= len(value) <= most:
+    def run(value: Any) -> bytes:
+        if type(value) not in _LISTS or (encoded := heads.get(len(value))) is None:
             raise _Problem(f"must be a list of {_range(least, most)} items")
         try:
             for item in value:
-                item_run(item)
+                encoded += item_run(item)
         except _Problem as problem:
             raise problem.at(f"[{_first_bad([item_run] * len(value), value)}]") from None
         if order is not None:
             keys = [order(item) for item in value]
             if any(not a < b for a, b in pairwise(keys)):
                 raise _Problem("must be in strictly ascending order")
+        return encoded
 
     return Validator(run)
 
@@ -205,59 +224,81 @@ def Tuple(*items: Validator, optional: Validator | None = None) -> Validator:
     runs = [item.run for item in items]
     least, every = len(runs), [*runs, optional.run] if optional else runs
     most = len(every)
+    heads = _heads(ARRAY, least, most)
 
-    def run(value: Any) -> None:
-        if type(value) not in _LISTS or not least <= len(value) <= most:
+    def run(value: Any) -> bytes:
+        if type(value) not in _LISTS or (encoded := heads.get(len(value))) is None:
             raise _Problem(f"must be a list of {_range(least, most)} items")
         try:
             for item_run, item in zip(every, value, strict=False):  # the optional one may be missing
-                item_run(item)
+                encoded += item_run(item)
         except _Problem as problem:
             raise problem.at(f"[{_first_bad(every, value)}]") from None
+        return encoded
 
     return Validator(run)
 
 
 def Map(required: Mapping[str, Validator], optional: Mapping[str, Validator] | None = None) -> Validator:
     """A map with exactly these text keys: all of `required`, any of `optional`."""
-    runs = {key: field.run for key, field in {**required, **(optional or {})}.items()}
+    every = {**required, **(optional or {})}
+    # The encoding's order is that of the encoded keys; a map that was decoded has it already.
+    ordered = sorted(every, key=encode_text)
+    fields = {key: (rank, encode_text(key), every[key].run) for rank, key in enumerate(ordered)}
+    heads = _heads(MAP, len(required), len(every))
     needed = tuple(required)
 
-    def run(value: Any) -> None:
+    def run(value: Any) -> bytes:
         if type(value) is not dict:
             raise _Problem("must be a map")
         for key in needed:
             if key not in value:
                 raise _Problem(f"lacks the field {key!r}")
+        encoded = heads.get(len(value), b"")
+        before, in_order = -1, True
         for key, item in value.items():
-            if key not in runs:
+            field = fields.get(key)
+            if field is None:
                 raise _Problem(f"has a field that this type does not know: {key!r:.40}")
+            rank, name, item_run = field
+            if rank < before:
+                in_order = False
+            before = rank
             try:
-                runs[key](item)
+                encoded += name + item_run(item)
             except _Problem as problem:
                 raise problem.at(f".{key}") from None
+        return encoded if in_order else run({key: value[key] for key in ordered if key in value})
 
     return Validator(run)
 
 
 def MapOf(key: Validator, of: Validator, least: int, most: int) -> Validator:
-    """A map of `least` to `most` entries whose keys and values each have one kind."""
+    """A map of `least` to `most` fields with text keys, whose keys and values each have one kind."""
     key_run, item_run = key.run, of.run
 
-    def run(value: Any) -> None:
+    def run(value: Any) -> bytes:
         if type(value) is not dict or not least <= len(value) <= most:
             raise _Problem(f"must be a map of {_range(least, most)} fields")
+        encoded = []
         for name, item in value.items():
-            key_run(name)
+            if type(name) is not str:
+                raise _Problem("must have keys of text")
+            name_encoded = key_run(name)
             try:
-                item_run(item)
+                encoded.append((name_encoded, item_run(item)))
             except _Problem as problem:
                 raise problem.at(f".{name}") from None
+        return head(MAP, len(encoded)) + b"".join(name + item for name, item in sorted(encoded))
 
     return Validator(run)
 
 
-def _first_bad(runs: list[Callable[[Any], None]], value: Any) -> int:
+def _heads(major: int, least: int, most: int) -> dict[int, bytes]:
+    return {size: head(major, size) for size in range(least, most + 1)}
+
+
+def _first_bad(runs: list[Callable[[Any], bytes]], value: Any) -> int:
     """The index of the first item refused: found again only after a failure, so that success counts nothing."""
     for index, (item_run, item) in enumerate(zip(runs, value, strict=False)):
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,8 @@ from medledger.errors import MalformedError, SchemaError, UsageError
 from medledger.header import BlockClass
 from medledger.interpretation import Interpreted, interpret, interpret_all
 from medledger.limits import MAX_ENTRY_BYTES, MAX_INT, MIN_INT
-from medledger.records import Dispense, Reading, lookup
+from medledger.records import Association, DeviceStatus, Dispense, Reading, Sample, lookup, registered
+from medledger.schema import Array, Bytes, Decimal, Int, Map, MapOf, Nullable, OneOf, Text, Tuple
 
 Item = tuple[int, bytes | Hidden]
 
@@ -137,17 +139,86 @@ def test_a_body_is_read_in_order() -> None:
     assert found == [Interpreted(at, *slowly(BlockClass.DATA, item)) for at, item in enumerate(body)]
 
 
-@given(st.lists(st.one_of(GOOD, damaged(), LOOSE), max_size=8))
-def test_decoding_together_is_decoding_each(datas: list[bytes]) -> None:
-    """`decode_all` gives each value, or the very error, that `decode` gives."""
-    for data, found in zip(datas, cbor.decode_all(datas, max_size=MAX_ENTRY_BYTES), strict=True):
-        if isinstance(found, MalformedError):
-            with pytest.raises(type(found)) as alone:
-                cbor.decode(data, max_size=MAX_ENTRY_BYTES)
-            assert str(alone.value) == str(found)
+@given(st.lists(GOOD, max_size=8))
+def test_guesses_at_good_entries_are_right(datas: list[bytes]) -> None:
+    """Where nothing is damaged, one run of the parser gives what decoding each alone gives."""
+    assert cbor.guess_all(datas) == [cbor.decode(data, max_size=MAX_ENTRY_BYTES) for data in datas]
+
+
+def conforming() -> list[tuple[str, Any]]:
+    """Contents of every kind of record, with and without what is optional."""
+    absent = Sample("8867-4", None, "/min", absent="error")
+    return [
+        ("reading", READING),
+        ("reading", Reading(device="é", samples=[absent], device_time=-5, raw=bytes(32), quality="lost").to_content()),
+        ("reading", Reading(device="x" * 64, alarm="ASYSTOLE " * 8).to_content()),
+        ("dispense", DISPENSE),
+        ("device.status", DeviceStatus(device="MON-7", state="off", firmware="1", config=bytes(32)).to_content()),
+        ("association", Association(device="MON-7", action="begin", at=2**62, reason="admit").to_content()),
+        ("gov.approve", [bytes(32), 0]),
+        ("gov.revoke", {"epoch": 300, "feed": bytes(32), "seq": -1, "id": None, "reason": ""}),
+        ("gov.epoch", [1, bytes(32), [bytes(32)], 1, [], {"nurse": ["reading"], "a": ["*"]}, [[bytes(32), -1, None]]]),
+    ]
+
+
+@pytest.mark.parametrize(("type_name", "content"), conforming())
+def test_a_schema_gives_the_encoding_of_what_it_accepts(type_name: str, content: Any) -> None:
+    """Byte for byte what the encoder gives, also where the map's order is another."""
+    record = lookup(type_name)
+    assert record is not None
+    record.SCHEMA.check(content)
+    assert record.SCHEMA.encoding(content) == cbor.encode(content)
+    if isinstance(content, dict):
+        backwards = dict(reversed(content.items()))
+        assert record.SCHEMA.encoding(backwards) == cbor.encode(content)
+
+
+SCHEMA = Map(
+    {"text": Text(0, 300), "number": Int(), "items": Array(Nullable(Bytes(0, 300)), 0, 30)},
+    {"pair": Tuple(OneOf("abc"), Decimal(), optional=Int(-5, 5)), "map": MapOf(Text(0, 9), Int(), 0, 30), "a": Int()},
+)
+CONFORMING = st.fixed_dictionaries(
+    {
+        "text": st.text(max_size=300),
+        "number": st.integers(MIN_INT, MAX_INT),
+        "items": st.lists(st.none() | st.binary(max_size=300), max_size=30),
+    },
+    optional={
+        "pair": st.tuples(
+            st.sampled_from("abc"), st.tuples(st.integers(MIN_INT, MAX_INT), st.integers(-128, 127))
+        ).flatmap(lambda pair: st.sampled_from([list(pair), [*pair, -3]])),
+        "map": st.dictionaries(st.text(max_size=9), st.integers(MIN_INT, MAX_INT), max_size=30),
+        "a": st.integers(MIN_INT, MAX_INT),
+    },
+)
+
+
+@given(CONFORMING, st.randoms(use_true_random=False))
+def test_any_schema_gives_the_encoding_of_what_it_accepts(content: dict[str, Any], rng: random.Random) -> None:
+    """For values of every kind and size, in any order: `encoding` is `cbor.encode`, or None where `check` refuses."""
+    keys = list(content)
+    rng.shuffle(keys)
+    shuffled = {key: content[key] for key in keys}
+    encoded = SCHEMA.encoding(shuffled)
+    try:
+        SCHEMA.check(shuffled)
+    except SchemaError:
+        assert encoded is None
+    else:
+        assert encoded == cbor.encode(content)
+
+
+@given(VALUES)
+def test_no_value_has_an_encoding_that_the_schema_refuses(value: Any) -> None:
+    """Whatever the value, `encoding` and `check` agree on whether it conforms."""
+    for record in registered().values():
+        encoded = record.SCHEMA.encoding(value)
+        try:
+            record.SCHEMA.check(value)
+        except SchemaError:
+            assert encoded is None
         else:
-            assert cbor.decode(data, max_size=MAX_ENTRY_BYTES) == found
-            assert cbor.encode(found) == data
+            assert encoded == cbor.encode(value)
 
 
 @given(st.lists(st.lists(st.sampled_from(["a", "bb", "b", "", "é", "e" * 70, "0"]), unique=True), max_size=40))
