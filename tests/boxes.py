@@ -117,7 +117,11 @@ class Agent:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        self.port: int = self.wait_for("listening")["port"]
+        try:
+            self.port: int = self.wait_for("listening")["port"]
+        except BaseException:
+            self.kill()
+            raise
 
     def _read(self) -> None:
         assert self.process.stderr is not None
@@ -135,7 +139,10 @@ class Agent:
         """The next event of that name."""
         deadline = time.monotonic() + START_SECONDS
         while True:
-            event = self._events.get(timeout=max(0.01, deadline - time.monotonic()))
+            try:
+                event = self._events.get(timeout=max(0.01, deadline - time.monotonic()))
+            except queue.Empty:
+                raise AssertionError(f"the agent did not say {name!r}: {self.raw_log.decode()}") from None
             if event["event"] == name:
                 return event
             assert event["event"] != "end", f"the agent ended before {name!r}: {self.raw_log.decode()}"

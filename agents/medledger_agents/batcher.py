@@ -55,13 +55,13 @@ class Batcher:
             self._room.notify_all()
 
     def submit(self, delivery: Delivery) -> asyncio.Future[Answer]:
-        """Queue a message; the answer comes when it is durable, or refused."""
+        """Queue a message; the answer comes when it is durable, or refused. After the end it is cancelled."""
         loop = asyncio.get_running_loop()
         if not self._waiting:
             self._since = loop.time()
         answer: asyncio.Future[Answer] = loop.create_future()
         if self._ended:
-            answer.set_result(Answer(None, "the receiver is stopping"))
+            answer.cancel()
             return answer
         self._waiting.append((delivery, answer))
         self._entries += len(delivery.records)

@@ -93,7 +93,9 @@ class _Base:
     def progress(self, name: str, done: int, total: int) -> None:
         """How far something has come."""
         with self._lock:
-            self._state.progress[name] = _Progress(done, total)
+            before = self._state.progress.get(name)
+            most = done if before is None else max(done, before.done)  # several threads tell, not always in order
+            self._state.progress[name] = _Progress(most, total)
 
     def happened(self, who: str, what: str, outcome: str = "", style: str = "plain") -> None:
         """Something that is worth a line."""

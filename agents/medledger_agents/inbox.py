@@ -150,8 +150,8 @@ class Inbox:
     def _store(self, message: Received, after: int) -> Stored:
         row = self._db.execute(
             "SELECT id, sha256, received, after, block FROM messages WHERE sender = ? AND message_id = ?"
-            " ORDER BY id DESC LIMIT 1",
-            (message.sender, message.message_id),
+            " ORDER BY sha256 = ? DESC, id DESC LIMIT 1",  # the message itself, else the last that had its id
+            (message.sender, message.message_id, message.sha256),
         ).fetchone()
         if row is not None:
             known, sha256, received, stored_after, block = row

@@ -417,6 +417,17 @@ def test_a_port_that_is_taken_is_named(world: World) -> None:
         assert "Traceback" not in done.stderr
 
 
+def test_what_a_small_box_cannot_spare_is_not_loaded() -> None:
+    """Running the agent, gossip and bridge included, brings in nothing of the demo, the command line or the tools."""
+    script = (
+        "import sys, medledger_agents.runtime, medledger.transport, hl7\n"
+        "heavy = {'rich', 'sqlite_utils', 'amqtt', 'biip', 'click'}\n"
+        "print(sorted(heavy & {name.split('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 # --- messages that real systems sent ---------------------------------------------------------------------------------
 
 

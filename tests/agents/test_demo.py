@@ -16,12 +16,13 @@ import termios
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from brokers import Broker
 from medledger import Ledger
-from medledger_agents.demo_feed import identifiers, messages, scans
+from medledger_agents.demo_feed import MONITORS, identifiers, messages, scans
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 30.0
@@ -58,52 +59,77 @@ def start(directory: Path, *options: str) -> subprocess.Popen[str]:
     )
 
 
-def test_it_runs_and_its_commands_work(tmp_path: Path) -> None:
-    """In under 30 s it says what was logged, by whom, and what was verified; the commands it prints work as printed."""
-    home = tmp_path / "demo"
+class Played(NamedTuple):
+    """A demo that was played to its end."""
+
+    home: Path
+    out: str
+    errors: str
+    seconds: float
+
+    @property
+    def summary(self) -> str:
+        """What it said at the end."""
+        return self.out[self.out.index("What was logged, and by whom") :]
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
+    """One run on the embedded broker, for the tests that only look at what came of it."""
+    home = tmp_path_factory.mktemp("demo") / "parties"
     started = time.monotonic()
-    out, errors = start(home).communicate(timeout=SECONDS * 2)
-    took = time.monotonic() - started
-    assert took < SECONDS, out
-    assert errors == ""
-    assert wait_until_gone(home) == []
-    assert "REFUSED: the pack expired on" in out
-    assert "ALARM" in out
-    assert "AA, logged once" in out
-    summary = out[out.index("What was logged, and by whom") :]
+    demo = start(home)
+    out, errors = demo.communicate(timeout=SECONDS * 2)
+    assert demo.returncode == 0, (out, errors)
+    return Played(home, out, errors, time.monotonic() - started)
+
+
+def test_it_shows_what_happens_in_half_a_minute(played: Played) -> None:
+    """It says what was logged, by whom, and what was verified and refused, and leaves no process behind."""
+    assert played.seconds < SECONDS
+    assert played.errors == ""
+    assert wait_until_gone(played.home) == []
+    for part in ("REFUSED: the pack expired on", "ALARM", "AA, logged once", "SpO2 impossible", "(no patient)"):
+        assert part in played.out
+    said = " ".join(played.summary.split())
     for part in ("24 readings", "3 packs dispensed", "one content", "25 messages acknowledged, 24 logged"):
-        assert part in " ".join(summary.split())
-    commands = re.findall(r"^  (?!#)(\S*medledger.* \S+ledger\.db.*)$", summary[summary.index("Try next") :], re.M)
-    assert len(commands) == 3, summary
+        assert part in said
+    assert str(played.home / "auditor" / "ledger.db") in played.summary
+
+
+def test_the_commands_it_prints_work_as_printed(played: Played) -> None:
+    """Each of the three can be pasted into a shell, and says something."""
+    printed = played.summary[played.summary.index("Try next") :]
+    commands = re.findall(r"^  (?!#)(\S*medledger.* \S+ledger\.db.*)$", printed, re.MULTILINE)
+    assert len(commands) == 3, printed
     for command in commands:
         done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, (command, done.stderr)
         assert done.stdout.strip()
-    assert str(home / "auditor" / "ledger.db") in summary
 
 
-def test_the_replica_it_leaves_is_whole(tmp_path: Path, broker: Broker) -> None:
-    """With a broker of one's own: the auditor's replica verifies and holds what was sent, but nobody's name."""
-    home = tmp_path / "demo"
-    demo = start(home, "--broker", broker.url)
-    out, errors = demo.communicate(timeout=SECONDS * 2)
-    assert demo.returncode == 0, (out, errors)
+def test_the_replica_it_leaves_is_whole(played: Played) -> None:
+    """The auditor's replica verifies and holds what was sent, but nobody's name."""
+    home = played.home
     with Ledger.open(home / "auditor" / "ledger.db") as ledger:
         report = ledger.fsck()
         assert report.forks == []
         readings = list(ledger.entries("reading"))
-        assert len(readings) == sum(len(messages(monitor)) for monitor in ("bed-7", "bed-8", "bed-9"))
+        assert len(readings) == sum(len(messages(monitor)) for monitor in MONITORS)
         assert len(list(ledger.entries("dispense"))) == len(scans()) - 2
         assert {len(entry.subject) for entry in readings if entry.subject} == {16}
         samples = [sample for entry in readings for sample in entry.content["samples"]]
         assert [sample[1] for sample in samples if len(sample) > 3 and sample[3].get("flag") == "sentinel"] == [None]
     replicas = b"".join(path.read_bytes() for path in home.glob("*/ledger.db*"))
     assert [word for word in identifiers() if word in replicas] == []
+    raw = b"".join(path.read_bytes() for path in home.glob("bedside/inbox.db*"))
+    assert [word for word in identifiers() if word not in raw] == []
 
 
-def test_on_a_terminal_it_draws_a_screen(tmp_path: Path) -> None:
-    """It is drawn again in place, fits the width, and leaves the cursor on when it is done."""
-    shown, code = _on_a_terminal([*PROGRAM, "--directory", str(tmp_path / "demo")], columns=100, rows=40)
+def test_on_a_terminal_it_draws_a_screen(tmp_path: Path, broker: Broker) -> None:
+    """It draws in place, leaves the cursor on when it is done, and uses a broker of one's own when told to."""
+    command = [*PROGRAM, "--directory", str(tmp_path / "demo"), "--broker", broker.url]
+    shown, code = _on_a_terminal(command, columns=100, rows=40)
     assert code == 0, shown
     assert "\x1b[?25l" in shown, "the cursor is hidden while it draws"
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
@@ -111,16 +137,21 @@ def test_on_a_terminal_it_draws_a_screen(tmp_path: Path) -> None:
     assert "four parties, one ledger" in text
     assert "messages acknowledged" in text
     assert "25/25" in text
+    assert "a broker of your own" in text
     assert "Try next" in text
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("seconds", [0.7, 3.0])
+@pytest.mark.parametrize(
+    ("sign", "seconds"), [(signal.SIGINT, 0.0), (signal.SIGINT, 2.5), (signal.SIGTERM, 2.5), (signal.SIGKILL, 2.5)]
+)
 def test_it_leaves_no_process_behind(tmp_path: Path, sign: signal.Signals, seconds: float) -> None:
-    """Stopped early or in the middle, in whatever way, it takes its parties with it."""
+    """Stopped when it has just begun or in the middle, in whatever way, it takes its parties with it."""
     home = tmp_path / "demo"
     demo = start(home)
+    assert demo.stdout is not None
+    assert "broker" in demo.stdout.readline()
     time.sleep(seconds)
+    assert seconds == 0 or processes_of(home / "bedside")
     demo.send_signal(sign)
     out, errors = demo.communicate(timeout=20)
     assert demo.returncode == (-sign if sign == signal.SIGKILL else 130), (out, errors)

@@ -88,7 +88,9 @@ def test_an_id_belongs_to_its_message_for_a_while(tmp_path: Path) -> None:
     with Inbox.open(tmp_path / "inbox.db", keep_id_hours=24) as inbox:
         inbox.store([received(1)], after=-1)
         found = [inbox.store([received(1, "other", at=at)], after=-1)[0] for at in (23 * HOUR, 25 * HOUR)]
+        (old,) = inbox.store([received(1, at=50 * HOUR)], after=-1)
     assert [each.verdict for each in found] == [Verdict.CONFLICT, Verdict.NEW]
+    assert old.verdict is Verdict.AGAIN, "the first message is still itself"
 
 
 def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
