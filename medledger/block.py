@@ -161,6 +161,11 @@ def _body_count(body_bytes: bytes) -> tuple[int, int]:
     raise MalformedBlockError(f"a block's body is not an array of 1 to {MAX_ENTRIES_PER_BLOCK}")
 
 
+def count_entries(body_bytes: bytes) -> int:
+    """The number of items of a body that `scan_body` has passed."""
+    return _body_count(body_bytes)[0]
+
+
 def split_body(body_bytes: bytes) -> list[bytes | Hidden]:
     """The items of a body that `scan_body` has passed."""
     if body_bytes[:2] == b"\x81\x58":

@@ -157,15 +157,18 @@ class DivergedError(BlockError):
 
 
 class ForkedError(BlockError):
-    """The author signed two different blocks at one position; the proof is kept and this block is disputed."""
+    """The feed's author signed two different blocks at one position: nothing after it stands.
 
-    fault = Fault.AUTHOR
+    The proof accuses the author, not this error: the block may be honest, or nobody's.
+    """
+
+    fault = Fault.NOBODY
 
 
 class CutError(BlockError):
-    """The block lies beyond the revocation of its author."""
+    """The block lies beyond the revocation of its author, who may not have heard of it when signing."""
 
-    fault = Fault.AUTHOR
+    fault = Fault.NOBODY
 
 
 # --- entries and members ----------------------------------------------------------------------------------------

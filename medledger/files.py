@@ -80,6 +80,15 @@ def replace(path: Path, data: bytes, directory: int) -> None:
     os.fsync(directory)
 
 
+def move(source: Path, target: Path) -> None:
+    """Give a finished file its name, durable on return; `FileExistsError` when the name is taken."""
+    with locked_directory(target.parent) as directory:
+        os.link(source, target)
+        # Crash here: the file is complete under its name, `source` is its second name.
+        os.unlink(source)
+        os.fsync(directory)
+
+
 def _write_temporary(path: Path, data: bytes) -> Path:
     temporary = path.with_name(path.name + ".tmp")
     with suppress(FileNotFoundError):

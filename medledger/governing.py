@@ -16,7 +16,7 @@ from .errors import MembershipError, UsageError
 from .governance import Genesis
 from .header import Head
 from .joining import make_reply, make_request, read_request_text
-from .keys import Identity, seal_to
+from .keys import Identity
 from .membership import Membership, PendingAct
 from .proposals import approval_content, enrolment_content, propose_epoch, revocation_content
 from .registry import Record
@@ -42,11 +42,6 @@ class Governed(Protocol):
     def head(self, feed: bytes) -> Head | None: ...
     def block(self, feed: bytes, seq: int) -> Block | None: ...
     def append(self, *records: Record) -> Block: ...
-
-
-def seal_transport_key(identity: Identity, key: TransportKey) -> bytes:
-    """The key as a replica keeps it: only this identity opens it."""
-    return seal_to(identity.kem_public_key, key.key)
 
 
 def enrol_founder(ledger: Governed, *, label: str, organisation: str, roles: Iterable[str]) -> Block:

@@ -97,9 +97,9 @@ _HEADER_START = bytes.fromhex("d28443a10132a0")
 _SIGNATURE_HEAD = b"\x58\x40"
 _PAYLOAD_START = b"\x8d\x01\x58\x20"  # array of 13, version 1, 32-byte string
 _NO_EXTENSIONS = b"\xa0"
-_SIGNATURE_BYTES = 64
+SIGNATURE_BYTES = 64
 _PAYLOAD_AT = len(_HEADER_START) + 2  # where a payload of less than 256 bytes starts
-_AROUND_PAYLOAD = _PAYLOAD_AT + len(_SIGNATURE_HEAD) + _SIGNATURE_BYTES
+_AROUND_PAYLOAD = _PAYLOAD_AT + len(_SIGNATURE_HEAD) + SIGNATURE_BYTES
 HASH_HEAD = b"\x58\x20"
 _NULL = b"\xf6"
 _AAD_START = b"\x82\x71medledger/block/1\x58\x20"
@@ -203,9 +203,9 @@ def expect_next(author: bytes, head: Head, commitment: bytes, data: bytes) -> in
     if not 23 < size < 0x100 or head.seq >= MAX_SEQ:
         return None
     link = encode_link(author, head.seq + 1, head.id, head.epoch)
-    middle = data[_PAYLOAD_AT + len(link) : -_SIGNATURE_BYTES - 2 - len(commitment)]
+    middle = data[_PAYLOAD_AT + len(link) : -SIGNATURE_BYTES - 2 - len(commitment)]
     expected = b"".join((_HEADER_START, _pack_8(0x58, size), link, middle, commitment, _SIGNATURE_HEAD))
-    if data[:-_SIGNATURE_BYTES] != expected or _middle_is_exact(middle) is None:
+    if data[:-SIGNATURE_BYTES] != expected or _middle_is_exact(middle) is None:
         return None
     return middle[0]
 
@@ -213,7 +213,7 @@ def expect_next(author: bytes, head: Head, commitment: bytes, data: bytes) -> in
 def signed_parts(data: bytes) -> tuple[bytes, bytes]:
     """Payload and signature of header bytes that have been checked."""
     at = _PAYLOAD_AT if data[7] == 0x58 else _PAYLOAD_AT + 1
-    return data[at : -_SIGNATURE_BYTES - 2], data[-_SIGNATURE_BYTES:]
+    return data[at : -SIGNATURE_BYTES - 2], data[-SIGNATURE_BYTES:]
 
 
 _UINT_BYTES = (*[1] * 24, 2, 3, 5, 9)  # of an integer, by its first byte

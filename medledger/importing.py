@@ -1,11 +1,14 @@
 """Importing: which of the blocks somebody hands us become part of the replica.
 
-- Blocks arrive in any order, mixed, twice, or damaged; what stands in the end depends only on which blocks there are.
+- Blocks arrive in any order within a batch, mixed, twice, or damaged; what stands in the end, when every block has come
+  in a batch with those before it, depends only on which blocks there are.
 - A bad block changes nothing and is reported with its error; it never stops the good ones.
 - Blocks go in by batches, each one transaction with its heads: a crash leaves whole batches.
 - Blocks of an author that nobody has enrolled wait, bounded, until a batch brings the enrolment.
 - A block that contradicts one we hold is either damaged (dropped), unlinked to our branch (`DivergedError`: fetch
   further back), or the second side of a fork, of which the proof is made, kept and handed on.
+- Approvals in the feeds of governors (electors) count on every branch, so such a feed's branches are taken as well, as
+  disputed blocks.
 """
 
 from __future__ import annotations
@@ -24,10 +27,12 @@ from .errors import (
     CutError,
     DivergedError,
     ForkedError,
+    GapError,
     MalformedBlockError,
     MalformedError,
     MedledgerError,
     UnknownAuthorError,
+    UsageError,
 )
 from .fork import ForkProof, make_proof
 from .header import BlockClass, Head, parse_header
@@ -59,7 +64,7 @@ class ImportReport:
     duplicates: int = 0
     waiting: int = 0  # of authors not enrolled here; not kept after the import: their sender still has them
     refused: list[BlockError] = field(default_factory=list)
-    advanced: list[Advance] = field(default_factory=list)
+    advanced: list[Advance] = field(default_factory=list)  # one for each feed that grew
     forks: list[bytes] = field(default_factory=list)  # feeds whose fork this import proved
 
     def refuse(self, error: BlockError) -> None:
@@ -70,8 +75,10 @@ class ImportReport:
 def claimed_place(raw: bytes) -> tuple[bytes, int]:
     """The author and seq that an encoded block claims, from its fixed layout. Checked when the block is.
 
-    Raises `MalformedBlockError` for bytes too short or too long to be a block.
+    Raises `MalformedBlockError` for bytes too short or too long to be a block, `UsageError` for what is not bytes.
     """
+    if type(raw) is not bytes:
+        raise UsageError(f"a block is bytes, not {type(raw).__name__}")
     if not 150 < len(raw) <= MAX_BLOCK_BYTES:
         raise MalformedBlockError(f"{len(raw)} bytes are not a block")
     at = 10 if raw[1] == 0x58 else 11
@@ -107,7 +114,10 @@ class Target(Protocol):
     def knows(self, feed: bytes) -> bool: ...
     def limit(self, feed: bytes) -> Limit: ...
     def refold(self) -> None: ...
-    def adopt_fork(self, proof: ForkProof) -> None: ...
+    def governs(self, feed: bytes) -> bool: ...
+    def keeps_branches(self, feed: bytes) -> bool: ...
+    def adopt_fork(self, proof: ForkProof) -> bool: ...
+    def adopt_branch(self, feed: bytes, headers: list[bytes]) -> None: ...
 
 
 class Importer:
@@ -119,19 +129,25 @@ class Importer:
         self.report = ImportReport()
         self._waiting: deque[tuple[bytes, Arrived]] = deque()
         self._waiting_bytes = 0
+        self._advanced: dict[bytes, Advance] = {}
 
     def run(self, raws: Iterable[bytes]) -> Iterator[list[Advance]]:
         """Import batch after batch; yields what each one advanced, after its commit."""
         source = iter(raws)
         while batch := list(islice(source, IMPORT_BATCH_BLOCKS)):
-            yield self._batch(batch)
+            advances = self._batch(batch)
+            for advance in advances:
+                earlier = self._advanced.get(advance.feed, advance)
+                self._advanced[advance.feed] = Advance(advance.feed, earlier.first, advance.last)
+            yield advances
+        self.report.advanced = list(self._advanced.values())
         self.report.waiting += len(self._waiting)
         for feed in dict.fromkeys(feed for feed, _ in self._waiting):
             self.report.refuse(UnknownAuthorError("no effective enrolment names this author", feed=feed))
 
     def _batch(self, raws: Sequence[bytes]) -> list[Advance]:
         """One transaction: known authors first, then whoever the batch enrolled."""
-        done = len(self.report.advanced)
+        self._new: list[Advance] = []
         groups = self._group(raws)
         with self._store.transaction():
             while ready := [feed for feed in groups if self._replica.knows(feed)]:
@@ -147,11 +163,10 @@ class Importer:
                     self._waiting_bytes = 0
         for author, blocks in groups.items():
             self._wait(author, blocks)
-        self.report.advanced, new = self.report.advanced[:done], self.report.advanced[done:]
-        return new
+        return self._new
 
     def _group(self, raws: Sequence[bytes]) -> dict[bytes, list[Arrived]]:
-        """The blocks by author, each author's by seq."""
+        """The blocks by author."""
         groups: dict[bytes, list[Arrived]] = {}
         for raw in raws:
             try:
@@ -164,8 +179,6 @@ class Importer:
                 groups[author] = [Arrived(seq, raw)]
             else:
                 group.append(Arrived(seq, raw))
-        for group in groups.values():
-            group.sort(key=_by_seq)  # in order already, from an honest peer: then this is a scan
         return groups
 
     def _wait(self, author: bytes, blocks: list[Arrived]) -> None:
@@ -179,21 +192,29 @@ class Importer:
     # --- one feed -----------------------------------------------------------------------------------------------
 
     def _feed(self, author: bytes, blocks: list[Arrived]) -> bool:
-        """Import one author's blocks, sorted by seq. True where a control block was among the accepted."""
+        """Import one author's blocks. True where they may change the membership."""
         feed = self._store.feed(author)
         control = False
+        blocks.sort(key=_by_seq)  # in order already, from an honest peer: then this is a scan
         while blocks:
             if blocks[0].seq < feed.length:
+                forks = len(self.report.forks)
                 blocks = self._held(feed, blocks)
+                control |= len(self.report.forks) > forks
                 continue
             limit = self._replica.limit(author)
             if blocks[0].seq >= limit.length:
-                self.report.refuse(limit.error(author, blocks[0].seq))
+                if self._replica.keeps_branches(author):
+                    control |= self._branches(feed, blocks)
+                else:
+                    self.report.refuse(limit.error(author, blocks[0].seq))
                 break
             beyond = [arrived for arrived in blocks if arrived.seq >= limit.length]
             accepted, rest = self._append(feed, blocks[: len(blocks) - len(beyond)] if beyond else blocks)
             blocks = rest + beyond
-            control |= any(block.block_class == BlockClass.CONTROL for block in accepted)
+            if accepted and self._replica.governs(author):
+                control |= any(block.block_class == BlockClass.CONTROL for block in accepted)
+                self._store.forget_interpretation(feed)  # a cut may have waited for one of these blocks
         return control
 
     def _append(self, feed: Feed, blocks: list[Arrived]) -> tuple[list[ValidBlock], list[Arrived]]:
@@ -202,7 +223,7 @@ class Importer:
         if accepted:
             self._store.append(feed, accepted)
             self.report.accepted += len(accepted)
-            self.report.advanced.append(Advance(feed.author, accepted[0].seq, accepted[-1].seq))
+            self._new.append(Advance(feed.author, accepted[0].seq, accepted[-1].seq))
         if error is None:
             return accepted, []
         rest = blocks[len(accepted) + 1 :]
@@ -214,9 +235,8 @@ class Importer:
 
     def _held(self, feed: Feed, blocks: list[Arrived]) -> list[Arrived]:
         """Deal with blocks at or below our head; those above it are left."""
-        stored = {row.seq: row for row in self._store.rows(feed, blocks[0].seq, min(feed.length, blocks[-1].seq + 1))}
         for at, arrived in enumerate(blocks):
-            row = stored.get(arrived.seq)
+            row = self._store.row(feed, arrived.seq) if arrived.seq < feed.length else None
             if row is None:
                 return blocks[at:]
             try:
@@ -257,15 +277,71 @@ class Importer:
             branch, error = validate_range(self._replica.id, feed.author, before, [arrived.raw for arrived in chain])
             if not branch:
                 raise error or BlockSignatureError("nothing authenticates this block", feed=feed.author, seq=row.seq)
+            ours = [
+                stored.header for stored in self._store.page(feed, row.seq, row.seq + SEGMENT_BLOCKS, SEGMENT_BLOCKS)
+            ]
+            proof = make_proof(self._replica.id, ours, [block.header_bytes for block in branch])
         except MedledgerError as error:
             self.report.refuse(_named(error, feed))
             return
-        ours = [stored.header for stored in self._store.page(feed, row.seq, row.seq + SEGMENT_BLOCKS, SEGMENT_BLOCKS)]
-        proof = make_proof(self._replica.id, ours, [block.header_bytes for block in branch])
         for block in branch:
             self._store.add_disputed(feed, block.seq, block.header_bytes, block.body_bytes)
         self._replica.adopt_fork(proof)
         self.report.forks.append(feed.author)
+
+    # --- branches of a governor's forked feed -------------------------------------------------------------------
+
+    def _branches(self, feed: Feed, blocks: list[Arrived]) -> bool:
+        """Take the blocks that continue any branch held here. True where they may change the membership."""
+        waiting: dict[bytes | None, list[Arrived]] = {}  # by the id of the block before
+        for arrived in blocks:
+            try:
+                header_bytes = split_block(arrived.raw)[0]
+                prev = parse_header(header_bytes)[0].prev
+            except (BlockError, MalformedError) as error:
+                self.report.refuse(_named(error, feed))
+                continue
+            if self._store.disputed_block(sha256(header_bytes).digest()) is not None:
+                self.report.duplicates += 1
+            else:
+                waiting.setdefault(prev, []).append(arrived)
+        before = self.report.accepted
+        for prev in list(waiting):
+            head = None if prev is None else self._branch_head(feed, prev)
+            if prev is None or head is not None:
+                self._branch(feed, head, waiting)
+        for left in waiting.values():
+            self.report.refuse(GapError("a block continues no branch held here", feed=feed.author, seq=left[0].seq))
+        return self.report.accepted > before
+
+    def _branch(self, feed: Feed, head: Head | None, waiting: dict[bytes | None, list[Arrived]]) -> None:
+        """Take what continues from `head`, and what continues from that."""
+        tips = [head]
+        while tips:
+            tip = tips.pop()
+            for arrived in waiting.pop(None if tip is None else tip.id, ()):
+                chain = [arrived]
+                following = sha256(split_block(arrived.raw)[0]).digest()
+                while len(waiting.get(following, ())) == 1:  # a run, so that a successor can vouch within it
+                    chain += waiting.pop(following)
+                    following = sha256(split_block(chain[-1].raw)[0]).digest()
+                accepted, error = validate_range(self._replica.id, feed.author, tip, [link.raw for link in chain])
+                if error is not None:
+                    self.report.refuse(error)
+                if not accepted:
+                    continue
+                for block in accepted:
+                    self._store.add_disputed(feed, block.seq, block.header_bytes, block.body_bytes)
+                self.report.accepted += len(accepted)
+                self._replica.adopt_branch(feed.author, [block.header_bytes for block in accepted])
+                tips.append(Head(accepted[-1].seq, accepted[-1].id, accepted[-1].epoch))
+
+    def _branch_head(self, feed: Feed, block_id: bytes) -> Head | None:
+        """The block of this id, the last that stands or a disputed one, as what a branch continues from."""
+        if feed.head is not None and feed.head.id == block_id:
+            return feed.head
+        row = self._store.disputed_block(block_id)
+        return None if row is None else Head(row.seq, block_id, parse_header(row.header)[0].epoch)
 
     def _head_before(self, feed: Feed, seq: int) -> Head | None:
         if seq == 0:

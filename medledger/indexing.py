@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, partial
 from hashlib import sha256
+from heapq import merge
+from operator import itemgetter
 from typing import Any, Protocol
 
 from .block import Block, Hidden, join_block, parse_block, split_body
@@ -218,6 +220,7 @@ class Indexer:
         until: int | None,
         author: bytes | None,
         void: bool,
+        newest_first: bool = False,
     ) -> Iterator[LoggedEntry]:
         """See `Replica.entries`."""
         self.catch_up()
@@ -238,14 +241,28 @@ class Indexer:
             conditions.append(f"pos BETWEEN {position(feed.no, 0)} AND {position(feed.no, MAX_SEQ)}")
         if not void:
             conditions.append("void IS NULL")
-        yield from self._read(" AND ".join(conditions) or "TRUE", values)
+        if type_name is not None or subject is not None:
+            streams = [self._read(conditions, values, newest_first)]
+        else:  # the types are few and each is indexed by time: merging them needs no index of its own
+            numbers = [no for (no,) in self._store.query("SELECT no FROM entry_types")]
+            streams = [self._read([f"type = {no}", *conditions], values, newest_first) for no in numbers]
+        for _, logged in merge(*streams, key=itemgetter(0), reverse=newest_first):
+            yield logged
 
-    def _read(self, where: str, values: list[Any]) -> Iterator[LoggedEntry]:
-        """The entries in pages, each found anew after the last one, so that nothing is held while the caller works."""
-        after: tuple[int, int, int] = (-(2**63), -1, -1)
+    def _read(
+        self, conditions: list[str], values: list[Any], newest_first: bool
+    ) -> Iterator[tuple[tuple[int, int, int], LoggedEntry]]:
+        """The entries in pages, each found anew after the last one, so that nothing is held while the caller works.
+
+        Each comes with its place in the order. The conditions name one type or one subject, which are indexed by time:
+        without an index each page would cost a look at every entry.
+        """
+        after: tuple[int, int, int] = (2**63 - 1, 2**63 - 1, 2**63 - 1) if newest_first else (-(2**63), -1, -1)
+        beyond, order = ("<", "DESC") if newest_first else (">", "ASC")
         sql = (
-            f"SELECT time, pos, idx, void FROM entries WHERE {where} AND (time, pos, idx) > (?, ?, ?) "
-            f"ORDER BY time, pos, idx LIMIT {_ENTRY_PAGE}"
+            f"SELECT time, pos, idx, void FROM entries WHERE {' AND '.join(conditions)} "
+            f"AND (time, pos, idx) {beyond} (?, ?, ?) "
+            f"ORDER BY time {order}, pos {order}, idx {order} LIMIT {_ENTRY_PAGE}"
         )
         while True:
             with self._store.lock:  # a page and the feeds it names, of one moment
@@ -255,7 +272,7 @@ class Indexer:
                 after = (time, pos, index)
                 logged = self._logged(by_no[pos >> SEQ_BITS], pos & MAX_SEQ, index, void)
                 if logged is not None:
-                    yield logged
+                    yield after, logged
             if len(page) < _ENTRY_PAGE:
                 return
 

@@ -12,20 +12,23 @@ What an embedder may rely on:
 
 from __future__ import annotations
 
+import glob
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NewType, Self
 
-from . import bundle, governing
+from . import bundle, files, governing
 from .audit import VerifyReport, fsck, verify
 from .block import Block
 from .clock import ClockReader, system_clock
-from .errors import ForkedError, JoinError, RecoveringError, UsageError
+from .errors import ForkedError, JoinError, RecoveringError, StoreError, UsageError
 from .governance import epoch_document, make_genesis
+from .header import Head
 from .importing import ImportReport
 from .joining import open_reply
-from .keys import Identity
+from .keys import Identity, seal_to
 from .limits import MAX_DATA_BYTES
 from .registry import Record
 from .replica import Replica
@@ -54,6 +57,25 @@ FORKED: Final = "forked"
 READ_ONLY: Final = "read-only"
 
 
+@contextmanager
+def _new_file(path: Path) -> Iterator[Path]:
+    """A place to make a database in; at the end it becomes `path` at once and durably. A crash before leaves nothing
+    that would be taken for a ledger.
+    """
+    if path.exists():
+        raise StoreError(f"{path} exists already", hint="Open it, or choose another path.")
+    partial = path.with_name(f"{path.name}.new")
+    for leftover in path.parent.glob(f"{glob.escape(partial.name)}*"):
+        leftover.unlink()
+    try:
+        yield partial
+    except BaseException:
+        for leftover in path.parent.glob(f"{glob.escape(partial.name)}*"):
+            leftover.unlink()
+        raise
+    files.move(partial, path)
+
+
 class Ledger(Replica):
     """A replica, and where an identity was given, its writer. Make one with `create`, `open` or `join`."""
 
@@ -62,10 +84,11 @@ class Ledger(Replica):
         self.identity = identity
         self._witness: Witness | None = None
         self._writer: Writer | None = None
-        self._recovering = False
+        self._token: bytes = store.get_meta("instance")
         if identity is not None:
             self._witness = Witness.for_identity(identity, self.id)
-            self._recovering = not self._witnessed()
+            if self._witness.path is None:
+                self._witness.bind(self._token)  # a key without a file has nothing to keep a witness beside
             self._writer = Writer(self, identity, clock, self.check_may_sign)
 
     # --- life ---------------------------------------------------------------------------------------------------
@@ -89,18 +112,17 @@ class Ledger(Replica):
         `roles` describe the founder. Raises `StoreError` where `path` exists, `MembershipError` for a bad policy.
         """
         key = identity.public_key
-        epoch0 = epoch_document(
-            number=0, previous=None, governors=[key], threshold=1, policy=DEFAULT_POLICY if policy is None else policy
-        )
+        chosen = DEFAULT_POLICY if policy is None else policy
+        if any(isinstance(types, str) for types in chosen.values()):
+            raise UsageError("a policy maps each role to a list of entry types")
+        epoch0 = epoch_document(number=0, previous=None, governors=[key], threshold=1, policy=chosen)
         genesis = make_genesis(identity, nonce=os.urandom(16), name=name, continues=None, epoch0=epoch0)
-        self = cls._begin(Path(path), identity, genesis, TransportKey(os.urandom(32)), clock)
-        try:
-            governing.enrol_founder(self, label=label, organisation=organisation, roles=roles)
-        except BaseException:
-            self.close()
-            Path(path).unlink()
-            raise
-        return self
+        secrets = {"transport_key": os.urandom(32)}
+        with _new_file(Path(path)) as partial, cls._begin(partial, identity, genesis, secrets, clock) as ledger:
+            assert ledger._witness is not None  # it was given an identity
+            ledger._witness.bind(ledger._token)  # nobody can have signed in a ledger that is only now made
+            governing.enrol_founder(ledger, label=label, organisation=organisation, roles=roles)
+        return cls.open(path, identity, clock=clock)
 
     @classmethod
     def open(
@@ -135,37 +157,36 @@ class Ledger(Replica):
         opened = open_reply(reply, identity, secret)
         if not opened.transport_keys:
             raise JoinError("the reply brings no transport key", hint="Ask for a new one.")
-        key = TransportKey(opened.transport_keys[-1][1])
-        self = cls._begin(Path(path), identity, opened.genesis, key, clock)
+        secrets = {"transport_key": opened.transport_keys[-1][1]}
         if opened.broker is not None:
-            self.store.set_meta("broker", opened.broker)
-        return self
+            secrets["broker"] = opened.broker.encode()
+        with _new_file(Path(path)) as partial:
+            cls._begin(partial, identity, opened.genesis, secrets, clock).close()
+        return cls.open(path, identity, clock=clock)
 
     @classmethod
     def replicate(cls, path: str | Path, genesis: bytes) -> Self:
         """Start a replica without a key, from a genesis document: for an auditor who is given bundles."""
-        return cls._begin(Path(path), None, genesis, None, system_clock)
+        with _new_file(Path(path)) as partial:
+            cls._begin(partial, None, genesis, {}, system_clock).close()
+        return cls.open(path)
 
     @classmethod
     def _begin(
-        cls,
-        path: Path,
-        identity: Identity | None,
-        genesis: bytes,
-        key: TransportKey | None,
-        clock: ClockReader,
+        cls, path: Path, identity: Identity | None, genesis: bytes, secrets: Mapping[str, bytes], clock: ClockReader
     ) -> Self:
+        """A new store with what makes it a replica. `secrets` are kept sealed to the identity."""
         store = Store.create(path)
         try:
             with store.transaction():
                 store.set_meta("genesis", genesis)
                 store.set_meta("instance", os.urandom(16))
-                if identity is not None and key is not None:
-                    store.set_meta("transport_key", governing.seal_transport_key(identity, key))
+                if identity is not None:
+                    for name, secret in secrets.items():
+                        store.set_meta(name, seal_to(identity.kem_public_key, secret))
             return cls(store, identity, clock=clock)
         except BaseException:
             store.close()
-            path.unlink()
             raise
 
     # --- who we are ---------------------------------------------------------------------------------------------
@@ -178,16 +199,19 @@ class Ledger(Replica):
     @property
     def broker(self) -> str | None:
         """The broker that the reply to our request named, None where it named none."""
-        found: str | None = self.store.get_meta("broker")
-        return found
+        broker = self._secret("broker")
+        return None if broker is None else broker.decode()
 
     @property
     def transport_key(self) -> TransportKey | None:
         """The key that seals gossip; None without an identity. Raises `SealError` where it is sealed to another key."""
-        sealed = self.store.get_meta("transport_key")
-        if self.identity is None or sealed is None:
-            return None
-        return TransportKey(self.identity.unseal(sealed))
+        key = self._secret("transport_key")
+        return None if key is None else TransportKey(key)
+
+    def _secret(self, name: str) -> bytes | None:
+        """What is kept sealed to our identity, so that a copy of the database gives nothing away."""
+        sealed = self.store.get_meta(name)
+        return None if self.identity is None or sealed is None else self.identity.unseal(sealed)
 
     @property
     def state(self) -> str:
@@ -250,47 +274,31 @@ class Ledger(Replica):
             self._witness.advance(start + len(found) - 1)
         return found
 
-    def import_blocks(self, raws: Iterable[bytes]) -> ImportReport:
-        report = super().import_blocks(raws)
-        if self._recovering:
-            self._try_to_recover(confirmed=False)
-        return report
-
     def peer_has_no_more(self, length: int) -> None:
-        """A peer has told us how many blocks of our own feed it holds: what a recovering replica waits for."""
-        if self._recovering and self.me is not None:
+        """A peer has shown how many blocks of our own feed it holds.
+
+        Where that is just what we hold, nothing of our feed is known to be missing. It is what a replica waits for
+        whose witness is of another copy of the store, or is lost, before it signs.
+        """
+        with self.store.lock:
+            witness = self._witness
+            if witness is None or self.me is None or not self._recovering:
+                return
             head = self.head(self.me)
-            held = 0 if head is None else head.seq + 1
-            if length <= held:
-                self._try_to_recover(confirmed=True)
-
-    def _witnessed(self) -> bool:
-        """Whether this store is the one that the witness last saw, and holds all that it signed."""
-        witness, identity = self._witness, self.identity
-        assert witness is not None  # both or neither
-        assert identity is not None
-        head = self.head(identity.public_key)
-        token = self.store.get_meta("instance")
-        if witness.token is None and witness.seq is None and (head is None or witness.path is None):
-            witness.bind(token)  # a key's first use in this ledger, or one that has no file to keep a witness beside
-            return True
-        return token == witness.token and (witness.seq is None or (head is not None and head.seq >= witness.seq))
-
-    def _try_to_recover(self, *, confirmed: bool) -> None:
-        """Sign again once our own feed is back, contiguous to the witness; where the witness is of another copy of the
-        store, only once a peer has confirmed that it holds no more of it."""
-        witness = self._witness
-        assert witness is not None  # only a ledger with an identity recovers
-        assert self.me is not None
-        head = self.head(self.me)
-        if witness.seq is not None and (head is None or head.seq < witness.seq):
-            return
-        same_copy = witness.token == self.store.get_meta("instance")
-        if same_copy or confirmed:
+            if length != (0 if head is None else head.seq + 1) or _is_behind(head, witness.seq):
+                return
             token = os.urandom(16)
             self.store.set_meta("instance", token)
-            witness.bind(token)
-            self._recovering = False
+            witness.bind(token)  # a crash before this: the tokens differ, and a peer has to be heard again
+            self._token = token
+
+    @property
+    def _recovering(self) -> bool:
+        """Whether the witness is of another copy of this store, or saw blocks of ours that are not here."""
+        witness = self._witness
+        if witness is None or self.me is None:
+            return False
+        return witness.token != self._token or _is_behind(self.head(self.me), witness.seq)
 
     # --- members ------------------------------------------------------------------------------------------------
 
@@ -335,3 +343,8 @@ class Ledger(Replica):
     def import_bundle(self, source: str | Path) -> ImportReport:
         """Take what is valid of a bundle. Raises `MalformedError` where it is not one, of this ledger and undamaged."""
         return bundle.import_bundle(self, Path(source))
+
+
+def _is_behind(head: Head | None, witnessed: int | None) -> bool:
+    """Whether a feed with this head lacks blocks up to `witnessed`."""
+    return witnessed is not None and (head is None or head.seq < witnessed)

@@ -18,15 +18,16 @@ from typing import NamedTuple, Self
 from . import cbor
 from .block import Block, join_block, parse_block
 from .control import ControlLog
-from .errors import StoreError, UsageError
-from .fork import ForkProof, canonical, read_proof
+from .errors import BlockError, CorruptError, MedledgerError, StoreError, UnknownAuthorError, UsageError
+from .fork import ForkProof, canonical, make_proof, read_proof
 from .governance import Genesis, Point, read_genesis
 from .header import Head, parse_header
 from .importing import Advance, Importer, ImportReport, Limit
 from .indexing import Indexer, LoggedEntry
-from .limits import MAX_SEQ
+from .limits import MAX_INT, MAX_SEQ, MIN_INT
 from .membership import Membership, fold
 from .store import Feed, Store
+from .validation import authenticate, validate_range
 
 Watcher = Callable[[Advance], None]
 
@@ -48,15 +49,18 @@ class Replica:
         raw = store.get_meta("genesis")
         if raw is None:
             raise StoreError(f"{store.path} holds no genesis", hint="Its creation was cut short: remove the file.")
-        self.genesis: Genesis = read_genesis(raw)
-        self.id = self.genesis.ledger_id
+        try:
+            self.genesis: Genesis = read_genesis(raw)
+            self.id = self.genesis.ledger_id
+            self._forks = self._read_forks()
+        except MedledgerError as error:
+            raise CorruptError(
+                f"{store.path} is damaged: {error}", hint="Make a new replica and let it sync."
+            ) from error
         self._watchers: list[Watcher] = []
         self._watch_lock = threading.Lock()
         self._control = ControlLog(store)
         self._indexer = Indexer(self)
-        self._forks: dict[bytes, ForkProof] = {
-            feed: read_proof(self.id, proof) for feed, proof in store.forks().items()
-        }
         self._membership: Membership | None = None
         store.after_rollback = self._forget_derived
 
@@ -85,12 +89,15 @@ class Replica:
         """A consistent copy for other programs to read while this replica goes on. Raises `StoreError`."""
         self.store.backup(Path(path))
 
+    def _read_forks(self) -> dict[bytes, ForkProof]:
+        return {feed: read_proof(self.id, proof) for feed, proof in self.store.forks().items()}
+
     def _forget_derived(self) -> None:
         """A transaction was undone: derive again what it may have changed."""
         self._membership = None
         self._control = ControlLog(self.store)
         self._indexer = Indexer(self)
-        self._forks = {feed: read_proof(self.id, proof) for feed, proof in self.store.forks().items()}
+        self._forks = self._read_forks()
 
     # --- what it holds ------------------------------------------------------------------------------------------
 
@@ -106,18 +113,28 @@ class Replica:
 
     def head(self, feed: bytes) -> Head | None:
         """A feed's last block that stands, None for an empty or unknown feed."""
-        found = self.store.feeds.get(feed)
-        return None if found is None else found.head
+        with self.store.lock:  # not what a transaction of another thread may yet undo
+            found = self.store.feeds.get(feed)
+            return None if found is None else found.head
 
     def digest(self) -> bytes:
-        """32 bytes that are equal on two replicas exactly when their frontiers and fork proofs are."""
+        """32 bytes, equal on two replicas exactly when they hold the same: heads, forks, governors' branches."""
         with self.store.lock:
             heads = [[feed, head.seq, head.id] for feed, head in sorted(self.frontier().items())]
             forks = [[feed, proof.seq, *proof.ids] for feed, proof in sorted(self._forks.items())]
+            branches = sorted(block.id for block in self._branches())
         state = sha256(b"medledger/digest/1" + self.id)
-        for part in (*heads, None, *forks):
+        for part in (*heads, None, *forks, None, *branches):
             state.update(cbor.encode(part))
         return state.digest()
+
+    def branches(self) -> list[bytes]:
+        """The blocks on branches of governors' forked feeds: approvals in them count, so replicas share them."""
+        return [block.raw for block in self._branches()]
+
+    def _branches(self) -> list[Disputed]:
+        electors = self.membership.electors
+        return [block for block in self.disputed() if block.feed in electors]
 
     def raw_blocks(self, feed: bytes, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """A feed's encoded blocks with start <= seq < stop."""
@@ -145,7 +162,7 @@ class Replica:
         """Every authentic block that does not stand."""
         return [
             Disputed(feed.author, row.seq, block_id, join_block(row.header, row.body))
-            for feed in list(self.store.feeds.values())
+            for feed in self.store.feeds_with_disputed()
             for block_id, row in self.store.disputed(feed)
         ]
 
@@ -161,8 +178,21 @@ class Replica:
     ) -> Iterator[LoggedEntry]:
         """Entries by their time, oldest first: since <= time < until, in UTC milliseconds.
 
+        `subject` is 16 bytes, `author` a feed of 32. Raises `UsageError` for another type or a time beyond 64 bits.
         Void entries (see `interpretation`) come only with `void=True`. Blocks that arrive meanwhile may be missed.
         """
+        for name, value, kind in (
+            ("type", type, str),
+            ("subject", subject, bytes),
+            ("since", since, int),
+            ("until", until, int),
+            ("author", author, bytes),
+        ):
+            if value is not None and not isinstance(value, kind):
+                raise UsageError(f"{name} is {kind.__name__} here, not {value.__class__.__name__}")
+        for bound in (since, until):
+            if bound is not None and not MIN_INT <= bound <= MAX_INT:
+                raise UsageError("a time is UTC milliseconds in 64 bits")
         return self._indexer.entries(type, subject, since, until, author, void)
 
     def watch(self, callback: Watcher) -> Callable[[], None]:
@@ -202,6 +232,15 @@ class Replica:
         """Bring the lagging indexes forward by at most `limit` blocks; the number of blocks read. See `entries`."""
         return self._indexer.catch_up(limit)
 
+    def reindex(self) -> int:
+        """Drop the indexes and make them again from the blocks; the number of blocks read."""
+        with self.store.transaction():
+            for feed in self.store.feeds.values():
+                self.store.forget_interpretation(feed)
+                self.store.forget_ids(feed)
+            self._indexer.write_members(self.membership)
+        return self._indexer.catch_up()
+
     def check_indexes(self) -> None:
         """That the indexes say what the blocks say. Raises `CorruptError`."""
         self._indexer.check()
@@ -221,8 +260,29 @@ class Replica:
         return self.membership.knows(feed)
 
     def is_ancestor(self, feed: bytes, earlier: Point, later: Point) -> bool:
-        """Whether block `later` of a feed is held here and `earlier` is it or one of its ancestors."""
+        """Whether `later` is held here and `earlier` is it or one of its ancestors.
+
+        Of a forked feed whose branches are not shared, whatever lies beyond the fork descends from what stands before
+        it; so all replicas answer alike, whether they saw the branch or only the proof.
+        """
+        proof = self._forks.get(feed)
+        if proof is not None and proof.seq <= later.seq and feed not in self._electors():
+            return earlier.seq < proof.seq and self._control.is_ancestor(feed, earlier, earlier)
         return self._control.is_ancestor(feed, earlier, later)
+
+    def _electors(self) -> frozenset[bytes]:
+        """Electors as of the last fold; only the genesis governors while the first is under way."""
+        known = self._membership
+        return frozenset(self.genesis.epoch.governors) if known is None else known.electors
+
+    def governs(self, feed: bytes) -> bool:
+        """Whether control blocks of this feed may change the membership: an elector's, or what a cut feed last said."""
+        membership = self.membership
+        return feed in membership.electors or feed in membership.cuts
+
+    def keeps_branches(self, feed: bytes) -> bool:
+        """Whether blocks on every branch of this feed are taken."""
+        return feed in self._forks and feed in self.membership.electors
 
     def _fold(self) -> Membership:
         return fold(self.genesis, self._control.blocks(), self._control.is_ancestor)
@@ -234,9 +294,13 @@ class Replica:
             after = self._membership = self._fold()
             for author in list(self.store.feeds):
                 self._apply_limit(author)
+            for feed in self.store.feeds_with_disputed():
+                self._restore(feed)
             for author, feed in self.store.feeds.items():
                 if before is None or _rights(before, author) != _rights(after, author):
                     self.store.forget_interpretation(feed)
+            if before is not None and before.epochs != after.epochs:
+                self._indexer.forget_undecided()
             self._indexer.write_members(after)
 
     # --- what stands --------------------------------------------------------------------------------------------
@@ -261,10 +325,32 @@ class Replica:
             self._truncate(feed, limit.length)
 
     def _truncate(self, feed: Feed, length: int) -> None:
-        row = self.store.row(feed, length - 1) if length else None
-        head = None if row is None else Head(row.seq, sha256(row.header).digest(), parse_header(row.header)[0].epoch)
+        """Let at most `length` blocks stand, the last of which verifies by itself: no other could be a feed's head."""
+        head: Head | None = None
+        for seq in range(length - 1, -1, -1):
+            row = self.store.row(feed, seq)
+            assert row is not None  # a feed has no gaps
+            try:
+                header = authenticate(self.id, feed.author, join_block(row.header, row.body))
+            except BlockError:
+                continue
+            head = Head(seq, sha256(row.header).digest(), header.epoch)
+            break
         self.store.truncate(feed, head)
         self._control.forget(feed.author)
+
+    def _restore(self, feed: Feed) -> None:
+        """Let blocks stand again that a cut had taken away and no longer does."""
+        limit = self.limit(feed.author)
+        if limit.length <= feed.length or limit.reason == "fork":
+            return
+        rows = [(block_id, row) for block_id, row in self.store.disputed(feed) if feed.length <= row.seq < limit.length]
+        raws = [join_block(row.header, row.body) for _, row in rows]
+        accepted, _ = validate_range(self.id, feed.author, feed.head, raws)
+        if accepted:
+            self.store.append(feed, accepted)
+            self.store.remove_disputed(block.id for block in accepted)
+            self._control.forget(feed.author)
 
     # --- forks --------------------------------------------------------------------------------------------------
 
@@ -281,22 +367,34 @@ class Replica:
         """Verify a fork proof and keep it. Raises `MalformedError`, `NeedsNewerError` or a `BlockError`."""
         proof = read_proof(self.id, raw)
         if not self.knows(proof.feed):
-            raise UsageError("a fork proof about a feed that nobody has enrolled here")
-        self.adopt_fork(proof)
+            raise UnknownAuthorError("a fork proof about a feed that nobody has enrolled here", feed=proof.feed)
+        with self.store.transaction():
+            if self.adopt_fork(proof) and self.governs(proof.feed):
+                self.refold()
         return self._forks[proof.feed]
 
-    def adopt_fork(self, proof: ForkProof) -> None:
-        """Keep the canonical one of this verified proof and ours, and let stand only what lies before it."""
+    def adopt_fork(self, proof: ForkProof) -> bool:
+        """Keep the canonical one of this verified proof and ours, and let stand only what lies before it.
+
+        True where that changed anything; the caller then sees to folding again.
+        """
         with self.store.transaction():
             known = self._forks.get(proof.feed)
             kept = proof if known is None else canonical(self.id, known, proof)
             if known is not None and kept.rank == known.rank:
-                return
+                return False
             feed = self.store.feed(proof.feed)
             self.store.set_fork(feed, kept.seq, kept.raw)
             self._forks[proof.feed] = kept
             self._apply_limit(proof.feed)
-            self.refold()
+            return True
+
+    def adopt_branch(self, feed: bytes, headers: list[bytes]) -> None:
+        """A further branch of a forked feed was verified: it may be one side of the canonical proof."""
+        known = self._forks[feed]
+        first = sha256(headers[0]).digest()
+        if parse_header(headers[0])[0].seq == known.seq and first not in known.ids:
+            self.adopt_fork(make_proof(self.id, known.sides[0], headers))
 
 
 def _rights(membership: Membership, feed: bytes) -> tuple[object, ...]:

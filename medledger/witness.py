@@ -114,7 +114,7 @@ class Witness:
                     # Another process may have written since we read the file, or removed it.
                     found = self._read(self._path)
                     stored = found or self._state
-                    if token is None and self._state.token not in (None, stored.token):
+                    if token is None and self._overtaken_by(stored):
                         raise _taken_over(self._path)
                     state = _merged(_State(_highest(stored.seq, self._state.seq), stored.token), seq, token)
                     if state != found:
@@ -125,6 +125,13 @@ class Witness:
                     hint="Nothing was sent. Free space or mend the disk, then start again.",
                 ) from error
             self._state = state
+
+    def _overtaken_by(self, stored: _State) -> bool:
+        """Whether another copy of the database was bound, or has signed further, since we read the file."""
+        ours = self._state
+        if ours.token not in (None, stored.token):
+            return True
+        return stored.seq is not None and (ours.seq is None or stored.seq > ours.seq)
 
     def _encoded(self, state: _State) -> bytes:
         fields = [_FORMAT, self._ledger_id, self._public_key, state.seq, state.token]

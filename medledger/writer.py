@@ -17,9 +17,21 @@ from .clock import ClockReader
 from .entry import encode_entry
 from .errors import MembershipError, SchemaError, UsageError
 from .governance import CONTROL_PREFIX
-from .header import BlockClass, Head, Header, encode_header, encode_payload, signed_message, signing_prefix
+from .header import (
+    BOOT_ID_BYTES,
+    SIGNATURE_BYTES,
+    BlockClass,
+    Clock,
+    Head,
+    Header,
+    encode_header,
+    encode_payload,
+    signed_message,
+    signing_prefix,
+)
 from .importing import Advance
-from .keys import Signer
+from .keys import Signer, verify
+from .limits import MAX_INT, SEGMENT_BLOCKS
 from .membership import Membership
 from .registry import Record
 from .replica import Replica
@@ -58,51 +70,41 @@ class Writer:
         """See `Ledger.append`."""
         if not records:
             raise UsageError("there is nothing to append")
+        for record in records:
+            if not hasattr(record, "TYPE"):
+                raise UsageError(f"a record is appended, not {type(record).__name__}", hint="Make a Reading.")
         mine = _Append(records)
         self._queue.append(mine)
+        advance = None
         with self._turn:
             if not mine.done:
-                self._write_queued()
+                advance = self._write_queued()
+        if advance is not None:
+            self._replica.notify([advance])  # not within our turn: a watcher may append
         if mine.error is not None:
             raise mine.error
         assert mine.block is not None  # done without an error
         return mine.block
 
-    def _write_queued(self) -> None:
+    def _write_queued(self) -> Advance | None:
         """The queue as one transaction. A crash before its commit: nobody was told. After it: all is durable."""
         appends = []
         while self._queue:
             appends.append(self._queue.popleft())
-        store = self._replica.store
-        written: list[_Append] = []
+        blocks: list[Block] = []
         try:
-            with store.transaction():
+            with self._replica.store.transaction():
                 self._check_may_sign()
-                feed = store.feed(self._signer.public_key)
                 for each in appends:
+                    feed = self._replica.store.feed(self._signer.public_key)
                     try:
-                        block = self._sign(each.records, feed.head)
+                        each.block = self._sign(each.records, feed.head)
                     except Exception as error:  # noqa: BLE001 - its own caller's to hear, and not to stop the others
                         each.error = error
                         continue
-                    header = block.header
-                    store.append(
-                        feed,
-                        [
-                            ValidBlock(
-                                header.seq,
-                                block.id,
-                                header.epoch,
-                                header.block_class,
-                                block.header_bytes,
-                                block.body_bytes,
-                                False,
-                            )
-                        ],
-                    )
-                    each.block = block
-                    written.append(each)
-                if any(each.block and each.block.header.block_class == BlockClass.CONTROL for each in written):
+                    self._replica.store.append(feed, [_as_valid(each.block)])
+                    blocks.append(each.block)
+                if any(block.header.block_class == BlockClass.CONTROL for block in blocks):
                     self._replica.refold()
         except BaseException as error:
             for each in appends:
@@ -111,15 +113,11 @@ class Writer:
         finally:
             for each in appends:
                 each.done = True
-        if written:
-            first, last = written[0].block, written[-1].block
-            assert first is not None  # what was written has a block
-            assert last is not None
-            self._replica.notify([Advance(self._signer.public_key, first.seq, last.seq)])
+        return Advance(self._signer.public_key, blocks[0].seq, blocks[-1].seq) if blocks else None
 
     def _sign(self, records: Sequence[Record], head: Head | None) -> Block:
         """The next block of the feed. Nothing is stored."""
-        now, clock = self._clock()
+        now, clock = self._read_clock()
         block_class = self._class_of(records)
         epoch = self._replica.membership.epoch.number
         self._check_rights(records, block_class, epoch)
@@ -145,8 +143,28 @@ class Writer:
             body_size=sum(map(len, body)),
         )
         payload = encode_payload(header)
-        header_bytes = encode_header(payload, self._signer.sign(signed_message(self._prefix, payload)))
+        message = signed_message(self._prefix, payload)
+        signature = self._signer.sign(message)
+        if header.seq % SEGMENT_BLOCKS == SEGMENT_BLOCKS - 1:
+            # No successor can vouch for this one: a signer that fails here, unnoticed, would end the feed for ever.
+            verify(self._signer.public_key, message, signature)
+        if len(signature) != SIGNATURE_BYTES:
+            raise UsageError(f"the signer gave {len(signature)} bytes, not {SIGNATURE_BYTES}")
+        header_bytes = encode_header(payload, signature)
         return Block(header, sha256(header_bytes).digest(), tuple(body), header_bytes, encode_body(body))
+
+    def _read_clock(self) -> tuple[int, Clock]:
+        """The clock, held to what a header can say: a block that peers call malformed would end the feed."""
+        now, clock = self._clock()
+        right = (
+            0 <= now <= MAX_INT
+            and 0 <= clock.monotonic_ms <= MAX_INT
+            and len(clock.boot_id) == BOOT_ID_BYTES
+            and 0 <= clock.sync <= 0xFF
+        )
+        if not right:
+            raise UsageError(f"the clock gave {now} and {clock}, which no block can hold")
+        return now, clock
 
     def _class_of(self, records: Sequence[Record]) -> BlockClass:
         classes = {record.CONTROL for record in records}
@@ -184,3 +202,11 @@ class Writer:
                 )
         self._allowed = types | (self._allowed if membership is self._judged else set())
         self._judged = membership
+
+
+def _as_valid(block: Block) -> ValidBlock:
+    """A block of our own making, as the store takes it."""
+    header = block.header
+    return ValidBlock(
+        header.seq, block.id, header.epoch, header.block_class, block.header_bytes, block.body_bytes, False
+    )

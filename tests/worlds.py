@@ -28,6 +28,7 @@ def join(founder: Ledger, directory: Path, name: str, role: str = "bedside") -> 
     reply = founder.enrol(make_request(identity, secret=secret, label=name, roles=[role]))
     member = Ledger.join(directory / f"{name}.db", identity, reply, secret)
     sync(founder, member)
+    member.peer_has_no_more(0)
     return member
 
 
@@ -38,6 +39,7 @@ def sync(source: Ledger, target: Ledger) -> None:
         target.import_blocks(source.release(feed, 0, head.seq + 1, max_bytes=1 << 30))
     for proof in source.fork_proofs().values():
         target.import_fork_proof(proof)
+    target.import_blocks(source.branches())
 
 
 def reading(rate: int = 72, **fields: object) -> Reading:

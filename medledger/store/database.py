@@ -16,7 +16,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import CorruptError, StoreError
+from ..errors import CorruptError, StoreError, UsageError
 from ..header import BlockClass, Head, parse_header
 from ..limits import MAX_SEQ
 from ..validation import ValidBlock
@@ -42,6 +42,9 @@ class Feed:
 
 # A damaged file can make the sqlite3 module fail to decode SQLite's own message.
 _SQLITE_ERRORS = (sqlite3.Error, UnicodeError)
+
+
+_AFTER_FAILURE = "Nothing more is written. Mend the disk and open the ledger again."
 
 
 class BlockRow(NamedTuple):
@@ -78,7 +81,8 @@ class Store:
         self.lock = threading.RLock()
         self.after_rollback: Callable[[], None] = lambda: None
         self._depth = 0
-        self._failure: StoreError | None = None
+        self._failure: str | None = None
+        self._closed = False
         self.feeds: dict[bytes, Feed] = {}
         self._load_feeds()
 
@@ -130,7 +134,12 @@ class Store:
 
     def close(self) -> None:
         with self.lock:
+            self._closed = True
             self.connection.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UsageError("the ledger is closed")
 
     def backup(self, path: Path) -> None:
         """A copy for other programs, consistent as of one moment, while this store goes on; whole, or not there."""
@@ -156,8 +165,9 @@ class Store:
             if self._depth:
                 yield self.connection
                 return
+            self._check_open()
             if self._failure is not None:
-                raise self._failure
+                raise StoreError(self._failure, hint=_AFTER_FAILURE)
             self._depth = 1
             try:
                 self.connection.execute("BEGIN IMMEDIATE")
@@ -176,12 +186,13 @@ class Store:
         try:
             self.connection.execute("COMMIT")
         except sqlite3.Error as error:
-            self._failure = _store_error(self.path, error)
-            self._failure.hint = "Nothing more is written. Mend the disk and open the ledger again."
-            raise
+            self._failure = str(_store_error(self.path, error))
+            raise StoreError(self._failure, hint=_AFTER_FAILURE) from error
 
     def _roll_back(self) -> None:
         """Undo, and forget the heads that the failed transaction had moved."""
+        if self._closed:
+            return
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
         self._load_feeds()
@@ -202,6 +213,7 @@ class Store:
     def query(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """The rows of a SELECT. Raises `StoreError`, or `CorruptError` where SQLite finds the file damaged."""
         with self.lock:
+            self._check_open()
             try:
                 return self.connection.execute(sql, values).fetchall()
             except _SQLITE_ERRORS as error:
@@ -265,7 +277,9 @@ class Store:
             start = page[-1].seq + 1
 
     def page(self, feed: Feed, start: int, last: int, rows: int) -> list[BlockRow]:
-        """At most `rows` of the feed's blocks with start <= seq <= last."""
+        """At most `rows` of the feed's blocks with start <= seq <= last. Raises `UsageError` for a negative start."""
+        if start < 0:
+            raise UsageError("blocks are numbered from 0")
         base = feed.no << SEQ_BITS
         found = self.query(
             "SELECT pos, header, body FROM blocks WHERE pos BETWEEN ? AND ? ORDER BY pos LIMIT ?",
@@ -321,6 +335,16 @@ class Store:
         rows = self.query("SELECT id, seq, header, body FROM disputed WHERE feed = ? ORDER BY seq, id", (feed.no,))
         return [(block_id, BlockRow(seq, header, body)) for block_id, seq, header, body in rows]
 
+    def remove_disputed(self, block_ids: Iterable[bytes]) -> None:
+        """These blocks stand again."""
+        with self.transaction() as db:
+            db.executemany("DELETE FROM disputed WHERE id = ?", [(block_id,) for block_id in block_ids])
+
+    def feeds_with_disputed(self) -> list[Feed]:
+        """The feeds that have disputed blocks."""
+        by_no = {feed.no: feed for feed in self.feeds.values()}
+        return [by_no[no] for (no,) in self.query("SELECT DISTINCT feed FROM disputed ORDER BY feed")]
+
     def disputed_block(self, block_id: bytes) -> BlockRow | None:
         rows = self.query("SELECT seq, header, body FROM disputed WHERE id = ?", (block_id,))
         return BlockRow(*rows[0]) if rows else None
@@ -363,6 +387,12 @@ class Store:
             )
             db.execute("UPDATE feeds SET interpreted = min(interpreted, ?) WHERE no = ?", (seq, feed.no))
 
+    def forget_ids(self, feed: Feed) -> None:
+        """The feed's block ids will be read again."""
+        with self.transaction() as db:
+            db.execute("DELETE FROM block_ids WHERE pos BETWEEN ? AND ?", _span(feed))
+            db.execute("UPDATE feeds SET identified = 0 WHERE no = ?", (feed.no,))
+
     def lagging(self, column: str) -> list[tuple[Feed, int]]:
         """(feed, next seq) of the feeds whose `interpreted` or `identified` is behind their head."""
         assert column in ("interpreted", "identified")
@@ -379,6 +409,11 @@ class Store:
         assert column in ("interpreted", "identified")
         with self.transaction() as db:
             db.execute(f"UPDATE feeds SET {column} = ? WHERE no = ?", (seq, feed.no))
+
+
+def _span(feed: Feed) -> tuple[int, int]:
+    """The row keys that a feed's blocks may have."""
+    return position(feed.no, 0), position(feed.no, MAX_SEQ)
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
