@@ -11,18 +11,18 @@ was changed in place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import islice
 from multiprocessing import get_context
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from .block import join_block, split_block, split_body
+from .block import Hidden, count_entries, join_block, split_block, split_body
 from .errors import BlockError, CorruptError, MedledgerError, SignatureError
 from .fork import read_proof
-from .header import Head, parse_header, signed_message, signing_prefix
+from .header import Head, parse_header, signed_message, signed_parts, signing_prefix
 from .keys import verify as verify_signature
 from .store import Feed
 from .validation import authenticate, validate_range
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .replica import Replica
 
 _CHUNK_BLOCKS = 512  # a multiple of a segment, so that each chunk ends in a block that must verify by itself
-_CHECKS_AHEAD = 8  # chunks of headers handed to other processes before the oldest answer is awaited
+_CHECK_TOGETHER = 128  # signatures checked at one go: some milliseconds, which is what the last process may be late
 
 Progress = Callable[[int], None]
 
@@ -118,10 +118,9 @@ def _verify_chunk(
     report.blocks += len(rows)
     report.size_bytes += sum(map(len, raws))
     for block in accepted:
-        header = parse_header(block.header_bytes)[0]
-        report.entries += header.entries_count
+        report.entries += count_entries(block.body_bytes)
         if block.has_holes:
-            report.hidden += sum(not isinstance(item, bytes) for item in split_body(block.body_bytes))
+            report.hidden += sum(isinstance(item, Hidden) for item in split_body(block.body_bytes))
     if signatures is not None:
         signatures.check(feed.author, [block.header_bytes for block in accepted])
     last = accepted[-1]
@@ -166,29 +165,44 @@ def _verify_disputed(replica: Replica) -> int:
 # --- every signature -----------------------------------------------------------------------------------------------
 
 
-def failed_signatures(ledger_id: bytes, feed: bytes, headers: list[bytes]) -> list[int]:
-    """The seqs of those headers whose own signature does not verify. Runs in other processes."""
+def failed_signatures(ledger_id: bytes, feed: bytes, headers: Sequence[bytes]) -> list[int]:
+    """The seqs of those of these checked headers whose own signature does not verify. Runs in other processes."""
     prefix = signing_prefix(ledger_id)
     failed = []
     for data in headers:
-        header, payload, signature = parse_header(data)
+        payload, signature = signed_parts(data)
         try:
             verify_signature(feed, signed_message(prefix, payload), signature)
         except SignatureError:
-            failed.append(header.seq)
+            failed.append(parse_header(data)[0].seq)
     return failed
 
 
-class _Signatures:
-    """Checks headers on other processes: Python around libsodium holds the interpreter's lock, so threads fall short.
+class _Checked(NamedTuple):
+    """How many headers of a feed are being checked, or have been, and the seqs of those that failed."""
 
-    This process reads and hashes meanwhile; headers wait in a short queue, so memory does not grow with the ledger.
+    feed: bytes
+    failed: Future[list[int]] | list[int]
+    checked: int
+
+
+def _is_done(failed: Future[list[int]] | list[int]) -> bool:
+    return isinstance(failed, list) or failed.done()
+
+
+class _Signatures:
+    """Checks headers on this process and others: Python around libsodium holds the interpreter's lock, so threads fall
+    short.
+
+    This process reads and hashes, keeps the others supplied, and checks by itself whatever they are too busy for: while
+    they start, and where reading is quicker than checking. Few headers wait, so memory does not grow with the ledger.
     """
 
     def __init__(self, ledger_id: bytes, processes: int) -> None:
         self._ledger_id = ledger_id
-        self._pool = ProcessPoolExecutor(processes, get_context("spawn")) if processes > 1 else None
-        self._queue: list[tuple[bytes, object, int]] = []
+        self._others = processes - 1
+        self._pool = ProcessPoolExecutor(self._others, get_context("spawn")) if self._others > 0 else None
+        self._queue: deque[_Checked] = deque()
 
     def __enter__(self) -> _Signatures:
         return self
@@ -197,27 +211,31 @@ class _Signatures:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def check(self, feed: bytes, headers: list[bytes]) -> None:
-        if self._pool is None:
-            self._queue.append((feed, failed_signatures(self._ledger_id, feed, headers), len(headers)))
-        else:
-            self._queue.append(
-                (feed, self._pool.submit(failed_signatures, self._ledger_id, feed, headers), len(headers))
-            )
+    def check(self, feed: bytes, headers: Sequence[bytes]) -> None:
+        """Have these checked. The answers come in `ready` and `results`."""
+        for at in range(0, len(headers), _CHECK_TOGETHER):
+            some = headers[at : at + _CHECK_TOGETHER]
+            busy = sum(not _is_done(each.failed) for each in self._queue)
+            failed: Future[list[int]] | list[int]
+            if self._pool is not None and busy < 2 * self._others:  # one at work, one in hand
+                failed = self._pool.submit(failed_signatures, self._ledger_id, feed, some)
+            else:
+                failed = failed_signatures(self._ledger_id, feed, some)
+            self._queue.append(_Checked(feed, failed, len(some)))
 
     def ready(self) -> Iterator[tuple[bytes, list[int], int]]:
-        """Answers beyond the short queue, oldest first."""
-        return self._take(max(0, len(self._queue) - _CHECKS_AHEAD))
+        """Feed, seqs of those that failed, and number of the headers whose answer is here, in their order."""
+        while self._queue and _is_done(self._queue[0].failed):
+            yield self._take()
 
     def results(self) -> Iterator[tuple[bytes, list[int], int]]:
-        """All answers that are left."""
-        return self._take(len(self._queue))
+        """All that are left."""
+        while self._queue:
+            yield self._take()
 
-    def _take(self, count: int) -> Iterator[tuple[bytes, list[int], int]]:
-        for feed, answer, checked in list(islice(self._queue, count)):
-            failed = answer if isinstance(answer, list) else answer.result()  # type: ignore[attr-defined]
-            yield feed, failed, checked
-        del self._queue[:count]
+    def _take(self) -> tuple[bytes, list[int], int]:
+        feed, failed, checked = self._queue.popleft()
+        return feed, failed if isinstance(failed, list) else failed.result(), checked
 
 
 # --- fsck ----------------------------------------------------------------------------------------------------------
