@@ -26,6 +26,14 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def everything(ledger: Ledger) -> dict[tuple[int, int, int], LoggedEntry]:
+    """All entries by their places, in order."""
+    found = {(entry.time, entry.seq, entry.index): entry for entry in ledger.entries(void=True)}
+    assert list(found) == sorted(found)
+    return found
+
+
 def places(found: Iterator[LoggedEntry]) -> list[tuple[int, int, int]]:
     """What orders entries."""
     return [(entry.time, entry.seq, entry.index) for entry in found]
@@ -37,28 +45,34 @@ def places(found: Iterator[LoggedEntry]) -> list[tuple[int, int, int]]:
     subject=st.sampled_from([None, SUBJECT, bytes(15) + b"x"]),
     since=st.none() | st.integers(-1, 501),
     until=st.none() | st.integers(-1, 501),
-    void=st.booleans(),
+    newest_first=st.booleans(),
 )
 def test_the_order_is_the_same_for_every_question(
-    ledger: Ledger, type_name: str | None, subject: bytes | None, since: int | None, until: int | None, void: bool
+    ledger: Ledger,
+    everything: dict[tuple[int, int, int], LoggedEntry],
+    type_name: str | None,
+    subject: bytes | None,
+    since: int | None,
+    until: int | None,
+    newest_first: bool,
 ) -> None:
-    """Filtering by hand what an unfiltered question gives is the same as asking."""
-    everything = sorted(places(ledger.entries(void=True)))
-    kinds = {(entry.time, entry.seq, entry.index): entry for entry in ledger.entries(void=True)}
-    assert places(ledger.entries(void=True)) == everything
+    """Filtering by hand what an unfiltered question gives is the same as asking; newest first is the same backwards."""
     expected = [
         place
-        for place in everything
-        if (type_name is None or kinds[place].type == type_name)
-        and (subject is None or kinds[place].subject == subject)
+        for place, entry in everything.items()
+        if (type_name is None or entry.type == type_name)
+        and (subject is None or entry.subject == subject)
         and (since is None or place[0] >= since)
         and (until is None or place[0] < until)
     ]
-    asked = {"subject": subject, "since": since, "until": until, "author": ledger.me, "void": void}
-    assert places(ledger.entries(type_name, **asked)) == expected  # type: ignore[arg-type]
+    asked = {"subject": subject, "since": since, "until": until, "author": ledger.me, "newest_first": newest_first}
+    assert places(ledger.entries(type_name, **asked)) == expected[:: -1 if newest_first else 1]  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("asked", [{}, {"type": "reading"}, {"subject": SUBJECT}, {"author": bytes(32)}, {"since": 7}])
+@pytest.mark.parametrize(
+    "asked",
+    [{}, {"newest_first": True}, {"type": "reading"}, {"subject": SUBJECT}, {"author": bytes(32)}, {"since": 7}],
+)
 def test_a_page_is_found_through_an_index(ledger: Ledger, asked: dict[str, object]) -> None:
     """SQLite neither scans the entries nor sorts them: a listing of a million stays linear."""
     if "author" in asked:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -58,9 +57,12 @@ def log(
     """
     with reading(ledger) as opened:
         feed = None if author is None else find_feed(opened, author)
-        found = opened.entries(type_name, subject=subject, since=since, until=until, author=feed, void=void)
+        newest_first = limit is not None
+        found = opened.entries(
+            type_name, subject=subject, since=since, until=until, author=feed, void=void, newest_first=newest_first
+        )
         printer = EntryPrinter(opened.membership, as_json=as_json)
-        for page in _pages(found if limit is None else deque(found, limit)):
+        for page in _pages(found if limit is None else reversed(list(islice(found, limit)))):
             printer.print(page)
 
 
