@@ -179,8 +179,21 @@ class Replica:
     ) -> Iterator[LoggedEntry]:
         """Entries by their time, oldest first: since <= time < until, in UTC milliseconds.
 
+        `subject` is 16 bytes, `author` a feed of 32. Raises `UsageError` for another type or a time beyond 64 bits.
         Void entries (see `interpretation`) come only with `void=True`. Blocks that arrive meanwhile may be missed.
         """
+        for name, value, kind in (
+            ("type", type, str),
+            ("subject", subject, bytes),
+            ("since", since, int),
+            ("until", until, int),
+            ("author", author, bytes),
+        ):
+            if value is not None and not isinstance(value, kind):
+                raise UsageError(f"{name} is {kind.__name__} here, not {value.__class__.__name__}")
+        for bound in (since, until):
+            if bound is not None and not MIN_INT <= bound <= MAX_INT:
+                raise UsageError("a time is UTC milliseconds in 64 bits")
         return self._indexer.entries(type, subject, since, until, author, void, newest_first)
 
     def watch(self, callback: Watcher) -> Callable[[], None]:
