@@ -19,7 +19,7 @@ import re
 import struct
 from enum import IntEnum
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from .errors import MalformedBlockError, NewerBlockError
 from .limits import MAX_BODY_BYTES, MAX_ENTRIES_PER_BLOCK, MAX_INT, MAX_PARENTS, MAX_SEQ
@@ -66,6 +66,17 @@ class Head(NamedTuple):
     seq: int
     id: bytes
     epoch: int
+
+
+class Before(Protocol):
+    """A block as the next one is held against it: a `Head`, or more than that."""
+
+    @property
+    def seq(self) -> int: ...
+    @property
+    def id(self) -> bytes: ...
+    @property
+    def epoch(self) -> int: ...
 
 
 class Header(NamedTuple):
@@ -193,11 +204,11 @@ _middle_is_exact = re.compile(
 ).fullmatch
 
 
-def expect_next(author: bytes, head: Head, commitment: bytes, data: bytes) -> int | None:
+def expect_next(author: bytes, head: Before, commitment: bytes, data: bytes) -> int | None:
     """The class of a block whose header bytes are exactly what the encoder writes for the next one of a feed.
 
-    That is: after `head` and in its epoch, without parents, over the body of which `commitment` is the encoding. Nearly
-    every block is such a one. None means: look with `parse_header`.
+    That is: after block `head` and in its epoch, without parents, over the body of which `commitment` is the encoding.
+    Nearly every block is such a one. None means: look with `parse_header`.
     """
     size = len(data) - _AROUND_PAYLOAD
     if not 23 < size < 0x100 or head.seq >= MAX_SEQ:

@@ -41,6 +41,7 @@ from .errors import (
     SignatureError,
 )
 from .header import (
+    Before,
     BlockClass,
     Head,
     Header,
@@ -91,12 +92,13 @@ def validate_range(
     However a feed is cut into ranges, the same blocks end up accepted, which is why live and bulk replicas agree.
     """
     prefix = signing_prefix(ledger_id)
+    before: Before | None = head
     accepted: list[ValidBlock] = []
     linked: list[ValidBlock] = []
     error: BlockError | None = None
     for raw in raws:
         try:
-            block = (None if head is None else _usual(feed, head, raw)) or _check(prefix, feed, head, raw)
+            block = (None if before is None else _usual(feed, before, raw)) or _check(prefix, feed, before, raw)
             if block.seq % SEGMENT_BLOCKS == SEGMENT_BLOCKS - 1:
                 _verify(prefix, feed, block)  # (10) by its own
                 accepted.extend(linked)
@@ -107,7 +109,7 @@ def validate_range(
         except BlockError as refusal:
             error = refusal
             break
-        head = Head(block.seq, block.id, block.epoch)
+        before = block
     while linked:
         try:
             _verify(prefix, feed, linked[-1])  # (10) for all before it
@@ -120,7 +122,7 @@ def validate_range(
     return accepted, error
 
 
-def _usual(feed: bytes, head: Head, raw: bytes) -> ValidBlock | None:
+def _usual(feed: bytes, head: Before, raw: bytes) -> ValidBlock | None:
     """Checks (1) to (9) by building the header that must be there, for the kind of block that nearly all are.
 
     None for any other, and for any that fails: then `_check` finds out, step by step, what is the matter.
@@ -152,7 +154,7 @@ def _usual(feed: bytes, head: Head, raw: bytes) -> ValidBlock | None:
     return ValidBlock(head.seq + 1, block_id, head.epoch, block_class, header_bytes, body_bytes, False)
 
 
-def _check(prefix: bytes, feed: bytes, head: Head | None, raw: bytes) -> ValidBlock:
+def _check(prefix: bytes, feed: bytes, head: Before | None, raw: bytes) -> ValidBlock:
     """Checks (1) to (9), one after the other, each with its error."""
     try:
         header_bytes, body_bytes = split_block(raw)  # (1)
