@@ -170,7 +170,7 @@ class Indexer:
 
     def forget_undecided(self) -> None:
         """The epochs changed: judge again what waited for one."""
-        by_no = {feed.no: feed for feed in self._store.feeds.values()}
+        by_no = self._store.feeds_by_number()
         rows = self._store.query(f"SELECT DISTINCT pos >> {SEQ_BITS} FROM entries WHERE void = ?", (EPOCH_UNKNOWN,))
         for (no,) in rows:
             self._store.forget_interpretation(by_no[no])
@@ -267,7 +267,7 @@ class Indexer:
         while True:
             with self._store.lock:  # a page and the feeds it names, of one moment
                 page = self._store.query(sql, (*values, *after))
-                by_no = {feed.no: feed for feed in self._store.feeds.values()}
+                by_no = self._store.feeds_by_number()
             for time, pos, index, void in page:
                 after = (time, pos, index)
                 logged = self._logged(by_no[pos >> SEQ_BITS], pos & MAX_SEQ, index, void)
@@ -314,7 +314,7 @@ class Indexer:
     def find_block(self, block_id: bytes) -> Block | None:
         """See `Replica.find_block`."""
         self.catch_up()
-        by_no = {feed.no: feed for feed in self._store.feeds.values()}
+        by_no = self._store.feeds_by_number()
         places = self._store.query("SELECT pos FROM block_ids WHERE prefix = ?", (_prefix(block_id),))
         for (pos,) in places:
             row = self._store.row(by_no[pos >> SEQ_BITS], pos & MAX_SEQ)

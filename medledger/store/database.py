@@ -342,8 +342,15 @@ class Store:
 
     def feeds_with_disputed(self) -> list[Feed]:
         """The feeds that have disputed blocks."""
-        by_no = {feed.no: feed for feed in self.feeds.values()}
-        return [by_no[no] for (no,) in self.query("SELECT DISTINCT feed FROM disputed ORDER BY feed")]
+        with self.lock:
+            rows = self.query("SELECT DISTINCT feed FROM disputed ORDER BY feed")
+            by_no = self.feeds_by_number()
+        return [by_no[no] for (no,) in rows]
+
+    def feeds_by_number(self) -> dict[int, Feed]:
+        """The feeds, by the number that row keys are made of."""
+        with self.lock:
+            return {feed.no: feed for feed in self.feeds.values()}
 
     def disputed_block(self, block_id: bytes) -> BlockRow | None:
         rows = self.query("SELECT seq, header, body FROM disputed WHERE id = ?", (block_id,))
@@ -363,9 +370,14 @@ class Store:
 
     def control_rows(self) -> Iterator[tuple[Feed, bytes, BlockRow]]:
         """(feed, id or b"", block) of every control block, the disputed ones with their id."""
-        by_no = {feed.no: feed for feed in self.feeds.values()}
-        rows = self.query("SELECT c.pos, b.header, b.body FROM control c JOIN blocks b ON b.pos = c.pos ORDER BY c.pos")
-        branches = self.query("SELECT feed, id, seq, header, body FROM disputed WHERE class = 0 ORDER BY feed, seq, id")
+        with self.lock:
+            rows = self.query(
+                "SELECT c.pos, b.header, b.body FROM control c JOIN blocks b ON b.pos = c.pos ORDER BY c.pos"
+            )
+            branches = self.query(
+                "SELECT feed, id, seq, header, body FROM disputed WHERE class = 0 ORDER BY feed, seq, id"
+            )
+            by_no = self.feeds_by_number()
         for pos, header, body in rows:
             yield by_no[pos >> SEQ_BITS], b"", BlockRow(pos & MAX_SEQ, header, body)
         for no, block_id, seq, header, body in branches:
@@ -373,9 +385,10 @@ class Store:
 
     def holes(self) -> list[tuple[bytes, int]]:
         """(feed, seq) of each block with a hidden entry."""
-        by_no = {feed.no: feed.author for feed in self.feeds.values()}
-        rows = self.query("SELECT pos FROM holes ORDER BY pos")
-        return [(by_no[pos >> SEQ_BITS], pos & MAX_SEQ) for (pos,) in rows]
+        with self.lock:
+            rows = self.query("SELECT pos FROM holes ORDER BY pos")
+            by_no = self.feeds_by_number()
+        return [(by_no[pos >> SEQ_BITS].author, pos & MAX_SEQ) for (pos,) in rows]
 
     # --- what lags ----------------------------------------------------------------------------------------------
 
