@@ -28,6 +28,7 @@ from .errors import SchemaError
 from .limits import MAX_INT, MIN_INT
 
 _NULL: Final = b"\xf6"
+_SHORT: Final = 255  # items of a list whose head is looked up; a manifest may have a million
 _EXPONENTS: Final = {exponent: encode_int(exponent) for exponent in range(MIN_EXPONENT, MAX_EXPONENT + 1)}
 _LISTS: Final = frozenset((list, tuple))
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
@@ -200,14 +201,18 @@ def Remembered(inner: Validator, most: int = 4096) -> Validator:
 def Array(of: Validator, least: int, most: int, *, order: Callable[[Any], Any] | None = None) -> Validator:
     """A list of `least` to `most` items; with `order` (item -> sort key), strictly ascending: one set has one form."""
     item_run = of.run
-    heads = _heads(ARRAY, least, most)
+    heads = _heads(ARRAY, least, min(most, _SHORT))
 
     def run(value: Any) -> bytes:
-        if type(value) not in _LISTS or (encoded := heads.get(len(value))) is None:
+        if type(value) not in _LISTS or not least <= len(value) <= most:
             raise _Problem(f"must be a list of {_range(least, most)} items")
+        encoded = heads.get(len(value))
         try:
-            for item in value:
-                encoded += item_run(item)
+            if encoded is None:  # adding item after item would cost the square of a long list's length
+                encoded = b"".join((head(ARRAY, len(value)), *map(item_run, value)))
+            else:
+                for item in value:
+                    encoded += item_run(item)
         except _Problem as problem:
             raise problem.at(f"[{_first_bad([item_run] * len(value), value)}]") from None
         if order is not None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from medledger import cbor
 from medledger.errors import SchemaError
 from medledger.schema import (
     Array,
@@ -129,3 +130,13 @@ def test_accepted_text_cannot_break_a_line_or_turn_it_around(text: str) -> None:
     assert len(text.splitlines()) <= 1
     assert not set(text) & set("\x1b\u202e\u2066\x7f\x85\x00")
     text.encode()  # and it can be encoded
+
+
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 70_000])
+def test_a_list_of_any_length_has_its_encoding(size: int) -> None:
+    """Short lists and long ones, whose heads are not kept in a table: a schema for a million items costs nothing."""
+    many = Array(Int(0, 9), 0, 2**20)
+    assert many.encoding([1] * size) == cbor.encode([1] * size)
+    assert many.encoding([*[1] * size, 10]) is None
+    with pytest.raises(SchemaError, match=rf"content\[{size}\] must be an integer"):
+        many.check([*[1] * size, 10])
