@@ -46,6 +46,7 @@ class World:
         with Ledger.join(home / "ledger.db", identity, reply, secret) as ledger:
             if enrolled:
                 self.bring_up_to_date(ledger)
+            ledger.peer_has_no_more(0)  # what a new replica waits for, and gossip tells it
         return Box(home, role, identity, sections)
 
     def bring_up_to_date(self, ledger: Ledger) -> None:

@@ -162,7 +162,7 @@ class Demo:
             party.wait_for("joined")
             self._screen.happened("hospital", f"lets in: {party.label}", f"key {party.feed}", "good")
         for role in ("bedside", "pharmacy"):
-            self._parties[role].wait_for("enrolled")
+            self._parties[role].wait_for("ready")
 
     def _feed(self) -> None:
         bedside = self._parties["bedside"].wait_for("listening")["port"]

@@ -15,15 +15,16 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from medledger.errors import ConfigurationError
 from medledger.importing import Advance
 from medledger.keys import Identity, fingerprint
-from medledger.ledger import Ledger
+from medledger.ledger import READY, Ledger
 
 from . import logs
 from .bedside import Bedside
@@ -33,6 +34,9 @@ from .subjects import Subjects
 
 GRACE_SECONDS: Final = 4.5
 """From the signal to the end, whatever hangs."""
+
+READY_POLL_SECONDS: Final = 0.25
+"""How often a box that may not write yet looks whether it may."""
 
 HUNG: Final = 70
 """Exit code after a shutdown that had to be cut short."""
@@ -74,12 +78,15 @@ def _run(config: AgentConfig, make: Make, entry_type: str, *, until_input_ends: 
         Inbox.open(config.inbox.path, keep_id_hours=config.inbox.duplicate_hours) as inbox,
     ):
         logs.event("ledger open", feed=identity.fingerprint, state=ledger.state, ledger=ledger.id.hex()[:16])
-        with _announcing(ledger, entry_type), _gossip(ledger, config.gossip):
-            asyncio.run(_serve(make(ledger, inbox, subjects), until_input_ends=until_input_ends))
+        with _tracing(ledger), _gossip(ledger, config.gossip):
+            announced = partial(_announce, ledger, entry_type)
+            asyncio.run(_serve(make(ledger, inbox, subjects), announced, until_input_ends=until_input_ends))
     logs.event("stopped")
 
 
-async def _serve(service: Service, *, until_input_ends: bool) -> None:
+async def _serve(
+    service: Service, announced: Callable[[], Coroutine[Any, Any, None]], *, until_input_ends: bool
+) -> None:
     """Start, wait for the end, stop."""
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
@@ -89,7 +96,9 @@ async def _serve(service: Service, *, until_input_ends: bool) -> None:
     if until_input_ends:
         threading.Thread(target=_await_end_of_input, daemon=True).start()
     await service.start()
+    announcing = asyncio.create_task(announced())
     await stopping.wait()
+    announcing.cancel()
     logs.event("stopping")
     _end_after(GRACE_SECONDS)
     await service.stop()
@@ -148,27 +157,35 @@ def _gossip(ledger: Ledger, section: GossipSection) -> Iterator[None]:
 
 
 @contextmanager
-def _announcing(ledger: Ledger, entry_type: str) -> Iterator[None]:
-    """Log what comes, and when this box may write: at the start or as soon as its enrolment arrives."""
-    told = threading.Event()
+def _tracing(ledger: Ledger) -> Iterator[None]:
+    """Log what comes into the replica, for whoever looks closely."""
 
-    def look(advance: Advance | None = None) -> None:
-        me = ledger.me
-        if advance is not None:
-            feed = "own" if advance.feed == me else fingerprint(advance.feed)
-            logs.event("blocks", level=logging.DEBUG, feed=feed, last=advance.last)
-        if told.is_set() or me is None or not ledger.membership.knows(me):
-            return
-        membership = ledger.membership
-        if membership.refusal(me, membership.epoch.number, entry_type) is None:
-            told.set()
-            logs.event("enrolled", may_write=entry_type)
+    def look(advance: Advance) -> None:
+        feed = "own" if advance.feed == ledger.me else fingerprint(advance.feed)
+        logs.event("blocks", level=logging.DEBUG, feed=feed, last=advance.last)
 
     unwatch = ledger.watch(look)
     try:
-        look()
-        if not told.is_set():
-            logs.event("not enrolled yet", level=logging.WARNING, may_not_write=entry_type)
         yield
     finally:
         unwatch()
+
+
+async def _announce(ledger: Ledger, entry_type: str) -> None:
+    """Log when this box may write: at the start, or when its enrolment and its own feed have come from its peers."""
+    why = _hindrance(ledger, entry_type)
+    if why is not None:
+        logs.warning("not ready", reason=why)
+    while _hindrance(ledger, entry_type) is not None:
+        await asyncio.sleep(READY_POLL_SECONDS)
+    logs.event("ready", may_write=entry_type)
+
+
+def _hindrance(ledger: Ledger, entry_type: str) -> str | None:
+    """Why this box cannot log yet."""
+    me, membership = ledger.me, ledger.membership
+    assert me is not None  # an agent opens its ledger with a key
+    if not membership.knows(me):
+        return "its enrolment has not arrived"
+    refusal = membership.refusal(me, membership.epoch.number, entry_type)
+    return refusal if refusal is not None or ledger.state == READY else ledger.state

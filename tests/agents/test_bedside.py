@@ -376,7 +376,7 @@ def test_what_it_logs_is_gossiped(world: World, broker: Broker) -> None:
 
     box = world.box("bed", "bedside", enrolled=False, gossip={"broker": broker.url})
     with Gossip(world.hospital, broker.url), box.start() as agent:
-        agent.wait_for("enrolled")
+        agent.wait_for("ready")
         assert agent.monitor().ask(oru(1))[0] == "AA"
         deadline = time.monotonic() + 20
         while not (found := list(world.hospital.entries("reading"))) and time.monotonic() < deadline:
