@@ -4,9 +4,13 @@
 is followed from its first block, each segment's signature is checked. With `every_signature` each block's own signature
 is checked too; a block whose own does not verify may still hold through a successor, and is named.
 
-`fsck` adds what lies around the blocks: SQLite's own check, the heads, fork proofs, and that the entry and id indexes
-say what the blocks say. SQLite's check alone would not see a replica whose last commits were lost, nor a payload that
-was changed in place.
+It also checks all that decides who may write: that the tables of control blocks and of holes name just the blocks that
+are some, and what `evidence` knows of disputed blocks, fork proofs and limits. Other threads may use the replica
+meanwhile.
+
+`fsck` adds what lies around the blocks: SQLite's own check, the definitions of tables and views, and that the indexes
+of entries, ids and members say what the blocks say. SQLite's check alone would not see a replica whose last commits
+were lost, nor a payload that was changed in place.
 """
 
 from __future__ import annotations
@@ -15,16 +19,17 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
-from hashlib import sha256
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, NamedTuple
 
-from .block import Hidden, count_entries, join_block, split_block, split_body
+from .block import Hidden, count_entries, join_block, split_body
 from .errors import BlockError, CorruptError, MedledgerError, SignatureError
-from .fork import read_proof
-from .header import Head, parse_header, signed_message, signed_parts, signing_prefix
+from .evidence import check_disputed, check_forks, check_limits, check_places
+from .header import BlockClass, Head, parse_header, signed_message, signed_parts, signing_prefix
 from .keys import verify as verify_signature
 from .store import Feed
+from .store.checks import definition_problem
+from .store.database import position
 from .validation import authenticate, validate_range
 
 if TYPE_CHECKING:
@@ -32,6 +37,10 @@ if TYPE_CHECKING:
 
 _CHUNK_BLOCKS = 512  # a multiple of a segment, so that each chunk ends in a block that must verify by itself
 _CHECK_TOGETHER = 128  # signatures checked at one go: some milliseconds, which is what the last process may be late
+
+_CONTROL = "SELECT pos FROM control WHERE pos BETWEEN ? AND ?"
+_HOLES = "SELECT pos FROM holes WHERE pos BETWEEN ? AND ?"
+_RESTORE = "Restore this replica from another one: make a new one and let it sync."
 
 Progress = Callable[[int], None]
 
@@ -55,76 +64,144 @@ def verify(
     replica: Replica, *, every_signature: bool = False, processes: int = 1, progress: Progress | None = None
 ) -> VerifyReport:
     """See `Ledger.verify`. Raises `CorruptError` naming the first bad block."""
-    report = VerifyReport()
+    check_places(replica)
     if every_signature:
-        report.own_signatures = 0
         with _Signatures(replica.id, processes) as signatures:
-            _verify_feeds(replica, report, signatures, progress)
-            for feed, failed, count in signatures.results():
-                _note(report, feed, failed, count)
-        report.through_successor.sort()
+            report = _Walk(replica, signatures, progress).run()
     else:
-        _verify_feeds(replica, report, None, progress)
-    for feed, raw in replica.fork_proofs().items():
-        try:
-            read_proof(replica.id, raw)
-        except MedledgerError as error:
-            raise CorruptError(f"a stored fork proof does not verify: {error}", feed=feed) from error
-        report.forks.append(feed)
-    report.disputed = _verify_disputed(replica)
+        report = _Walk(replica, None, progress).run()
+    check_limits(replica)
+    report.forks = check_forks(replica)
+    report.disputed = check_disputed(replica)
     return report
 
 
-def _verify_feeds(
-    replica: Replica, report: VerifyReport, signatures: _Signatures | None, progress: Progress | None
-) -> None:
-    with replica.store.lock:
-        feeds = sorted(replica.store.feeds.values(), key=lambda feed: feed.no)
-    for feed in feeds:
-        if feed.head is None:
-            continue
-        report.feeds += 1
-        head: Head | None = None
-        while head is None or head.seq < feed.head.seq:
-            start = 0 if head is None else head.seq + 1
-            head = _verify_chunk(replica, feed, head, start, report, signatures)
-            if signatures is not None:
-                for done, failed, count in signatures.ready():
-                    _note(report, done, failed, count)
-            if progress is not None:
-                progress(report.blocks)
-        if head != feed.head:
-            raise CorruptError("a feed's head is not its last block", feed=feed.author, seq=head.seq)
+@dataclass(slots=True)
+class _Tally:
+    """What was counted in one feed."""
+
+    blocks: int = 0
+    entries: int = 0
+    hidden: int = 0
+    size_bytes: int = 0
+    own_signatures: int = 0
+    through_successor: list[int] = field(default_factory=list)
 
 
-def _verify_chunk(
-    replica: Replica, feed: Feed, head: Head | None, start: int, report: VerifyReport, signatures: _Signatures | None
-) -> Head:
-    """Verify the next blocks of a feed; the head after them."""
-    assert feed.head is not None
-    rows = replica.store.page(feed, start, min(feed.head.seq, start + _CHUNK_BLOCKS - 1), _CHUNK_BLOCKS)
-    raws = [join_block(row.header, row.body) for row in rows]
-    expected = min(feed.head.seq + 1 - start, _CHUNK_BLOCKS)
-    accepted, error = validate_range(replica.id, feed.author, head, raws)
-    if error is not None or len(accepted) < expected:
-        raise _corrupt(
-            replica.id,
-            feed,
-            rows[len(accepted)].seq if len(accepted) < len(rows) else start + len(rows),
-            raws,
-            start,
-            error,
+class _Walk:
+    """Verifies feed after feed, each up to the head that it had when its turn came.
+
+    Other threads may append meanwhile, and a fork or a revocation may take blocks away. Each chunk is read at one
+    moment, and a feed that lost blocks while it was read is read again: that is no damage.
+    """
+
+    def __init__(self, replica: Replica, signatures: _Signatures | None, progress: Progress | None) -> None:
+        self._replica = replica
+        self._store = replica.store
+        self._signatures = signatures
+        self._progress = progress
+        self._done = 0  # blocks of the feeds before
+        self._tallies: dict[bytes, _Tally] = {}
+
+    def run(self) -> VerifyReport:
+        with self._store.lock:
+            authors = [feed.author for feed in sorted(self._store.feeds.values(), key=lambda feed: feed.no)]
+        for author in authors:
+            while not self._feed(author):
+                self._note_signatures(all_left=True)
+                del self._tallies[author]
+        self._note_signatures(all_left=True)
+        return self._report()
+
+    def _feed(self, author: bytes) -> bool:
+        """Verify a feed; False where it has to be done again."""
+        with self._store.lock:
+            feed = self._store.feeds[author]
+            last = feed.head
+        if last is None:
+            return True
+        tally = self._tallies[author] = _Tally()
+        try:
+            head: Head | None = None
+            while head is None or head.seq < last.seq:
+                head = self._chunk(feed, head, last, tally)
+                self._note_signatures(all_left=False)
+                if self._progress is not None:
+                    self._progress(self._done + tally.blocks)
+            if head != last:
+                raise CorruptError("a feed's head is not its last block", feed=author, seq=head.seq)
+        except CorruptError:
+            with self._store.lock:
+                now = self._store.feeds[author].head
+            if now is not None and now.seq >= last.seq:
+                raise
+            return False
+        self._done += tally.blocks
+        return True
+
+    def _chunk(self, feed: Feed, head: Head | None, last: Head, tally: _Tally) -> Head:
+        """Verify the next blocks of a feed; the head after them."""
+        start = 0 if head is None else head.seq + 1
+        stop = min(last.seq + 1, start + _CHUNK_BLOCKS)
+        with self._store.lock:
+            rows = self._store.page(feed, start, stop - 1, _CHUNK_BLOCKS)
+            control, holes = (self._listed(sql, feed, start, stop) for sql in (_CONTROL, _HOLES))
+        raws = [join_block(row.header, row.body) for row in rows]
+        accepted, error = validate_range(self._replica.id, feed.author, head, raws)
+        if error is not None or len(accepted) < stop - start:
+            bad = rows[len(accepted)].seq if len(accepted) < len(rows) else start + len(rows)
+            raise _corrupt(self._replica.id, feed, bad, raws, start, error)
+        _compare(feed, "control", control, {each.seq for each in accepted if each.block_class == BlockClass.CONTROL})
+        _compare(feed, "holes", holes, {each.seq for each in accepted if each.has_holes})
+        tally.blocks += len(rows)
+        tally.size_bytes += sum(map(len, raws))
+        for block in accepted:
+            tally.entries += count_entries(block.body_bytes)
+            if block.has_holes:
+                tally.hidden += sum(isinstance(item, Hidden) for item in split_body(block.body_bytes))
+        if self._signatures is not None:
+            self._signatures.check(feed.author, [block.header_bytes for block in accepted])
+        final = accepted[-1]
+        return Head(final.seq, final.id, final.epoch)
+
+    def _listed(self, sql: str, feed: Feed, start: int, stop: int) -> set[int]:
+        """The seqs from `start` to before `stop` that a table of positions names."""
+        found = self._store.query(sql, (position(feed.no, start), position(feed.no, stop - 1)))
+        return {pos - position(feed.no, 0) for (pos,) in found}
+
+    def _note_signatures(self, *, all_left: bool) -> None:
+        if self._signatures is None:
+            return
+        for feed, failed, count in self._signatures.results() if all_left else self._signatures.ready():
+            tally = self._tallies[feed]
+            tally.own_signatures += count - len(failed)
+            tally.through_successor += failed
+
+    def _report(self) -> VerifyReport:
+        report = VerifyReport(own_signatures=None if self._signatures is None else 0)
+        for feed, tally in self._tallies.items():
+            report.feeds += 1
+            report.blocks += tally.blocks
+            report.entries += tally.entries
+            report.hidden += tally.hidden
+            report.size_bytes += tally.size_bytes
+            report.through_successor += [(feed, seq) for seq in tally.through_successor]
+            if report.own_signatures is not None:
+                report.own_signatures += tally.own_signatures
+        report.through_successor.sort()
+        return report
+
+
+def _compare(feed: Feed, table: str, listed: set[int], expected: set[int]) -> None:
+    """That a table names just these blocks: what it does not name of `control`, the membership does not see."""
+    if listed != expected:
+        seq = min(listed ^ expected)
+        raise CorruptError(
+            f"the table {table!r} is wrong about block {seq} of feed {feed.author.hex()[:16]}",
+            feed=feed.author,
+            seq=seq,
+            hint=_RESTORE,
         )
-    report.blocks += len(rows)
-    report.size_bytes += sum(map(len, raws))
-    for block in accepted:
-        report.entries += count_entries(block.body_bytes)
-        if block.has_holes:
-            report.hidden += sum(isinstance(item, Hidden) for item in split_body(block.body_bytes))
-    if signatures is not None:
-        signatures.check(feed.author, [block.header_bytes for block in accepted])
-    last = accepted[-1]
-    return Head(last.seq, last.id, last.epoch)
 
 
 def _corrupt(
@@ -142,24 +219,8 @@ def _corrupt(
         f"block {seq} of feed {feed.author.hex()[:16]} does not verify: {reason}",
         feed=feed.author,
         seq=seq,
-        hint="Restore this replica from another one: make a new one and let it sync.",
+        hint=_RESTORE,
     )
-
-
-def _note(report: VerifyReport, feed: bytes, failed: list[int], count: int) -> None:
-    assert report.own_signatures is not None
-    report.own_signatures += count - len(failed)
-    report.through_successor += [(feed, seq) for seq in failed]
-
-
-def _verify_disputed(replica: Replica) -> int:
-    """That every disputed block is a block: its branch was authenticated when it came."""
-    count = 0
-    for disputed in replica.disputed():
-        count += 1
-        if sha256(split_block(disputed.raw)[0]).digest() != disputed.id:
-            raise CorruptError("a disputed block is not the one it was kept as", feed=disputed.feed, seq=disputed.seq)
-    return count
 
 
 # --- every signature -----------------------------------------------------------------------------------------------
@@ -245,7 +306,10 @@ def fsck(replica: Replica, progress: Progress | None = None) -> VerifyReport:
     """See `Ledger.fsck`. Raises `CorruptError`."""
     found = replica.store.integrity_problem()
     if found is not None:
-        raise CorruptError(f"SQLite finds the file damaged: {found}", hint="Make a new replica and let it sync.")
+        raise CorruptError(f"SQLite finds the file damaged: {found}", hint=_RESTORE)
+    found = definition_problem(replica.store)
+    if found is not None:
+        raise CorruptError(f"the database is not as it was made: {found}", hint=_RESTORE)
     report = verify(replica, progress=progress)
     replica.check_indexes()
     return report

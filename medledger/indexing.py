@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from hashlib import sha256
 from heapq import merge
+from itertools import chain, takewhile
 from operator import itemgetter
 from typing import Any, Protocol
 
@@ -23,9 +24,11 @@ from .header import class_and_epoch
 from .interpretation import Refusal, interpret_all
 from .limits import IMPORT_BATCH_BLOCKS, MAX_SEQ
 from .membership import EPOCH_UNKNOWN, Membership
+from .store.checks import first_stray
 from .store.database import SEQ_BITS, BlockRow, Feed, Store, insert_rows, position
 
 _ENTRY_PAGE = 256
+_LOOK_UPS = 400  # in one statement: SQLite before 3.32 takes 999 parameters
 _STEP_BLOCKS = 4 * IMPORT_BATCH_BLOCKS  # a transaction; fewer flushes than an import's, for nobody waits for them
 _READ_BYTES = 4 * 1024  # of bodies that are decoded together: some forty entries, gone before a garbage collection
 
@@ -190,25 +193,9 @@ class Indexer:
 
     def write_members(self, membership: Membership) -> None:
         """The fold's result as rows for people."""
-        rows = []
-        for feed, member in membership.members.items():
-            revoked_after = membership.last_seq(feed)
-            roles = " ".join(member.roles)
-            rows.append(
-                (
-                    feed,
-                    member.label,
-                    member.organisation,
-                    roles,
-                    member.epoch,
-                    member.governor,
-                    revoked_after,
-                    member.succeeds,
-                )
-            )
         with self._store.transaction() as db:
             db.execute("DELETE FROM member_rows")
-            db.executemany("INSERT INTO member_rows VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            db.executemany("INSERT INTO member_rows VALUES (?, ?, ?, ?, ?, ?, ?, ?)", _member_rows(membership))
 
     # --- reading ------------------------------------------------------------------------------------------------
 
@@ -288,28 +275,75 @@ class Indexer:
             feed.author, seq, index, void, Entry(b"", "", 0, None, None, raw), sha256(row.header).digest()
         )
 
+    # --- checking -----------------------------------------------------------------------------------------------
+
     def check(self) -> None:
-        """Make the entries of every block again and compare. Raises `CorruptError` at the first that differs."""
-        self.catch_up()
-        columns = "pos, idx, type, time, subject, void, content"
-        for feed in list(self._store.feeds.values()):
-            reached = self._store.progress("interpreted", feed)
-            for start in range(0, reached, IMPORT_BATCH_BLOCKS):
-                stop = min(start + IMPORT_BATCH_BLOCKS, reached)
-                expected = [row for _, rows in self._rows(feed, start, stop - start) for row in rows]
-                found = self._store.query(
-                    f"SELECT {columns} FROM entries WHERE pos BETWEEN ? AND ? ORDER BY pos, idx",
-                    (position(feed.no, start), position(feed.no, stop - 1)),
-                )
-                if found != expected:
-                    differing = next((a for a, b in zip(expected, found, strict=False) if a != b), None)
-                    seq = start if differing is None else differing[0] & MAX_SEQ
-                    raise CorruptError(
-                        f"the index of entries differs from block {seq} of feed {feed.author.hex()[:16]}",
-                        feed=feed.author,
-                        seq=seq,
-                        hint="The blocks are right: `medledger verify --rebuild` makes the index again.",
-                    )
+        """Make again what the indexes hold so far, and compare. Raises `CorruptError` at the first that differs.
+
+        It goes by batches, each of one moment, so that blocks that come or go meanwhile are no damage.
+        """
+        with self._store.lock:
+            reached = {feed.no: self._store.progress("interpreted", feed) for feed in self._store.feeds.values()}
+            if first_stray(self._store, "entries", reached) is not None:
+                raise _differs("entries")
+        for author in list(self._store.feeds):
+            for column, check in (("interpreted", self._check_entries), ("identified", self._check_ids)):
+                start: int | None = 0
+                while start is not None:
+                    with self._store.lock:
+                        start = self._check_batch(author, column, check, start)
+        counts = "SELECT (SELECT count(*) FROM block_ids), (SELECT total(identified) FROM feeds)"
+        ((held, expected),) = self._store.query(counts)
+        if held != expected:
+            raise _differs("block ids")
+        self._check_members()
+
+    def _check_batch(
+        self, author: bytes, column: str, check: Callable[[Feed, int, int], None], start: int
+    ) -> int | None:
+        """Check one index of a feed for some blocks; the seq where to go on, None at the end."""
+        feed = self._store.feeds[author]
+        reached = self._store.progress(column, feed)
+        if reached > feed.length:
+            raise _differs(column, feed, feed.length)
+        stop = min(start + IMPORT_BATCH_BLOCKS, reached)
+        if start >= stop:
+            return None
+        check(feed, start, stop)
+        return stop
+
+    def _check_entries(self, feed: Feed, start: int, stop: int) -> None:
+        expected = [row for _, rows in self._rows(feed, start, stop - start) for row in rows]
+        found = self._store.query(
+            "SELECT pos, idx, type, time, subject, void, content FROM entries WHERE pos BETWEEN ? AND ? "
+            "ORDER BY pos, idx",
+            (position(feed.no, start), position(feed.no, stop - 1)),
+        )
+        if found != expected:
+            same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(expected, found, strict=False)))
+            raise _differs("entries", feed, min(row[0] for row in (*expected[same:], *found[same:])) & MAX_SEQ)
+
+    def _check_ids(self, feed: Feed, start: int, stop: int) -> None:
+        """That each block is found by its id. That nothing else is found, their number tells."""
+        page = self._store.page(feed, start, stop - 1, stop - start)
+        rows = [(_prefix(sha256(row.header).digest()), position(feed.no, row.seq)) for row in page]
+        for at in range(0, len(rows), _LOOK_UPS):
+            some = rows[at : at + _LOOK_UPS]
+            missing = self._store.query(
+                f"WITH ids (prefix, pos) AS (VALUES {', '.join(['(?, ?)'] * len(some))}) SELECT ids.pos FROM ids "
+                "LEFT JOIN block_ids b ON b.prefix = ids.prefix AND b.pos = ids.pos WHERE b.pos IS NULL LIMIT 1",
+                list(chain.from_iterable(some)),
+            )
+            if missing:
+                raise _differs("block ids", feed, missing[0][0] & MAX_SEQ)
+
+    def _check_members(self) -> None:
+        with self._store.lock:
+            found = self._store.query("SELECT * FROM member_rows ORDER BY feed")
+            if not found and not self._store.query("SELECT 1 FROM control LIMIT 1"):
+                return  # nothing but the genesis has come yet
+            if found != sorted(_member_rows(self._replica.membership)):
+                raise _differs("members")
 
     def find_block(self, block_id: bytes) -> Block | None:
         """See `Replica.find_block`."""
@@ -326,3 +360,30 @@ class Indexer:
 def _prefix(block_id: bytes) -> int:
     """The first 8 bytes of an id as SQLite's signed integer."""
     return int.from_bytes(block_id[:8], "big", signed=True)
+
+
+def _member_rows(membership: Membership) -> list[tuple[Any, ...]]:
+    """A fold's result as rows for people."""
+    return [
+        (
+            feed,
+            member.label,
+            member.organisation,
+            " ".join(member.roles),
+            member.epoch,
+            member.governor,
+            membership.last_seq(feed),
+            member.succeeds,
+        )
+        for feed, member in membership.members.items()
+    ]
+
+
+def _differs(index: str, feed: Feed | None = None, seq: int | None = None) -> CorruptError:
+    place = "the blocks" if feed is None else f"block {seq} of feed {feed.author.hex()[:16]}"
+    return CorruptError(
+        f"the index of {index} differs from {place}",
+        feed=None if feed is None else feed.author,
+        seq=seq,
+        hint="The blocks are right: `medledger fsck --reindex` makes the index again.",
+    )
