@@ -245,8 +245,9 @@ class Ledger(Replica):
         state = self.state
         if state == RECOVERING:
             raise RecoveringError(
-                "this replica is behind what its key has signed",
-                hint="Let it sync, or import a bundle: signing resumes when its own feed has come back.",
+                "this replica does not know whether its key has signed more than it holds",
+                hint="Let it sync: it writes when its feed is whole and a peer holds no more of it. Without a network, "
+                "`medledger recover` asks you.",
             )
         if state == FORKED:
             raise ForkedError(
