@@ -143,7 +143,7 @@ class Demo:
             return url
         self._broker = EmbeddedBroker()
         self._broker.start()
-        self._screen.happened("broker", "embedded MQTT broker, trusted with nothing", self._broker.url)
+        self._screen.happened("broker", "MQTT, trusted with nothing", self._broker.url)
         return self._broker.url
 
     def _gather(self, url: str) -> None:
@@ -202,7 +202,7 @@ class Demo:
 
             party.wait_until(there, "its replica is not complete")
             self._screen.party(party.label, state="in sync", blocks=total)
-        self._screen.happened("gossip", "four replicas hold the same blocks", f"{total} blocks", "good")
+        self._screen.happened("gossip", "all four hold the same", f"{total} blocks", "good")
 
     def _verify(self) -> None:
         auditor = self._parties["auditor"]

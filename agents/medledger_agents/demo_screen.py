@@ -17,7 +17,7 @@ from rich.text import Text
 
 STYLES: Final = {"good": "green", "bad": "bold red", "alarm": "bold yellow", "quiet": "dim", "plain": ""}
 FRAMES_PER_SECOND: Final = 10
-ROWS_AROUND_EVENTS: Final = 19
+ROWS_AROUND_EVENTS: Final = 13
 
 
 class Screen(Protocol):
@@ -144,8 +144,9 @@ class LiveScreen(_Base):
 
     def _parties(self) -> Table:
         table = Table(box=None, expand=True, pad_edge=False, header_style="dim")
-        for heading, ratio in (("party", 5), ("role", 3), ("process", 2), ("holds", 3), ("", 7)):
-            table.add_column(heading, ratio=ratio, no_wrap=True, justify="right" if heading == "process" else "left")
+        for heading, ratio in (("party", 6), ("role", 3), ("process", 2), ("holds", 3), ("", 5)):
+            right = heading == "process"
+            table.add_column(heading, ratio=ratio, no_wrap=True, min_width=7, justify="right" if right else "left")
         for name, party in self._state.parties.items():
             table.add_row(
                 Text(name, style="bold"),
