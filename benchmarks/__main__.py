@@ -10,13 +10,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from .agent import resident
 from .appending import durable_append, group_commit
 from .importing import import_16_entry, large_ledger
 from .interpreting import identification, interpretation
 from .measure import Line
 from .opening import import_memory
 from .scale import FULL, QUICK, SMALL, Benchmark, Scale
-from .space import disk, resident
+from .space import disk
 from .validating import live_validation
 from .verifying import every_signature
 

@@ -1,4 +1,4 @@
-"""Importing blocks as fast as they come, batch by batch, with the reference sampled in between."""
+"""Importing blocks as fast as they come, batch by batch."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from itertools import islice
 from medledger.ledger import Ledger
 from medledger.limits import IMPORT_BATCH_BLOCKS
 
-from .measure import SignatureCheck, seconds
+from .measure import Rounds
 
 
-def grow(replica: Ledger, blocks: Iterator[bytes], check: SignatureCheck | None = None) -> float:
-    """Import all of `blocks`; the seconds spent importing. Samples the reference between the batches."""
-    total = 0.0
+def grow(replica: Ledger, blocks: Iterator[bytes], rounds: Rounds | None = None) -> None:
+    """Import all of `blocks`, each batch made before it is timed."""
     while batch := list(islice(blocks, IMPORT_BATCH_BLOCKS)):
-        if check is not None:
-            check.sample()
-        total += seconds(lambda batch=batch: replica.import_blocks(batch))  # type: ignore[misc]
-    return total
+        if rounds is None:
+            replica.import_blocks(batch)
+        else:
+            rounds.measure(len(batch), lambda batch=batch: replica.import_blocks(batch))  # type: ignore[misc]

@@ -13,12 +13,11 @@ from medledger.indexing import Indexer
 from medledger.ledger import Ledger
 
 from .growing import grow
-from .measure import Line, SignatureCheck, line, seconds
+from .measure import Line, Rounds, line
 from .scale import Scale
 from .world import Content, World, full_reading, small_reading
 
-STEP_ENTRIES = 8_000
-METHOD = "total of the passes / entries, against the mean of the reference taken between all passes"
+STEP_ENTRIES = 4_000
 
 
 def interpretation(place: Path, scale: Scale) -> Iterator[Line]:
@@ -33,33 +32,31 @@ def interpretation(place: Path, scale: Scale) -> Iterator[Line]:
 
 def _line(path: Path, name: str, blocks: int, per_block: int, content: Content, bar: float | None) -> Line:
     world = World()
-    check = SignatureCheck()
+    step = min(blocks, STEP_ENTRIES // per_block)
+    rounds = Rounds(step * per_block)
     with world.replica(path) as replica:
         replica.index()
         grow(replica, world.author().readings(blocks, per_block, content))
-        spent = 0.0
-        step = max(1, STEP_ENTRIES // per_block)
+        indexer = Indexer(replica)
         for _ in range(0, blocks, step):
-            check.sample()
-            spent += seconds(lambda: Indexer(replica).interpret(step))
+            rounds.measure(step * per_block, lambda: indexer.interpret(step))
         result = _contents(replica)
-    each = spent / (blocks * per_block)
-    return line(name, each * 1e6, "us/entry", ratio=each / check.mean, bar=bar, method=METHOD, result=result)
+    return line(name, rounds.each * 1e6, "us/entry", ratio=rounds.ratio, bar=bar, method=rounds.method, result=result)
 
 
 def identification(place: Path, scale: Scale) -> Iterator[Line]:
     """The look-up of blocks by id, filled in sorted batches. No bar."""
     world = World()
-    check = SignatureCheck()
+    step = min(scale.interpreted, STEP_ENTRIES)
+    rounds = Rounds(step)
     with world.replica(place / "ledger.db") as replica:
+        replica.index()
         grow(replica, world.author().readings(scale.interpreted))
-        spent = 0.0
-        for _ in range(0, scale.interpreted, STEP_ENTRIES):
-            check.sample()
-            spent += seconds(lambda: Indexer(replica).identify(STEP_ENTRIES))
+        indexer = Indexer(replica)
+        for _ in range(0, scale.interpreted, step):
+            rounds.measure(step, lambda: indexer.identify(step))
         result = [replica.store.connection.execute("SELECT count(*), total(pos) FROM block_ids").fetchone()]
-    each = spent / scale.interpreted
-    yield line("identify-block", each * 1e6, "us/block", ratio=each / check.mean, method=METHOD, result=result)
+    yield line("identify-block", rounds.each * 1e6, "us/block", ratio=rounds.ratio, method=rounds.method, result=result)
 
 
 def _contents(replica: Ledger) -> list[object]:

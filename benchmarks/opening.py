@@ -63,6 +63,6 @@ def import_memory(place: Path, scale: Scale) -> Iterator[Line]:
 
 def _peak(path: Path, blocks: int) -> int:
     """Bytes resident at most in a process that imports this many."""
-    command = [sys.executable, "-m", "benchmarks.process", "import", str(path), str(blocks)]
+    command = [sys.executable, "-m", "benchmarks.process", str(path), str(blocks)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return int(done.stdout)

@@ -1,4 +1,4 @@
-"""A process of its own whose memory is measured: `python -m benchmarks.process import|agent FILE COUNT`.
+"""A process of its own whose memory is measured: `python -m benchmarks.process FILE COUNT` imports so many blocks.
 
 Prints the peak resident bytes (Linux counts them in KiB).
 """
@@ -9,30 +9,16 @@ import resource
 import sys
 from pathlib import Path
 
-from .appending import founded
-from .world import World, small_reading
+from .world import World
 
 
-def main(what: str, file: str, count: int) -> None:
-    """Do it, then print the peak."""
-    if what == "import":
-        world = World()
-        with world.replica(Path(file)) as replica:
-            replica.import_blocks(world.author().readings(count))
-    else:
-        log(Path(file), count)
+def main(file: str, count: int) -> None:
+    """Import, in one call, then print the peak."""
+    world = World()
+    with world.replica(Path(file)) as replica:
+        assert replica.import_blocks(world.author().readings(count)).accepted == count
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
-def log(path: Path, count: int) -> None:
-    """Log readings, one block each, and read them back: what an agent does with the library."""
-    from medledger.records import Reading
-
-    with founded(path) as ledger:
-        for number in range(count):
-            ledger.append(Reading.from_content(small_reading(number)))
-        assert sum(1 for _ in ledger.entries(type="reading")) == count
-
-
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]))

@@ -25,6 +25,7 @@ class Scale:
     opens: int
     memory: int  # imported for the smaller of the two peaks; the larger is of four times as many
     threads: int  # appends of each of the eight threads
+    messages: int  # that an agent is sent
 
 
 FULL = Scale(
@@ -40,6 +41,7 @@ FULL = Scale(
     opens=50,
     memory=50_000,
     threads=500,
+    messages=20_000,
 )
 QUICK = Scale(
     ledger=100_000,
@@ -54,6 +56,7 @@ QUICK = Scale(
     opens=20,
     memory=10_000,
     threads=100,
+    messages=2_000,
 )
 SMALL = Scale(
     ledger=300,
@@ -68,6 +71,7 @@ SMALL = Scale(
     opens=2,
     memory=100,
     threads=2,
+    messages=3,
 )
 
 ROOT = Path(__file__).resolve().parent.parent

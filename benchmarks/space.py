@@ -1,21 +1,17 @@
-"""What a reading takes: bytes on disk, and the resident memory of a process that logs.
+"""What a reading takes on disk.
 
 The file is measured closed, after its write-ahead log has been folded in; with everything that lags filled, and before.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from .growing import grow
 from .measure import Line, line
-from .scale import ROOT, Scale
+from .scale import Scale
 from .world import Content, World, full_reading, small_reading
-
-RESIDENT_BAR_MIB = 60.0
 
 
 def disk(place: Path, scale: Scale) -> Iterator[Line]:
@@ -48,19 +44,3 @@ def disk(place: Path, scale: Scale) -> Iterator[Line]:
             method=f"size of the closed file less an empty ledger's, over {readings} readings",
             result=[readings, per_block],
         )
-
-
-def resident(place: Path, scale: Scale) -> Iterator[Line]:
-    """A process that embeds a ledger and logs."""
-    command = [sys.executable, "-m", "benchmarks.process", "agent", str(place / "agent.db"), str(scale.appends)]
-    peak = int(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout) / 2**20
-    yield line(
-        "resident-while-logging",
-        peak,
-        "MiB peak resident",
-        reference=f"{RESIDENT_BAR_MIB:g} MiB",
-        ratio=peak / RESIDENT_BAR_MIB,
-        bar=1.0,
-        method=f"a process of its own logs {scale.appends} readings and reads them back",
-        result=[scale.appends],
-    )
