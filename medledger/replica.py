@@ -263,18 +263,12 @@ class Replica:
     def is_ancestor(self, feed: bytes, earlier: Point, later: Point) -> bool:
         """Whether `later` is held here and `earlier` is it or one of its ancestors.
 
-        Of a forked feed whose branches are not shared, whatever lies beyond the fork descends from what stands before
-        it; so all replicas answer alike, whether they saw the branch or only the proof.
+        What lies beyond a fork or a cut is not shared, so that one replica holds it and another does not. It descends
+        from what stands before it: that answer is the same for all, and holds until a fork further back is proved.
         """
-        proof = self._forks.get(feed)
-        if proof is not None and proof.seq <= later.seq and feed not in self._electors():
-            return earlier.seq < proof.seq and self._control.is_ancestor(feed, earlier, earlier)
+        if feed not in self.membership.electors and later.seq >= self.limit(feed).length:
+            return self._control.is_ancestor(feed, earlier, earlier)
         return self._control.is_ancestor(feed, earlier, later)
-
-    def _electors(self) -> frozenset[bytes]:
-        """Electors as of the last fold; only the genesis governors while the first is under way."""
-        known = self._membership
-        return frozenset(self.genesis.epoch.governors) if known is None else known.electors
 
     def governs(self, feed: bytes) -> bool:
         """Whether control blocks of this feed may change the membership: an elector's, or what a cut feed last said."""
