@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from .agent import resident
 from .appending import durable_append, group_commit
+from .bedside import bedside
 from .importing import import_16_entry, large_ledger
 from .interpreting import identification, interpretation
 from .measure import Line
@@ -32,7 +32,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "group-commit": group_commit,
     "import-memory": import_memory,
     "disk": disk,
-    "resident": resident,
+    "bedside": bedside,
 }
 
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import hl7
@@ -56,7 +57,7 @@ def bedside(place: Path, scale: Scale) -> Iterator[Line]:
         agent = _Agent(config)
         took = seconds(lambda: agent.feed(count))
         peak = agent.peak_bytes() / 2**20
-        blocks = agent.stop()
+        blocks = agent.stop(count)
     yield line(
         "bedside-agent-resident",
         peak,
@@ -67,7 +68,7 @@ def bedside(place: Path, scale: Scale) -> Iterator[Line]:
         method=f"VmHWM of the agent's process after {count} messages over {SENDERS} connections, gossiping",
         result=[count],
     )
-    plain = seconds(lambda: _plain(place / "plain.db", count, max(1, count // max(1, blocks))))
+    plain = seconds(lambda: _plain(place / "plain.db", count, max(1, count // blocks)))
     yield line(
         "bedside-agent-pace",
         count / took,
@@ -92,6 +93,7 @@ def _box(place: Path, broker: str) -> Path:
         assert hospital.me is not None  # it has a key
         with Ledger.join(place / "ledger.db", identity, reply, secret) as ledger:
             ledger.import_blocks(hospital.release(hospital.me, 0, 10))
+            ledger.peer_has_no_more(0)
     config = place / "bedside.toml"
     config.write_text(CONFIG.format(broker=broker))
     return config
@@ -116,13 +118,9 @@ class _Agent:
     def feed(self, count: int) -> None:
         """Send so many messages over all connections, and read every acknowledgement."""
         shares = [count // SENDERS + (sender < count % SENDERS) for sender in range(SENDERS)]
-        senders = [
-            threading.Thread(target=self._send, args=(_messages(sender, share),)) for sender, share in enumerate(shares)
-        ]
-        for sender in senders:
-            sender.start()
-        for sender in senders:
-            sender.join()
+        with ThreadPoolExecutor(SENDERS) as pool:
+            for sent in [pool.submit(self._send, _messages(sender, share)) for sender, share in enumerate(shares)]:
+                sent.result()
 
     def _send(self, messages: Sequence[bytes]) -> None:
         with socket.create_connection(("127.0.0.1", self._port), 60) as connection:
@@ -131,7 +129,8 @@ class _Agent:
             framer, replies = Framer(), 0
             while replies < len(messages):
                 for reply in framer.feed(connection.recv(65536)):
-                    assert b"|AA|" in reply, reply
+                    if b"\rMSA|AA|" not in reply:
+                        raise RuntimeError(f"not acknowledged: {reply!r}")
                     replies += 1
             writer.join()
 
@@ -140,15 +139,19 @@ class _Agent:
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
-    def stop(self) -> int:
-        """End it; how many blocks it wrote."""
+    def stop(self, count: int) -> int:
+        """End it, and see that so many readings are on its ledger; how many blocks it took."""
         self._process.terminate()
         assert self._process.wait(10) == 0
         self._drain.join()
         assert self._process.stderr is not None  # opened with PIPE
         self._process.stderr.close()
         with Ledger.open(self._ledger) as ledger:
-            return sum(head.seq + 1 for head in ledger.frontier().values())
+            found = {entry.block_id for entry in ledger.entries("reading")}
+            logged = sum(1 for _ in ledger.entries("reading"))
+            if logged != count:
+                raise RuntimeError(f"{logged} of {count} readings are on the ledger")
+            return len(found)
 
 
 def _plain(path: Path, count: int, per_commit: int) -> None:

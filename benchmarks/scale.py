@@ -25,7 +25,6 @@ class Scale:
     opens: int
     memory: int  # imported for the smaller of the two peaks; the larger is of four times as many
     threads: int  # appends of each of the eight threads
-    messages: int  # that an agent is sent
 
 
 FULL = Scale(
@@ -41,7 +40,6 @@ FULL = Scale(
     opens=50,
     memory=50_000,
     threads=500,
-    messages=20_000,
 )
 QUICK = Scale(
     ledger=100_000,
@@ -56,7 +54,6 @@ QUICK = Scale(
     opens=20,
     memory=10_000,
     threads=100,
-    messages=2_000,
 )
 SMALL = Scale(
     ledger=300,
@@ -71,7 +68,6 @@ SMALL = Scale(
     opens=2,
     memory=100,
     threads=2,
-    messages=3,
 )
 
 ROOT = Path(__file__).resolve().parent.parent

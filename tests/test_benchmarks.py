@@ -23,7 +23,7 @@ REQUIRED = {  # the lines that carry the project's bars
     "durable-append": 1.0,
     "opening-large-ledger": 1.0,
     "import-memory": 1.05,
-    "agent-resident": 1.0,
+    "bedside-agent-resident": 1.0,
 }
 
 
