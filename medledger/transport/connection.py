@@ -85,13 +85,7 @@ class Connection:
 
     def open(self, *, must_connect: bool) -> None:
         """Connect, and stay connected. Raises `TransportError` where `must_connect` and that cannot be."""
-        client = self._client
-        assert client is not None  # opened once, and before it is closed
-        self._stagger()
-        client.connect_async(self.address.host, self.address.port, KEEPALIVE_SECONDS)
-        if must_connect:
-            self._connect_now(client)
-        client.loop_start()
+        self._begin(must_connect=must_connect)
         if must_connect:
             self._await_answer()
 
@@ -109,6 +103,15 @@ class Connection:
         # Undo the circle of references between paho's client and us: its sockets are closed with it.
         client.on_socket_open = client.on_connect = client.on_disconnect = None
         client.on_message = client.on_subscribe = None
+
+    def _begin(self, *, must_connect: bool) -> None:
+        client = self._client
+        assert client is not None  # opened once, and before it is closed
+        self._stagger()
+        client.connect_async(self.address.host, self.address.port, KEEPALIVE_SECONDS)
+        if must_connect:
+            self._connect_now(client)
+        client.loop_start()
 
     def _connect_now(self, client: Client) -> None:
         try:
