@@ -4,8 +4,8 @@
     manifest = [1, genesis, [[feed, seq, id] ...], [[sha-256, size, blocks] ...], [fork proof ...]]
     segment  = a CBOR sequence (RFC 8742) of byte strings, each an encoded block; at most 8 MiB
 
-- Governors' feeds come first, then the others, each in order: a reader that knows only the genesis can take the blocks
-  as they come.
+- Governors' feeds come first, then the others, each in order, then the branches of governors' forked feeds: a reader
+  that knows only the genesis can take the blocks as they come.
 - Segments are named by their hash, so that, unpacked on a web server, they can be fetched, resumed and cached by name.
 - A bundle proves nothing by itself and needs no signature: every block in it is validated like any other. The
   manifest's frontier only tells a reader whether something is missing.
@@ -14,15 +14,29 @@
 from __future__ import annotations
 
 import os
+import struct
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import IO, Final, Protocol
 
-from . import cbor
-from .errors import CorruptError, LimitError, MalformedError, MedledgerError, NeedsNewerError, StoreError
+from . import cbor, files
+from .errors import (
+    BlockError,
+    BlockSignatureError,
+    CorruptError,
+    LimitError,
+    MalformedBlockError,
+    MalformedError,
+    MedledgerError,
+    NeedsNewerError,
+    NewerBlockError,
+    SignatureError,
+    StoreError,
+)
 from .fork import ForkProof
 from .governance import Genesis
 from .header import Head
@@ -40,6 +54,16 @@ from .membership import Membership
 from .schema import Array, Bytes, Int, Tuple
 
 VERSION: Final = 1
+# What `zipfile` raises over bytes that are no archive, beside its own error: it trusts most of what it reads.
+_ZIP_ERRORS: Final = (
+    zipfile.BadZipFile,
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+)
 MANIFEST_NAME: Final = "manifest.cbor"
 
 _HASH: Final = Bytes(32)
@@ -59,11 +83,15 @@ class Source(Protocol):
     def genesis(self) -> Genesis: ...
     @property
     def membership(self) -> Membership: ...
+    @property
+    def me(self) -> bytes | None: ...
     def frontier(self) -> dict[bytes, Head]: ...
+    def branches(self) -> Sequence[bytes]: ...
     def fork_proofs(self) -> dict[bytes, bytes]: ...
     def release(self, feed: bytes, start: int, stop: int, max_bytes: int) -> Sequence[bytes]: ...
     def import_blocks(self, raws: Iterable[bytes]) -> ImportReport: ...
     def import_fork_proof(self, raw: bytes) -> ForkProof: ...
+    def peer_has_no_more(self, length: int) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +107,11 @@ class Manifest:
     def blocks(self) -> int:
         return sum(blocks for _, _, blocks in self.segments)
 
+    @property
+    def standing(self) -> int:
+        """How many of them stand; those after are branches."""
+        return sum(seq + 1 for seq, _ in self.frontier.values())
+
 
 def export_bundle(ledger: Source, target: Path) -> Manifest:
     """Write all of a ledger to `target`, durably, or nothing. Raises `StoreError`: the file exists, the disk fails."""
@@ -90,9 +123,10 @@ def export_bundle(ledger: Source, target: Path) -> Manifest:
             manifest = _write(ledger, file)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(target)  # a reader sees the whole bundle or none
+        partial.replace(target)  # a reader sees the whole bundle or none; `files.move` needs links, which sticks lack
+        files.sync_directory(target.parent)
     except OSError as error:
-        raise StoreError(f"{target} cannot be written: {error.strerror}") from error
+        raise StoreError(f"{target} cannot be written: {error.strerror or error}") from error
     finally:
         partial.unlink(missing_ok=True)
     return manifest
@@ -100,12 +134,9 @@ def export_bundle(ledger: Source, target: Path) -> Manifest:
 
 def _write(ledger: Source, file: IO[bytes]) -> Manifest:
     frontier = ledger.frontier()
-    electors = ledger.membership.electors
-    order = sorted(frontier, key=lambda feed: (feed not in electors, feed))
-    released = (raw for feed in order for raw in _released(ledger, feed, frontier[feed].seq + 1))
     segments = []
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for data, blocks in _segments(released):
+        for data, blocks in _segments(_released(ledger, frontier)):
             digest = sha256(data).digest()
             archive.writestr(_member(digest), data)
             segments.append((digest, len(data), blocks))
@@ -119,11 +150,15 @@ def _write(ledger: Source, file: IO[bytes]) -> Manifest:
     return manifest
 
 
-def _released(ledger: Source, feed: bytes, length: int) -> Iterator[bytes]:
-    start = 0
-    while start < length and (page := ledger.release(feed, start, length, MAX_DATA_BYTES)):
-        yield from page
-        start += len(page)
+def _released(ledger: Source, frontier: dict[bytes, Head]) -> Iterator[bytes]:
+    """All blocks up to the frontier, and the branches."""
+    electors = ledger.membership.electors
+    for feed in sorted(frontier, key=lambda feed: (feed not in electors, feed)):
+        start, stop = 0, frontier[feed].seq + 1
+        while start < stop and (page := ledger.release(feed, start, stop, MAX_DATA_BYTES)):
+            yield from page
+            start += len(page)
+    yield from ledger.branches()
 
 
 def _segments(raws: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
@@ -186,17 +221,50 @@ def read_manifest(source: Path) -> Manifest:
 def import_bundle(ledger: Source, source: Path) -> ImportReport:
     """Take what is valid of a bundle; segments are checked by their hash before a block of them is looked at.
 
-    Raises `MalformedError` where the file is no bundle or is of another ledger, `CorruptError` (in whose message the
-    damaged segment is named) where it was damaged: what came before it has been taken.
+    A bundle is a peer's answer, for a replica that waits to hear how much of its own feed others hold. Raises
+    `MalformedError` where the file is no bundle or is of another ledger, `CorruptError` (in whose message the damaged
+    segment is named) where it was damaged: what came before it has been taken.
     """
     with _Opened(source) as archive:
         manifest = _manifest(archive)
         if manifest.genesis != ledger.genesis.raw:
             raise MalformedError("this bundle is of another ledger")
-        report = ledger.import_blocks(raw for segment in manifest.segments for raw in _blocks(archive, segment))
-        for proof in manifest.fork_proofs:
-            ledger.import_fork_proof(proof)
+        raws = (raw for segment in manifest.segments for raw in _blocks(archive, segment))
+        report = ledger.import_blocks(islice(raws, manifest.standing))
+        for (
+            proof
+        ) in manifest.fork_proofs:  # before the branches, which are taken of feeds that are known to have forked
+            try:
+                ledger.import_fork_proof(proof)
+            except StoreError:
+                raise
+            except MedledgerError as error:
+                report.refuse(_refusal(error))
+        _add(report, ledger.import_blocks(raws))
+    if ledger.me is not None:
+        last = manifest.frontier.get(ledger.me)
+        ledger.peer_has_no_more(0 if last is None else last[0] + 1)
     return report
+
+
+def _add(report: ImportReport, more: ImportReport) -> None:
+    report.accepted += more.accepted
+    report.duplicates += more.duplicates
+    report.waiting += more.waiting
+    report.advanced += more.advanced
+    report.forks += more.forks
+    for error in more.refused:
+        report.refuse(error)
+
+
+def _refusal(error: MedledgerError) -> BlockError:
+    """Why a fork proof was refused, as a report names it."""
+    if isinstance(error, BlockError):
+        return error
+    message = f"a fork proof in the bundle: {error}"
+    if isinstance(error, NeedsNewerError):
+        return NewerBlockError(message)
+    return BlockSignatureError(message) if isinstance(error, SignatureError) else MalformedBlockError(message)
 
 
 class _Opened:
@@ -208,10 +276,10 @@ class _Opened:
     def __enter__(self) -> zipfile.ZipFile:
         try:
             self._archive = zipfile.ZipFile(self._source)
-        except zipfile.BadZipFile as error:
+        except _ZIP_ERRORS as error:
             raise MalformedError(f"{self._source} is not a bundle: {error}") from error
         except OSError as error:
-            raise StoreError(f"{self._source} cannot be read: {error.strerror}") from error
+            raise StoreError(f"{self._source} cannot be read: {error.strerror or error}") from error
         return self._archive
 
     def __exit__(self, *exception: object) -> None:
@@ -224,15 +292,15 @@ def _manifest(archive: zipfile.ZipFile) -> Manifest:
 
 def _read(archive: zipfile.ZipFile, name: str, max_size: int) -> bytes:
     """A member's bytes, never more than `max_size`, whatever its header says."""
+    if name not in archive.NameToInfo:
+        raise MalformedError(f"the bundle has no {name}")
     try:
         info = archive.getinfo(name)
         if info.compress_type != zipfile.ZIP_STORED or info.file_size > max_size:
             raise LimitError(f"{name} is compressed or over {max_size} bytes")
         with archive.open(info) as member:
             return member.read(max_size)
-    except KeyError:
-        raise MalformedError(f"the bundle has no {name}") from None
-    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError) as error:
+    except (*_ZIP_ERRORS, OSError) as error:
         raise CorruptError(f"{name} in the bundle is damaged: {error}") from error
 
 

@@ -15,6 +15,7 @@ POSIX only: it relies on `flock`, hard links and flushing of directories.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -54,6 +55,18 @@ def locked_directory(directory: Path) -> Iterator[int]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable, as far as its file system can."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a share or a stick that cannot flush a directory
+            raise
     finally:
         os.close(descriptor)
 

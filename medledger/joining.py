@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from hmac import compare_digest
 from typing import Any, Final, Protocol
@@ -107,12 +107,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A reply that is authentic: the ledger to join, and how to reach it."""
+    """A reply that is authentic: the ledger to join, and how to reach it. Its secrets never show in its `repr`."""
 
     ledger_id: bytes
-    genesis: bytes
-    transport_keys: tuple[tuple[bytes, bytes], ...]
-    broker: str | None
+    genesis: bytes = field(repr=False)
+    transport_keys: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+    broker: str | None = field(repr=False)  # a URL, in which people put passwords
 
 
 def make_request(

@@ -56,6 +56,9 @@ class StoredKey(NamedTuple):
     public_key: bytes
     seed: bytes
 
+    def __repr__(self) -> str:
+        return f"StoredKey({self.public_key.hex()})"  # the seed never shows
+
 
 def create(path: Path, public_key: bytes, seed: bytes, passphrase: str | None) -> None:
     """Write a new key file, durable on return; `FileExistsError` when the name is taken."""
