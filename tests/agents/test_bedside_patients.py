@@ -1,4 +1,4 @@
-"""What the bedside agent does with patients' data: pseudonyms on the ledger, raw messages in the inbox, nothing else."""
+"""What the bedside agent does with patients' data: pseudonyms on the ledger, raw messages in the inbox, no more."""
 
 from __future__ import annotations
 
