@@ -246,8 +246,7 @@ class Ledger(Replica):
         if state == RECOVERING:
             raise RecoveringError(
                 "this replica does not know whether its key has signed more than it holds",
-                hint="Let it sync: it writes when its feed is whole and a peer holds no more of it. Without a network, "
-                "`medledger recover` asks you.",
+                hint="Let it sync, or import a peer's bundle. Where there is no peer at all: `medledger recover`.",
             )
         if state == FORKED:
             raise ForkedError(
