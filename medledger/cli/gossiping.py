@@ -262,4 +262,4 @@ def _report(ledger: Ledger, request: Request, status: dict[str, Any], new: int) 
     if status["own_blocks_unconfirmed"]:
         warn(f"no peer has shown to hold the last {count_text(status['own_blocks_unconfirmed'], 'block')} of ours.")
     if ledger.state == "recovering":
-        warn("this replica is still behind what its key has signed: it does not write yet.")
+        warn("this replica does not know yet whether its key has signed more than it holds: it does not write.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from medledger.errors import BlockError, UnknownAuthorError
 
@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from medledger.importing import ImportReport
     from medledger.ledger import Ledger
 
-MAX_SHOWN = 10
+MAX_SHOWN: Final = 10
+NOT_YET: Final = (
+    "it does not write until it knows that nobody holds more of its feed: `medledger sync {0}` finds out, "
+    "or a newer bundle; where there is no peer at all `medledger recover {0}` asks you."
+)
 
 
 class RefusedError(BlockError):
@@ -69,7 +73,7 @@ def show(ledger: Ledger, report: ImportReport, *, as_json: bool) -> None:
         say(f"  ledger id  {ledger.id.hex()}")
         say(f"  digest     {ledger.digest().hex()}")
         if ledger.state == "recovering":
-            warn("This replica is behind what its key has signed: it does not write until its own feed is back.")
+            warn(NOT_YET.format(ledger.path))
         for feed in report.forks:
             warn(f"{names.both(feed)} signed two histories.")
         for error in report.refused[:MAX_SHOWN]:

@@ -39,6 +39,7 @@ COMMANDS: Final = {
     "sync": Builtin("Exchange", "Exchange blocks with other replicas over an MQTT broker."),
     "bundle": Builtin("Exchange", "Carry a ledger in a file."),
     "backup": Builtin("Exchange", "Copy a ledger's file for other programs to read."),
+    "recover": Builtin("Exchange", "Let a replica write where no peer is left to ask."),
     "verify": Builtin("Check", "Verify every stored byte again."),
     "fsck": Builtin("Check", "Verify every byte, the database and its indexes."),
     "audit": Builtin("Check", "Sync, verify and report, for an auditor."),

@@ -130,6 +130,8 @@ def test_a_locked_ledger(run: Run, ward: Path, program: Run) -> None:
 def test_a_key_that_is_not_enrolled(run: Run, admit: Callable[..., Path]) -> None:
     """A newcomer that has not synced yet is told to; nothing is written."""
     box = admit("box 7", "bedside")
+    told(run("append", box, "reading", READING, code=1), "whether its key has signed more", "sync")
+    run("recover", box, "--yes")
     told(run("append", box, "reading", READING, code=1), "not enrolled", "sync")
 
 
@@ -141,9 +143,12 @@ def test_a_role_that_may_not(run: Run, admit: Callable[..., Path], carry: Callab
     told(run("append", box, "dispense", dispense, code=1), "may not write 'dispense'", "governor")
 
 
-def test_a_member_that_governs_nothing(run: Run, admit: Callable[..., Path]) -> None:
+def test_a_member_that_governs_nothing(
+    run: Run, admit: Callable[..., Path], carry: Callable[[Path, Path], Done]
+) -> None:
     """A member who is no governor is refused acts of governance."""
     box = admit("box 7", "bedside")
+    carry(Path("ward.db"), box)
     told(run("governance", "change", box, "--threshold", "1", code=1), "not a governor")
 
 
@@ -181,7 +186,9 @@ def test_a_restored_backup_does_not_write(run: Run, ward: Path) -> None:
     for name in ("ward.db", "ward.db-wal", "ward.db-shm"):
         Path(name).unlink(missing_ok=True)
     Path("copy.db").rename("ward.db")
-    told(run("append", ward, "reading", READING, code=1), "behind what its key has signed", "sync")
+    told(
+        run("append", ward, "reading", READING, code=1), "whether its key has signed more", "sync", "medledger recover"
+    )
 
 
 def test_a_damaged_ledger_fails_verification(run: Run, ward: Path) -> None:

@@ -53,7 +53,7 @@ def init(
     Your key becomes its sole governor: it decides who joins. Where the key file does not exist it is made; without
     --key it lies beside the ledger, with the ending .key.
     """
-    from medledger.keys import fingerprint
+    from medledger.keys import fingerprint, seal_to
     from medledger.ledger import Ledger
 
     roles_may = None if policy is None else read_policy(policy)
@@ -74,7 +74,7 @@ def init(
     ) as founded:
         ledger_id = founded.id
         if broker is not None:
-            founded.store.set_meta("broker", broker)
+            founded.store.set_meta("broker", seal_to(identity.kem_public_key, broker.encode()))
     if as_json:
         emit(
             {
