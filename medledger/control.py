@@ -5,8 +5,10 @@ Blocks on disputed branches count too: an approval is not undone by a fork or a 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from hashlib import sha256
 
+from .acts import GovEpoch, GovRevoke
 from .block import split_body
 from .entry import decode_entry
 from .errors import MalformedError
@@ -23,6 +25,7 @@ class ControlLog:
         self._store = store
         self._decoded: dict[bytes, ControlBlock] = {}
         self._by_position: dict[tuple[int, int], bytes] = {}
+        self.named: set[bytes] = set()  # ids of blocks that some closing or cut names: their arrival decides something
 
     def blocks(self) -> list[ControlBlock]:
         """Every control block, standing or disputed."""
@@ -34,6 +37,7 @@ class ControlLog:
             block = self._decoded.get(known)
             if block is None:
                 block = self._decoded[known] = _decode(feed.author, known, row)
+                self.named.update(_named(block))
             found.append(block)
         return found
 
@@ -74,3 +78,19 @@ def _decode(feed: bytes, block_id: bytes, row: BlockRow) -> ControlBlock:
                 continue  # not an act; the entry is marked void where entries are read
             entries.append((index, entry.type, entry.content))
     return ControlBlock(feed, row.seq, block_id, parse_header(row.header)[0].epoch, tuple(entries))
+
+
+def _named(block: ControlBlock) -> Iterator[bytes]:
+    """The block ids that closings and cuts in a block name. What is malformed names nothing."""
+    for _, entry_type, content in block.entries:
+        if entry_type == GovRevoke.TYPE and isinstance(content, dict):
+            yield from _if_id(content.get("id"))
+        elif entry_type == GovEpoch.TYPE and isinstance(content, list) and content and isinstance(content[-1], list):
+            for closing in content[-1]:
+                if isinstance(closing, list) and closing:
+                    yield from _if_id(closing[-1])
+
+
+def _if_id(value: object) -> Iterator[bytes]:
+    if isinstance(value, bytes):
+        yield value

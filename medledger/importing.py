@@ -35,7 +35,7 @@ from .errors import (
     UsageError,
 )
 from .fork import ForkProof, make_proof
-from .header import BlockClass, Head, parse_header
+from .header import Head, parse_header
 from .limits import IMPORT_BATCH_BLOCKS, MAX_BLOCK_BYTES, SEGMENT_BLOCKS, WAITING_BLOCKS, WAITING_BYTES
 from .store import BlockRow, Feed, Store
 from .validation import ValidBlock, authenticate, check_body, validate_range
@@ -114,7 +114,7 @@ class Target(Protocol):
     def knows(self, feed: bytes) -> bool: ...
     def limit(self, feed: bytes) -> Limit: ...
     def refold(self) -> None: ...
-    def governs(self, feed: bytes) -> bool: ...
+    def decides(self, feed: bytes, blocks: Sequence[ValidBlock]) -> bool: ...
     def keeps_branches(self, feed: bytes) -> bool: ...
     def adopt_fork(self, proof: ForkProof) -> bool: ...
     def adopt_branch(self, feed: bytes, headers: list[bytes]) -> None: ...
@@ -212,9 +212,7 @@ class Importer:
             beyond = [arrived for arrived in blocks if arrived.seq >= limit.length]
             accepted, rest = self._append(feed, blocks[: len(blocks) - len(beyond)] if beyond else blocks)
             blocks = rest + beyond
-            if accepted and self._replica.governs(author):
-                control |= any(block.block_class == BlockClass.CONTROL for block in accepted)
-                self._store.forget_interpretation(feed)  # a cut may have waited for one of these blocks
+            control |= self._replica.decides(author, accepted)
         return control
 
     def _append(self, feed: Feed, blocks: list[Arrived]) -> tuple[list[ValidBlock], list[Arrived]]:
@@ -305,17 +303,18 @@ class Importer:
                 self.report.duplicates += 1
             else:
                 waiting.setdefault(prev, []).append(arrived)
-        before = self.report.accepted
+        decided = False
         for prev in list(waiting):
             head = None if prev is None else self._branch_head(feed, prev)
             if prev is None or head is not None:
-                self._branch(feed, head, waiting)
+                decided |= self._replica.decides(feed.author, self._branch(feed, head, waiting))
         for left in waiting.values():
             self.report.refuse(GapError("a block continues no branch held here", feed=feed.author, seq=left[0].seq))
-        return self.report.accepted > before
+        return decided
 
-    def _branch(self, feed: Feed, head: Head | None, waiting: dict[bytes | None, list[Arrived]]) -> None:
+    def _branch(self, feed: Feed, head: Head | None, waiting: dict[bytes | None, list[Arrived]]) -> list[ValidBlock]:
         """Take what continues from `head`, and what continues from that."""
+        taken: list[ValidBlock] = []
         tips = [head]
         while tips:
             tip = tips.pop()
@@ -332,9 +331,11 @@ class Importer:
                     continue
                 for block in accepted:
                     self._store.add_disputed(feed, block.seq, block.header_bytes, block.body_bytes)
+                taken += accepted
                 self.report.accepted += len(accepted)
                 self._replica.adopt_branch(feed.author, [block.header_bytes for block in accepted])
                 tips.append(Head(accepted[-1].seq, accepted[-1].id, accepted[-1].epoch))
+        return taken
 
     def _branch_head(self, feed: Feed, block_id: bytes) -> Head | None:
         """The block of this id, the last that stands or a disputed one, as what a branch continues from."""

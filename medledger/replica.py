@@ -10,7 +10,7 @@ Three things are derived from the blocks, never stored as truth of their own:
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -21,13 +21,13 @@ from .control import ControlLog
 from .errors import BlockError, CorruptError, MedledgerError, StoreError, UnknownAuthorError, UsageError
 from .fork import ForkProof, canonical, make_proof, read_proof
 from .governance import Genesis, Point, read_genesis
-from .header import Head, parse_header
+from .header import BlockClass, Head, parse_header
 from .importing import Advance, Importer, ImportReport, Limit
 from .indexing import Indexer, LoggedEntry
 from .limits import MAX_INT, MAX_SEQ, MIN_INT
 from .membership import Membership, fold
 from .store import Feed, Store
-from .validation import authenticate, validate_range
+from .validation import ValidBlock, authenticate, validate_range
 
 Watcher = Callable[[Advance], None]
 
@@ -164,6 +164,7 @@ class Replica:
             Disputed(feed.author, row.seq, block_id, join_block(row.header, row.body))
             for feed in self.store.feeds_with_disputed()
             for block_id, row in self.store.disputed(feed)
+            if row.seq >= feed.length  # one that came to stand again stays among the evidence
         ]
 
     def entries(
@@ -275,6 +276,15 @@ class Replica:
         membership = self.membership
         return feed in membership.electors or feed in membership.cuts
 
+    def decides(self, feed: bytes, blocks: Sequence[ValidBlock]) -> bool:
+        """Whether these new blocks of a feed, standing or on a branch, may change the membership."""
+        if not self.governs(feed):
+            return False
+        if any(block.id in self._control.named for block in blocks):
+            self.store.forget_interpretation(self.store.feed(feed))  # a cut has waited for one of them
+            return True
+        return any(block.block_class == BlockClass.CONTROL for block in blocks)
+
     def keeps_branches(self, feed: bytes) -> bool:
         """Whether blocks on every branch of this feed are taken."""
         return feed in self._forks and feed in self.membership.electors
@@ -337,7 +347,7 @@ class Replica:
     def _restore(self, feed: Feed) -> None:
         """Let blocks stand again that a cut had taken away and no longer does."""
         limit = self.limit(feed.author)
-        if limit.length <= feed.length or limit.reason == "fork":
+        if limit.length <= feed.length:
             return
         rows = [(block_id, row) for block_id, row in self.store.disputed(feed) if feed.length <= row.seq < limit.length]
         raws = [join_block(row.header, row.body) for _, row in rows]
@@ -382,6 +392,7 @@ class Replica:
             self.store.set_fork(feed, kept.seq, kept.raw)
             self._forks[proof.feed] = kept
             self._apply_limit(proof.feed)
+            self.store.forget_interpretation(feed)  # a cut beyond the fork is resolved now
             return True
 
     def adopt_branch(self, feed: bytes, headers: list[bytes]) -> None:
@@ -394,4 +405,10 @@ class Replica:
 
 def _rights(membership: Membership, feed: bytes) -> tuple[object, ...]:
     """All of a membership that decides whether this feed's entries count."""
-    return membership.members.get(feed), membership.enrolments.get(feed), membership.cuts.get(feed), membership.void
+    return (
+        membership.members.get(feed),
+        membership.enrolments.get(feed),
+        membership.cuts.get(feed),
+        feed in membership.electors,
+        membership.void,
+    )
