@@ -19,7 +19,6 @@ import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import islice
 from pathlib import Path
 from typing import IO, Final, Protocol
 
@@ -64,6 +63,7 @@ _ZIP_ERRORS: Final = (
     ValueError,
     struct.error,
 )
+_MAX_PASSES: Final = 4  # over the blocks of a bundle with forks; each takes what the one before made known
 MANIFEST_NAME: Final = "manifest.cbor"
 
 _HASH: Final = Bytes(32)
@@ -106,11 +106,6 @@ class Manifest:
     @property
     def blocks(self) -> int:
         return sum(blocks for _, _, blocks in self.segments)
-
-    @property
-    def standing(self) -> int:
-        """How many of them stand; those after are branches."""
-        return sum(seq + 1 for seq, _ in self.frontier.values())
 
 
 def export_bundle(ledger: Source, target: Path) -> Manifest:
@@ -229,32 +224,38 @@ def import_bundle(ledger: Source, source: Path) -> ImportReport:
         manifest = _manifest(archive)
         if manifest.genesis != ledger.genesis.raw:
             raise MalformedError("this bundle is of another ledger")
-        raws = (raw for segment in manifest.segments for raw in _blocks(archive, segment))
-        report = ledger.import_blocks(islice(raws, manifest.standing))
-        for (
-            proof
-        ) in manifest.fork_proofs:  # before the branches, which are taken of feeds that are known to have forked
-            try:
-                ledger.import_fork_proof(proof)
-            except StoreError:
-                raise
-            except MedledgerError as error:
-                report.refuse(_refusal(error))
-        _add(report, ledger.import_blocks(raws))
+        report = ImportReport()
+        for _ in range(_MAX_PASSES):
+            known = ledger.fork_proofs()
+            more = ledger.import_blocks(raw for segment in manifest.segments for raw in _blocks(archive, segment))
+            _import_fork_proofs(ledger, manifest.fork_proofs, more)
+            _add(report, more)
+            if known == ledger.fork_proofs() and not (more.waiting and more.accepted):
+                break  # else there may be more to take: on a branch of a fork, or of whom such a branch enrols
     if ledger.me is not None:
         last = manifest.frontier.get(ledger.me)
         ledger.peer_has_no_more(0 if last is None else last[0] + 1)
     return report
 
 
+def _import_fork_proofs(ledger: Source, proofs: Iterable[bytes], report: ImportReport) -> None:
+    for proof in proofs:
+        try:
+            ledger.import_fork_proof(proof)
+        except StoreError:
+            raise
+        except MedledgerError as error:
+            report.refuse(_refusal(error))
+
+
 def _add(report: ImportReport, more: ImportReport) -> None:
+    """What one more pass over the same blocks did: those of the passes before are no duplicates."""
+    if not report.accepted:
+        report.duplicates = more.duplicates
     report.accepted += more.accepted
-    report.duplicates += more.duplicates
-    report.waiting += more.waiting
     report.advanced += more.advanced
     report.forks += more.forks
-    for error in more.refused:
-        report.refuse(error)
+    report.waiting, report.refused = more.waiting, more.refused
 
 
 def _refusal(error: MedledgerError) -> BlockError:
