@@ -23,7 +23,7 @@ from . import bundle, files, governing
 from .audit import VerifyReport, fsck, verify
 from .block import Block
 from .clock import ClockReader, system_clock
-from .errors import ForkedError, JoinError, RecoveringError, StoreError, UsageError
+from .errors import ForkedError, JoinError, MembershipError, RecoveringError, StoreError, UsageError
 from .governance import epoch_document, make_genesis
 from .header import Head
 from .importing import ImportReport
@@ -54,6 +54,7 @@ DEFAULT_POLICY: Final[Mapping[str, tuple[str, ...]]] = {
 READY: Final = "ready"
 RECOVERING: Final = "recovering"
 FORKED: Final = "forked"
+REVOKED: Final = "revoked"
 READ_ONLY: Final = "read-only"
 
 
@@ -215,11 +216,13 @@ class Ledger(Replica):
 
     @property
     def state(self) -> str:
-        """`ready`, `recovering` (own blocks are missing: see `release`), `forked`, or `read-only`."""
+        """Whether this ledger may sign: `ready`, or why not: `recovering`, `forked`, `revoked`, `read-only`."""
         if self.identity is None:
             return READ_ONLY
         if self.identity.public_key in self._forks:
             return FORKED
+        if self.identity.public_key in self.membership.cuts:
+            return REVOKED
         return RECOVERING if self._recovering else READY
 
     # --- writing ------------------------------------------------------------------------------------------------
@@ -241,8 +244,13 @@ class Ledger(Replica):
         return self._writer
 
     def check_may_sign(self) -> None:
-        """Raise unless signing now cannot fork our feed."""
+        """Raise unless signing now cannot fork our feed, nor be in vain."""
         state = self.state
+        if state == REVOKED:
+            # What was signed beyond the cut is set aside: signing at those positions again would be a fork.
+            raise MembershipError(
+                "this key has been revoked", hint="Make a new key, and have it enrolled as the successor of this one."
+            )
         if state == RECOVERING:
             raise RecoveringError(
                 "this replica does not know whether its key has signed more than it holds",

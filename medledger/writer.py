@@ -188,11 +188,6 @@ class Writer:
                 "this key is not enrolled, as far as this replica knows",
                 hint="Let it sync once: its enrolment comes with the governors' feeds.",
             )
-        if membership.last_seq(feed) is not None:
-            # Beyond the cut nothing stands. What was signed there before is set aside: signing there again would fork.
-            raise MembershipError(
-                "this key has been revoked", hint="Make a new key, and have it enrolled as the successor of this one."
-            )
         for record_type in types:
             reason = membership.refusal(feed, epoch, record_type)
             if reason is not None:
