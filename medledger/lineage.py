@@ -1,8 +1,9 @@
 """Which epochs are approved, which are effective, and where a governor's approvals end.
 
 Approved epochs form a tree with epoch 0 as its root: an epoch is in it when its predecessor is and t of the
-predecessor's governors approve it. For this the approvals count anywhere in the governors' feeds, on any branch, before
-or after any cut, fork or closing. So the tree depends on no other rule, and more blocks can only make it grow.
+predecessor's governors approve it, one of whom proposes it (docs/adr/0014). For this proposals and approvals count
+anywhere in the governors' feeds, on any branch, before or after any cut, fork or closing. So the tree depends on no
+other rule, no other feed is asked, and more blocks can only make it grow.
 
 The *chain* of effective epochs runs from epoch 0 as long as exactly one successor is approved. Where two are, at epoch
 k, governance is void at k: both are named, with the governors that approved both (since 2t > n there are some), neither
@@ -20,7 +21,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from medledger.acts import GovEpoch
 from medledger.ballot import Act, Ballot, Ignored
 from medledger.errors import MedledgerError
 from medledger.governance import Epoch, Point, read_epoch
@@ -46,6 +46,7 @@ class Lineage:
     chain: tuple[Epoch, ...]
     void: GovernanceVoid | None
     closings: Mapping[bytes, Closings]  # by epoch id
+    refused: frozenset[bytes]  # ids of acts that governors propose as successors of approved epochs and that are none
     ignored: tuple[Ignored, ...]
 
     @property
@@ -55,19 +56,18 @@ class Lineage:
 
 
 def trace(first: Epoch, ballot: Ballot) -> Lineage:
-    """The lineage that the ballot's approvals make of epoch 0."""
-    proposals: dict[bytes, list[Act]] = {}
-    for act in ballot.of_type(GovEpoch.TYPE):
-        proposals.setdefault(act.content[1], []).append(act)
+    """The lineage that the ballot makes of epoch 0. It asks for the feeds of governors of approved epochs only."""
     approved = [first]
     children: dict[bytes, list[Epoch]] = {}
+    refused: list[bytes] = []
     ignored: list[Ignored] = []
     for parent in approved:  # grows while it is walked
         children[parent.id] = []
-        for act in proposals.get(parent.id, ()):
+        for act in _proposals(parent, ballot):
             try:
                 child = read_epoch(act.content, id=act.id, parent=parent)
             except MedledgerError as error:
+                refused.append(act.id)
                 ignored.append(Ignored(act.place, act.type, str(error)))
                 continue
             if len(supporters(parent, act.id, ballot)) >= parent.threshold:
@@ -79,14 +79,23 @@ def trace(first: Epoch, ballot: Ballot) -> Lineage:
         chain,
         _void(chain[-1], children[chain[-1].id], ballot),
         _closings(approved, children),
+        frozenset(refused),
         tuple(ignored),
     )
 
 
 def supporters(parent: Epoch, act_id: bytes, ballot: Ballot) -> list[bytes]:
-    """The governors of `parent` that approve this successor of it, anywhere."""
-    approving = ballot.approvals.get(act_id, {})
-    return [key for key in parent.governors if key in approving]
+    """The governors of `parent` that approve this act, anywhere."""
+    return [key for key in parent.governors if act_id in ballot.sheet(key).approvals]
+
+
+def _proposals(parent: Epoch, ballot: Ballot) -> list[Act]:
+    """What governors of `parent` propose as its successor, in order of the ids, each as the first of them does."""
+    found: dict[bytes, Act] = {}
+    for governor in parent.governors:
+        for act in ballot.sheet(governor).successors.get(parent.id, ()):
+            found.setdefault(act.id, act)
+    return [act for _, act in sorted(found.items())]
 
 
 def _chain(first: Epoch, children: Mapping[bytes, list[Epoch]]) -> tuple[Epoch, ...]:

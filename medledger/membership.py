@@ -1,7 +1,6 @@
-"""Membership: who may write what, folded from the control blocks of all feeds. Pure, and the same for every order.
+"""Membership: who may write what, folded from the control blocks of governors. Pure, and the same for every order.
 
-`fold` takes every authenticated control block, on every branch and beyond every cut, and goes through strata; none
-looks at a later one, so nothing is circular and no order of arrival matters:
+`fold` goes through strata; none looks at a later one, so nothing is circular and no order of arrival matters:
 
  (1) acts and approvals                       medledger.ballot
  (2) epochs, void, closings                   medledger.lineage
@@ -13,21 +12,29 @@ looks at a later one, so nothing is circular and no order of arrival matters:
  (5) cuts: revocations of every approved epoch, rivals of a void included. All cuts on a feed apply. A block stands when
      it is the last block of every cut or its ancestor. A key with a cut is dead for ever: a later enrolment of it is
      effective, and changes nothing beyond the cut.
- (6) succession: an enrolment that `succeeds` a feed is *planned* when the last standing block of that feed, the one
-     that a cut names, proposes this very enrolment: then the old key signed for the new one. Otherwise it is the
-     governors' word alone.
+ (6) succession: an enrolment that `succeeds` a feed is *planned* when the block that this feed's earliest cut names
+     proposes this very enrolment: then the old key signed for the new one. Otherwise it is the governors' word alone.
 
-`is_ancestor(feed, a, b)` is the caller's: b is held, and a is b or an ancestor of b. A point that is not held yet has
-no ancestors, so an approval is not counted, and a block does not stand, before the block that decides it is here
-(docs/adr/0012). More blocks only turn its answer from False to True.
+What the fold reads, and nothing else (docs/adr/0014). Replicas that hold the same of it have equal memberships:
+
+ (a) the control blocks of electors, on every branch and beyond every cut. Electors are the governors of approved
+     epochs: epoch 0's to begin with, whose blocks tell which epochs follow, whose governors' blocks tell further.
+     Control blocks of other feeds may be given too; they are not looked at
+ (b) for `planned` only: the block that the earliest cut on a succeeded feed names, if it is among those given. Of a
+     feed that is no elector's the caller gives what stands, and a cut moves nothing before its own block
+ (c) `is_ancestor(feed, a, b)`: b is held, and a is b or an ancestor of b. It is asked of electors' feeds, where b is a
+     closing
+
+A point that is not held yet has no ancestors, so an approval is not counted, and a block does not stand, before the
+block that decides it is here (docs/adr/0012). More blocks only turn the answer from False to True.
 
 What more blocks can do, for one ledger:
 
-- approved epochs, governors whose approvals may count, proposals, approvals: only grow
+- approved epochs, electors, known feeds, proposals, approvals: only grow
 - the chain of effective epochs: gets longer, or ends earlier with a void, which is final
 - while the set of approved epochs stays the same: effective enrolments and cuts only grow
 - an effective enrolment or revocation is lost only through a newly approved epoch: by a closing that its approvals lie
-  beyond, or, an enrolment, by a void at an epoch before its own
+  beyond, or, an enrolment, by a void at an epoch before its own. The feed stays known, its entries become void
 - a rival epoch that makes governance void makes no enrolment effective and loses no revocation: fail closed
 """
 
@@ -37,8 +44,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
-from medledger.ballot import Act, Ballot, ControlBlock, Ignored, collect
+from medledger.ballot import Act, Ballot, ControlBlock, Ignored
 from medledger.cose import ALG_ED25519
 from medledger.decisions import EPOCH_UNKNOWN, IsAncestor, PendingAct, Verdict, decide
 from medledger.errors import MedledgerError, SchemaError
@@ -54,7 +62,7 @@ from medledger.governance import (
     read_genesis,
 )
 from medledger.joining import read_request
-from medledger.lineage import GovernanceVoid, trace
+from medledger.lineage import GovernanceVoid, Lineage, trace
 
 __all__ = [
     "CUT_UNRESOLVED",
@@ -131,7 +139,7 @@ class Membership:
     known: frozenset[bytes]  # keys whose feeds are to be kept and relayed
     electors: frozenset[bytes]  # governors of approved epochs: their feeds are needed beyond cuts, and on every branch
     pending: tuple[PendingAct, ...]
-    awaited: Mapping[bytes, tuple[bytes, ...]]  # act ids that electors approved and nobody here has proposed
+    awaited: Mapping[bytes, tuple[bytes, ...]]  # act ids that electors approved and no governor here has proposed
     ignored: tuple[Ignored, ...]
 
     @property
@@ -152,7 +160,7 @@ class Membership:
     def knows(self, feed: bytes) -> bool:
         """Whether blocks of this feed are to be kept: a key that an approved epoch enrolled or gave an office.
 
-        Where governance is void that is more than `members`: what lost its rights by the void stays as evidence.
+        That can be more than `members`: what lost its rights by a closing or a void stays as evidence.
         """
         return feed in self.known
 
@@ -180,18 +188,28 @@ class Membership:
         return min((cut.last.seq for cut in self.cuts.get(feed, ())), default=None)
 
     def fallen(self, feed: bytes, block: Point, is_ancestor: IsAncestor) -> str | None:
-        """Why a block does not stand: `REVOKED`, or `CUT_UNRESOLVED` until the cut's block is here; None if it does."""
-        return _fallen(self.cuts.get(feed, ()), block, is_ancestor)
+        """Why a block does not stand: `REVOKED`, or `CUT_UNRESOLVED` until the earliest cut's block is here; None if it
+        does. A later cut whose block is not here does not hold it up: what lies beyond an earlier cut is not passed on.
+        """
+        earliest, unresolved = self.last_seq(feed), False
+        for cut in self.cuts.get(feed, ()):
+            if block.seq > cut.last.seq:
+                return REVOKED
+            if not is_ancestor(feed, block, cut.last):
+                if is_ancestor(feed, cut.last, cut.last):
+                    return REVOKED
+                unresolved |= cut.last.seq == earliest
+        return CUT_UNRESOLVED if unresolved else None
 
 
 def fold(genesis: Genesis, control: Iterable[ControlBlock], is_ancestor: IsAncestor) -> Membership:
     """The membership that these control blocks make, in whatever order and however often each is given."""
-    ballot = collect(genesis.ledger_id, control)
+    ballot = Ballot(genesis.ledger_id, control)
     lineage = trace(genesis.epoch, ballot)
     decisions = decide(ballot, lineage, is_ancestor)
-    proven, unproven = _proven(decisions.enrolments)
+    proven = [verdict for verdict in decisions.enrolments if _flaw(verdict.act) is None]
     cuts = _cuts(decisions.revocations)
-    enrolments = _enrolments([verdict for verdict in proven if verdict.effective], ballot, cuts, is_ancestor)
+    enrolments = _enrolments([verdict for verdict in proven if verdict.effective], ballot, cuts)
     admitted = {verdict.act.content["sig"][1] for verdict in proven}
     offices = {key for epoch in lineage.approved for key in (*epoch.governors, *epoch.notaries)}
     return Membership(
@@ -205,7 +223,7 @@ def fold(genesis: Genesis, control: Iterable[ControlBlock], is_ancestor: IsAnces
         electors=lineage.governors,
         pending=decisions.pending,
         awaited=decisions.awaited,
-        ignored=tuple(sorted({*ballot.ignored, *lineage.ignored, *unproven})),
+        ignored=_ignored(ballot, lineage, decisions.enrolments),
     )
 
 
@@ -216,26 +234,35 @@ def check_proof(content: Mapping[str, Any]) -> None:
         raise SchemaError("the proof in the enrolment is for other keys than the enrolment")
 
 
-@lru_cache(maxsize=16_384)  # a pure fact about the bytes, and a signature check, asked again at every fold
+@lru_cache(maxsize=1024)  # a pure fact about the bytes that costs a signature check: to be approved, then to be folded
 def _proven_keys(proof: bytes) -> tuple[bytes, tuple[int, bytes]]:
     request = read_request(proof)
     return request.feed, request.kem
 
 
-# --- (4) members, (5) cuts, (6) succession --------------------------------------------------------------------------
+_flaws: Final[WeakKeyDictionary[Act, str | None]] = WeakKeyDictionary()  # asked again at every fold
 
 
-def _proven(verdicts: Iterable[Verdict]) -> tuple[list[Verdict], list[Ignored]]:
-    """Enrolments whose proof holds, and the others with what is wrong. Checked last: it costs a signature check."""
-    proven, unproven = [], []
-    for verdict in verdicts:
+def _flaw(act: Act) -> str | None:
+    """What is wrong with the proof in an enrolment; None when it holds. Asked last: it costs a signature check."""
+    if act not in _flaws:
         try:
-            check_proof(verdict.act.content)
+            check_proof(act.content)
         except MedledgerError as error:
-            unproven.append(Ignored(verdict.act.place, verdict.act.type, str(error)))
+            _flaws[act] = str(error)
         else:
-            proven.append(verdict)
-    return proven, unproven
+            _flaws[act] = None
+    return _flaws[act]
+
+
+def _ignored(ballot: Ballot, lineage: Lineage, enrolments: Iterable[Verdict]) -> tuple[Ignored, ...]:
+    """What electors wrote to no effect, and decided enrolments whose proof does not hold."""
+    malformed = {entry for elector in lineage.governors for entry in ballot.sheet(elector).ignored}
+    unproven = {Ignored(act.place, act.type, flaw) for act, *_ in enrolments if (flaw := _flaw(act)) is not None}
+    return tuple(sorted({*malformed, *lineage.ignored, *unproven}))
+
+
+# --- (4) members, (5) cuts, (6) succession --------------------------------------------------------------------------
 
 
 def _cuts(verdicts: Iterable[Verdict]) -> dict[bytes, tuple[Cut, ...]]:
@@ -250,20 +277,8 @@ def _cuts(verdicts: Iterable[Verdict]) -> dict[bytes, tuple[Cut, ...]]:
     return {feed: tuple(found) for feed, found in by_feed.items()}
 
 
-def _fallen(cuts: Iterable[Cut], block: Point, is_ancestor: IsAncestor) -> str | None:
-    unresolved = False
-    for cut in cuts:
-        if block.seq > cut.last.seq:
-            return REVOKED
-        if not is_ancestor(cut.feed, block, cut.last):
-            if is_ancestor(cut.feed, cut.last, cut.last):
-                return REVOKED
-            unresolved = True
-    return CUT_UNRESOLVED if unresolved else None
-
-
 def _enrolments(
-    verdicts: Iterable[Verdict], ballot: Ballot, cuts: Mapping[bytes, tuple[Cut, ...]], is_ancestor: IsAncestor
+    verdicts: Iterable[Verdict], ballot: Ballot, cuts: Mapping[bytes, tuple[Cut, ...]]
 ) -> dict[bytes, tuple[Member, ...]]:
     """The enrolments of each key, oldest first; of several in one epoch the one with the smallest act id."""
     found: dict[bytes, dict[int, Member]] = {}
@@ -279,17 +294,21 @@ def _enrolments(
             epoch=epoch.number,
             act_id=act.id,
             succeeds=old,
-            planned=old is not None and _planned(act, ballot, cuts.get(old, ()), is_ancestor),
+            planned=old is not None and _planned(act, old, ballot, cuts.get(old, ())),
             revoked=feed in cuts,
         )
         found.setdefault(feed, {}).setdefault(epoch.number, member)
     return {feed: tuple(by_epoch.values()) for feed, by_epoch in found.items()}
 
 
-def _planned(act: Act, ballot: Ballot, cuts: Iterable[Cut], is_ancestor: IsAncestor) -> bool:
-    """Whether the last standing block of the feed that is succeeded proposes this enrolment."""
-    lasts = {cut.last for cut in cuts} & ballot.successions.get(act.id, frozenset())
-    return any(_fallen(cuts, last, is_ancestor) is None for last in lasts)
+def _planned(act: Act, old: bytes, ballot: Ballot, cuts: Iterable[Cut]) -> bool:
+    """Whether the block of the feed `old` that its earliest cut names proposes this enrolment."""
+    lasts = {cut.last for cut in cuts}
+    earliest = [last for last in lasts if last.seq == min(lasts).seq]
+    if len(earliest) != 1 or earliest[0].id is None:  # not cut, or nothing stands as far as its cuts reach
+        return False
+    statement = ballot.statement(old, earliest[0].id)
+    return statement is not None and any(proposed.id == act.id for proposed in statement.acts)
 
 
 def _members(
@@ -305,12 +324,12 @@ def _members(
     heirs: dict[bytes | None, bytes] = {}
     for heir in sorted(members.values(), key=lambda heir: (-heir.epoch, heir.act_id or b"")):
         heirs.setdefault(heir.succeeds, heir.feed)
-    return {
-        feed: replace(
-            member,
-            succeeded_by=heirs.get(feed),
-            governor=GOVERNOR in chain[-1].offices(feed),
-            notary=NOTARY in chain[-1].offices(feed),
-        )
-        for feed, member in sorted(members.items())
-    }
+    return {feed: _today(member, heirs.get(feed), chain[-1]) for feed, member in sorted(members.items())}
+
+
+def _today(member: Member, heir: bytes | None, epoch: Epoch) -> Member:
+    """The member with its heir and with the offices that it holds in the newest epoch."""
+    offices = epoch.offices(member.feed)
+    if heir is None and not offices:
+        return member
+    return replace(member, succeeded_by=heir, governor=GOVERNOR in offices, notary=NOTARY in offices)

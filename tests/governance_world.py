@@ -158,3 +158,8 @@ class World:
         present = self.blocks.keys() if held is None else held
         membership = self.fold(held=present)
         return membership.fallen(key(name), block, lambda *points: self.is_ancestor(present, *points))
+
+
+def trio() -> World:
+    """Three governors, of whom two must agree."""
+    return World("ada", "ben", "cyd")

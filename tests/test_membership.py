@@ -1,4 +1,4 @@
-"""Membership: each rule of the fold, and each attack that it has to survive."""
+"""Membership: each rule about members, cuts and successions, and each attack that it has to survive."""
 
 from __future__ import annotations
 
@@ -7,227 +7,13 @@ from typing import Any
 
 import pytest
 
-from governance_world import POLICY, World, enrolment, key, keys, person, revocation
-from medledger.decisions import CLOSED, OPEN, RIVAL
+import medledger.ballot
+import medledger.membership
+from governance_world import POLICY, World, enrolment, key, keys, person, revocation, trio
+from medledger.decisions import OPEN
 from medledger.governance import NOTHING, Point
 from medledger.joining import make_request, read_request_text
 from medledger.membership import CUT_UNRESOLVED, EPOCH_UNKNOWN, NOT_A_MEMBER, NOT_ALLOWED, REVOKED
-
-
-def trio() -> World:
-    """Three governors, of whom two must agree."""
-    return World("ada", "ben", "cyd")
-
-
-class TestEpochs:
-    def test_a_quorum_makes_an_epoch_effective(self) -> None:
-        """One approval of two is not enough; two are, wherever and in whatever order they stand."""
-        world = trio()
-        document = world.successor("ada", "ben", "dot", closing={"cyd": NOTHING})
-        act = world.decide("gov.epoch", document, "ada")
-        assert len(world.fold().epochs) == 1
-        world.approve(act, "cyd")  # the leaving governor may approve its own leaving
-        membership = world.fold()
-        assert [epoch.id for epoch in membership.epochs] == [world.genesis.ledger_id, act]
-        assert membership.governors == tuple(keys(["ada", "ben", "dot"]))
-        assert membership.void is None
-
-    def test_who_approves_twice_has_approved_once(self) -> None:
-        """Two blocks, two branches or two entries of one governor are one approval."""
-        world = trio()
-        act = world.decide("gov.epoch", world.successor("ada", "ben", "cyd", policy={}), "ada", "ada")
-        world.write("ada", ("gov.approve", [act, 0]), ("gov.approve", [act, 0]), after=NOTHING)
-        assert len(world.fold().epochs) == 1
-
-    def test_only_governors_of_the_epoch_before_count(self) -> None:
-        """Neither strangers nor the epoch's own new governors can make it effective, and proposing is not approving."""
-        world = trio()
-        document = world.successor("dot", "eve", "fay", closing=dict.fromkeys(("ada", "ben", "cyd"), NOTHING))
-        world.write("ben", ("gov.epoch", document))
-        world.decide("gov.epoch", document, "dot", "eve", "fay", "ada")
-        assert len(world.fold().epochs) == 1
-
-    def test_anybody_may_propose(self) -> None:
-        """An act counts by its approvals, whoever wrote it down."""
-        world = trio()
-        document = world.successor("ada", "ben", "cyd", policy={})
-        world.write("eve", ("gov.epoch", document))
-        world.approve(world.act("gov.epoch", document), "ben", "cyd")
-        assert len(world.fold().epochs) == 2
-
-    def test_an_approval_waits_for_its_act(self) -> None:
-        """Approvals may arrive first; what they are for is listed until it arrives."""
-        world = trio()
-        document = world.successor("ada", "ben", "cyd", policy={})
-        act = world.act("gov.epoch", document)
-        world.approve(act, "ben", "cyd", "eve")
-        assert dict(world.fold().awaited) == {act: tuple(keys(["ben", "cyd"]))}
-        world.write("ada", ("gov.epoch", document))
-        assert len(world.fold().epochs) == 2
-        assert not world.fold().awaited
-
-    def test_round_zero_is_the_only_one(self) -> None:
-        """An approval in another round is reserved: reported, not counted."""
-        world = World("ada")
-        document = world.successor("ada", policy={})
-        act = world.act("gov.epoch", document)
-        world.write("ada", ("gov.epoch", document), ("gov.approve", [act, 1]))
-        membership = world.fold()
-        assert len(membership.epochs) == 1
-        assert "reserved" in membership.ignored[0].reason
-
-    @pytest.mark.parametrize(
-        "change",
-        [
-            {0: 2},
-            {0: 0, 1: None},
-            {3: 1},
-            {3: 3},
-            {2: [bytes(32), b"\x01" + bytes(31)]},
-            {6: [[key("ada"), -1, None]]},
-            {6: []},
-            {5: {"nurse": ["b", "a"]}},
-            {7: None},
-        ],
-    )
-    def test_what_is_not_an_epoch_is_ignored_however_approved(self, change: dict[int, Any]) -> None:
-        """Wrong number, threshold, key, closing or form: not an act, reported, and nothing else is disturbed."""
-        world = World("ada", "ben", threshold=2)
-        document = dict(enumerate(world.successor("ada", closing={"ben": NOTHING}, threshold=1)))
-        if 3 in change and change[3] == 1:
-            document[2] = keys(["ada", "cyd"])  # one of two is no majority
-        document.update(change)
-        world.decide("gov.epoch", list(document.values()), "ada", "ben")
-        good = world.decide("gov.enrol", enrolment("box"), "ada", "ben")
-        membership = world.fold()
-        assert len(membership.epochs) == 1
-        assert membership.members[key("box")].act_id == good
-        assert len(membership.ignored) == 1 or membership.pending[0].state == EPOCH_UNKNOWN
-
-    def test_no_cut_or_fork_removes_an_approval_of_an_epoch(self) -> None:
-        """A governor whose feed is cut before its approval, and one that approves on a branch, both count."""
-        world = trio()
-        world.decide("gov.revoke", revocation("ben"), "ada", "cyd")
-        document = world.successor("ada", "cyd", "dot", closing={"ben": NOTHING})
-        act = world.decide("gov.epoch", document, "ben")
-        world.write("cyd", ("gov.approve", [act, 0]), after=NOTHING)
-        assert [epoch.id for epoch in world.fold().epochs][1:] == [act]
-
-    def test_epochs_follow_each_other(self) -> None:
-        """Each epoch is decided by the governors of the one before."""
-        world = World("ada")
-        first = world.decide("gov.epoch", world.successor("ben", closing={"ada": NOTHING}), "ada")
-        document = world.successor("cyd", of=first, number=2, closing={"ben": NOTHING})
-        second = world.decide("gov.epoch", document, "ada")
-        assert len(world.fold().epochs) == 2
-        world.approve(second, "ben")
-        assert world.fold().governors == (key("cyd"),)
-
-    def test_an_epoch_before_its_predecessor_waits(self) -> None:
-        """Epoch 2 with all its approvals is undecided while epoch 1 is missing."""
-        world = World("ada")
-        first = world.successor("ada", policy={})
-        world.decide("gov.epoch", world.successor("ada", of=world.act("gov.epoch", first), number=2), "ada")
-        assert [act.state for act in world.fold().pending] == [EPOCH_UNKNOWN]
-        world.decide("gov.epoch", first, "ada")
-        assert len(world.fold().epochs) == 3
-
-
-class TestVoid:
-    def rivals(self) -> tuple[World, bytes, bytes]:
-        world = trio()
-        one = world.decide("gov.epoch", world.successor("ada", "ben", "dot", closing={"cyd": NOTHING}), "ada", "ben")
-        two = world.decide("gov.epoch", world.successor("ada", "cyd", "eve", closing={"ben": NOTHING}), "ada", "cyd")
-        return world, one, two
-
-    def test_two_successors_are_void_and_named(self) -> None:
-        """Neither is chosen: the chain stops, and the governor that approved both is named."""
-        world, one, two = self.rivals()
-        membership = world.fold()
-        assert membership.void is not None
-        assert membership.void.epoch == 0
-        assert membership.void.rivals == tuple(sorted((one, two)))
-        assert membership.void.double_approvers == (key("ada"),)
-        assert len(membership.epochs) == 1
-
-    def test_what_came_after_is_undecided(self) -> None:
-        """Members of a rival epoch lose their rights and stay known, so that their feeds remain as evidence."""
-        world = trio()
-        one = world.decide("gov.epoch", world.successor("ada", "ben", "dot", closing={"cyd": NOTHING}), "ada", "ben")
-        world.decide("gov.enrol", enrolment("box", epoch=1), "ada", "dot")
-        world.decide("gov.enrol", enrolment("old"), "ada", "ben")
-        assert world.fold().refusal(key("box"), 1, "note") is None
-        closing = {"ben": world.heads[key("ben")]}
-        world.decide("gov.epoch", world.successor("ada", "cyd", "eve", closing=closing), "ada", "cyd")
-        membership = world.fold()
-        assert one not in {epoch.id for epoch in membership.epochs}
-        assert membership.refusal(key("box"), 1, "note") == EPOCH_UNKNOWN
-        assert membership.refusal(key("box"), 0, "note") == NOT_A_MEMBER
-        assert membership.refusal(key("old"), 0, "note") is None
-        assert key("box") not in membership.members
-        assert all(membership.knows(key(name)) for name in ("box", "old", "dot", "eve"))
-
-    def test_a_third_successor_changes_nothing(self) -> None:
-        """It is listed as a rival that nobody should approve, and named once it is approved."""
-        world, *_ = self.rivals()
-        third = world.decide("gov.epoch", world.successor("ada", "ben", "cyd", policy={}), "ben")
-        assert [(act.state, act.may_approve) for act in world.fold().pending] == [(RIVAL, ())]
-        world.approve(third, "cyd")
-        void = world.fold().void
-        assert void is not None
-        assert len(void.rivals) == 3
-        assert set(void.double_approvers) == {key("ada"), key("ben"), key("cyd")}
-
-    def test_a_stale_proposal_is_a_rival(self) -> None:
-        """Once an epoch has a successor, its other proposals are marked before anybody approves one."""
-        world = trio()
-        world.decide("gov.epoch", world.successor("ada", "ben", "cyd", policy={}), "ada", "ben")
-        world.decide("gov.epoch", world.successor("ada", "ben", "cyd", policy={"x": []}), "cyd")
-        assert [act.state for act in world.fold().pending] == [RIVAL]
-
-    def test_a_void_opens_no_door(self) -> None:
-        """The thief of a closed governor's key who makes governance void can still enrol nobody."""
-        world = World("ada")
-        end = world.write(
-            "ada", ("gov.enrol", enrolment("box")), ("gov.approve", [world.act("gov.enrol", enrolment("box")), 0])
-        )
-        world.decide("gov.epoch", world.successor("ben", closing={"ada": end}), "ada")
-        world.decide("gov.enrol", enrolment("mole"), "ada")  # the thief, after the closing
-        assert key("mole") not in world.fold().members
-        world.decide("gov.epoch", world.successor("ada", "eve", threshold=2), "ada")  # closes nobody
-        membership = world.fold()
-        assert membership.void is not None
-        assert membership.void.double_approvers == (key("ada"),)
-        assert key("mole") not in membership.members
-        assert membership.refusal(key("mole"), 0, "note") == NOT_A_MEMBER
-        assert membership.knows(key("mole"))  # evidence: the rival, at least, admits it
-        assert key("box") in membership.members
-
-    def test_a_rival_that_closes_early_takes_rights_and_no_evidence(self) -> None:
-        """Enrolments beyond a rival's closing have no rights any more; their feeds are still kept."""
-        world = trio()
-        world.decide("gov.epoch", world.successor("ada", "ben", "cyd", policy={}), "ada", "ben")
-        world.decide("gov.enrol", enrolment("box"), "ada", "ben")
-        world.decide("gov.epoch", world.successor("ada", "cyd", "eve", closing={"ben": NOTHING}), "ada", "cyd")
-        membership = world.fold()
-        assert membership.void is not None
-        assert membership.refusal(key("box"), 0, "note") == NOT_A_MEMBER
-        assert membership.knows(key("box"))
-        assert [(act.state, act.may_approve) for act in membership.pending] == [(OPEN, (key("cyd"),))]
-
-    def test_a_void_revives_no_key(self) -> None:
-        """A rival that closes governors early cannot undo their revocations, nor can it those of a later epoch."""
-        world = World("ada", "ben", "cyd")
-        world.decide("gov.enrol", enrolment("box"), "ada", "ben")
-        world.decide("gov.enrol", enrolment("bin"), "ada", "ben")
-        world.decide("gov.revoke", revocation("box"), "ada", "cyd")
-        world.decide("gov.epoch", world.successor("ada", "ben", "cyd", policy={}), "ada", "ben")
-        world.decide("gov.revoke", revocation("bin", epoch=1), "ada", "cyd")
-        assert set(world.fold().cuts) == {key("box"), key("bin")}
-        world.decide("gov.epoch", world.successor("ada", "ben", "eve", closing={"cyd": NOTHING}), "ada", "ben")
-        membership = world.fold()
-        assert membership.void is not None
-        assert set(membership.cuts) == {key("box"), key("bin")}
 
 
 class TestEnrolment:
@@ -385,107 +171,6 @@ class TestEnrolment:
         assert key("box") in world.fold().members
 
 
-class TestClosings:
-    """A governor that left approves nothing any more, and what it approved before stands."""
-
-    def test_at_or_before_the_closing_counts(self) -> None:
-        """The closing block itself and its ancestors count; the block after it does not."""
-        world = trio()
-        acts = {name: world.decide("gov.enrol", enrolment(name), "ada") for name in ("early", "last", "late")}
-        world.approve(acts["early"], "cyd")
-        [end] = world.approve(acts["last"], "cyd")
-        world.approve(acts["late"], "cyd")
-        assert set(world.fold().enrolments) == {key("early"), key("last"), key("late")}
-        world.decide("gov.epoch", world.successor("ada", "ben", "dot", closing={"cyd": end}), "ada", "ben")
-        membership = world.fold()
-        assert set(membership.enrolments) == {key("early"), key("last")}
-        [pending] = membership.pending
-        assert (pending.id, pending.state, pending.missing) == (acts["late"], OPEN, 1)
-        assert pending.may_approve == (key("ben"),)  # still a governor, and so still asked about epoch 0
-        world.approve(acts["late"], "ben")
-        assert key("late") in world.fold().members
-
-    def test_a_thief_that_back_dates_on_a_branch_gains_nothing(self) -> None:
-        """With the key of a governor that left, a branch from any earlier block is not an ancestor of the closing."""
-        world = trio()
-        start = world.write("cyd", ("note", "hello"))
-        middle = world.write("cyd", ("note", "again"))
-        end = world.write("cyd", ("note", "goodbye"))
-        world.decide("gov.epoch", world.successor("ada", "ben", "dot", closing={"cyd": end}), "ada", "ben")
-        act = world.decide("gov.enrol", enrolment("mole"), "ada")  # ada is deceived or a thief as well
-        for parent in (NOTHING, start, middle, end):
-            world.write("cyd", ("gov.approve", [act, 0]), after=parent)
-        assert key("mole") not in world.fold().members
-
-    def test_a_thief_cannot_revoke_either(self) -> None:
-        """Nor does a revocation on a branch count, by which a thief would take revenge."""
-        world = World("ada")
-        end = world.write("ada", ("note", "x"))
-        world.decide("gov.epoch", world.successor("ben", closing={"ada": end}), "ada")
-        content = revocation("ben")
-        world.write(
-            "ada", ("gov.revoke", content), ("gov.approve", [world.act("gov.revoke", content), 0]), after=NOTHING
-        )
-        assert not world.fold().cuts
-
-    def test_hidden_acts_count_from_before_the_closing_only(self) -> None:
-        """Acts and approvals held back and revealed late count if they stand before the closing, and only then."""
-        world = trio()
-        act = world.act("gov.enrol", enrolment("box"))
-        world.approve(act, "ada")
-        [hidden] = world.approve(act, "cyd")
-        end = world.write("cyd", ("note", "x"))
-        world.decide("gov.epoch", world.successor("ada", "ben", "dot", closing={"cyd": end}), "ada", "ben")
-        assert key("box") not in world.fold().members
-        world.write("eve", ("gov.enrol", enrolment("box")))  # the act itself is revealed at last, by anybody
-        assert key("box") in world.fold().members
-        assert hidden.seq < end.seq
-
-    def test_a_closing_that_is_not_here_yet_closes(self) -> None:
-        """While the closing block is missing nothing of the feed is known to come before it."""
-        world = trio()
-        act = world.decide("gov.enrol", enrolment("box"), "ada")
-        world.approve(act, "cyd")
-        end = world.write("cyd", ("note", "x"))
-        world.decide("gov.epoch", world.successor("ada", "ben", "dot", closing={"cyd": end}), "ada", "ben")
-        held = world.blocks.keys() - {end.id}
-        assert key("box") not in world.fold(held=held).members
-        assert key("box") in world.fold().members
-
-    def test_nothing_counts_before_the_first_block(self) -> None:
-        """A closing at -1 says that no approval of that governor counts."""
-        world = trio()
-        world.decide("gov.enrol", enrolment("box"), "ada", "cyd")
-        world.decide("gov.epoch", world.successor("ada", "ben", "dot", closing={"cyd": NOTHING}), "ada", "ben")
-        assert key("box") not in world.fold().members
-
-    def test_the_first_closing_after_the_epoch_binds(self) -> None:
-        """A governor that comes back approves acts of its new term, and none of its old one."""
-        world = World("ada", "ben", "cyd")
-        end = world.write("cyd", ("note", "x"))
-        first = world.decide("gov.epoch", world.successor("ada", "ben", "dot", closing={"cyd": end}), "ada", "ben")
-        second = world.successor("ada", "ben", "cyd", of=first, number=2, closing={"dot": NOTHING})
-        world.decide("gov.epoch", second, "ada", "ben")
-        world.decide("gov.enrol", enrolment("old", epoch=0), "ada", "cyd")
-        world.decide("gov.enrol", enrolment("new", epoch=2), "ada", "cyd")
-        assert set(world.fold().enrolments) == {key("new")}
-
-    def test_a_governor_that_only_leaves_the_notaries_is_not_closed(self) -> None:
-        """The closing of the lesser office does not bind approvals."""
-        world = World("ada", "ben", "cyd", notaries=["cyd"])
-        world.decide("gov.epoch", world.successor("ada", "ben", "cyd", closing={"cyd": NOTHING}), "ada", "ben")
-        world.decide("gov.enrol", enrolment("box"), "ada", "cyd")
-        assert key("box") in world.fold().members
-
-    def test_an_act_whose_governors_left_is_closed(self) -> None:
-        """It is listed as such: no approval that could still be made would help."""
-        world = World("ada", "ben", "cyd")
-        world.decide("gov.enrol", enrolment("box"), "ada")
-        closing = dict.fromkeys(("ben", "cyd"), NOTHING)
-        world.decide("gov.epoch", world.successor("ada", "dot", "eve", closing=closing), "ada", "ben")
-        assert [(act.state, act.may_approve) for act in world.fold().pending] == [(CLOSED, ())]
-
-
 class TestCuts:
     def feed(self, world: World, name: str = "box", length: int = 4) -> list[Point]:
         return [world.write(name, ("note", number)) for number in range(length)]
@@ -517,6 +202,16 @@ class TestCuts:
         assert [world.fallen("box", block, held=held) for block in blocks[:2]] == [CUT_UNRESOLVED] * 2
         assert world.fallen("box", blocks[3], held=held) == REVOKED
         assert world.fallen("box", blocks[1]) is None
+
+    def test_a_later_cut_does_not_hold_up_an_earlier_one(self) -> None:
+        """Blocks beyond the earlier cut are not passed on, so who comes late has the later cut's block never."""
+        world = World("ada")
+        blocks = self.feed(world)
+        world.decide("gov.revoke", revocation("box", blocks[3]), "ada")
+        world.decide("gov.revoke", revocation("box", blocks[1]), "ada")
+        held = world.blocks.keys() - {blocks[2].id, blocks[3].id}
+        for present in (world.blocks.keys(), held):
+            assert [world.fallen("box", block, held=present) for block in blocks[:2]] == [None, None]
 
     def test_nothing_stands_before_the_first_block(self) -> None:
         """A cut at -1 leaves nothing: for a key that was never its holder's."""
@@ -592,7 +287,7 @@ class TestSuccession:
         world.decide("gov.enrol", enrolment("box"), "ada")
         heir = enrolment("box2", succeeds=key("box"))
         last = world.write("box", ("gov.enrol", heir))
-        world.approve(world.act("gov.enrol", heir), "ada")
+        world.decide("gov.enrol", heir, "ada")
         assert not world.fold().members[key("box2")].planned  # no cut says yet that it was the last block
         world.decide("gov.revoke", revocation("box", last), "ada")
         old, new = (world.fold().members[key(name)] for name in ("box", "box2"))
@@ -616,11 +311,29 @@ class TestSuccession:
         first = world.write("box", ("note", "x"))
         heir = enrolment("thief", succeeds=key("box"))
         after = world.write("box", ("gov.enrol", heir))
-        world.approve(world.act("gov.enrol", heir), "ada")
+        world.decide("gov.enrol", heir, "ada")
         world.decide("gov.revoke", revocation("box", first), "ada")
         assert not world.fold().members[key("thief")].planned
         world.decide("gov.revoke", revocation("box", after), "ada")
         assert not world.fold().members[key("thief")].planned
+
+    def test_a_plan_is_in_the_block_of_the_earliest_cut(self) -> None:
+        """Not in a later cut's, and in none where the earliest cuts disagree: no other block is asked."""
+        world = World("ada")
+        world.decide("gov.enrol", enrolment("box"), "ada")
+        heir = enrolment("box2", succeeds=key("box"))
+        plan = world.write("box", ("gov.enrol", heir))
+        later = world.write("box", ("note", "x"))
+        branch = world.write("box", ("note", "y"), after=NOTHING)
+        world.decide("gov.enrol", heir, "ada")
+        world.decide("gov.revoke", revocation("box", later), "ada")
+        assert not world.fold().members[key("box2")].planned
+        world.decide("gov.revoke", revocation("box", plan), "ada")
+        assert world.fold().members[key("box2")].planned
+        assert world.fold(held=world.blocks.keys() - {later.id, branch.id}).members[key("box2")].planned
+        assert not world.fold(held=world.blocks.keys() - {plan.id}).members[key("box2")].planned
+        world.decide("gov.revoke", revocation("box", branch), "ada")
+        assert not world.fold().members[key("box2")].planned
 
     def test_of_two_heirs_the_newest_enrolment_is_named(self) -> None:
         """By epoch, then by smallest act id, so that everybody names the same one."""
@@ -643,3 +356,36 @@ def test_a_new_ledger_has_its_governors() -> None:
     assert set(membership.members) == {key("ada"), key("ben"), key("ned")}
     assert (membership.threshold, membership.epoch.notaries) == (2, (key("ned"),))
     assert membership.epoch.policy == {role: frozenset(types) for role, types in POLICY.items()}
+
+
+def test_a_block_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fold after one more block hashes and checks what this block says, and nothing of what came before."""
+    hashed: list[str] = []
+    checked: list[bytes] = []
+    act_id, check_proof = medledger.ballot.act_id, medledger.membership.check_proof
+
+    def hashing(ledger_id: bytes, act_type: str, content: Any) -> bytes:
+        hashed.append(act_type)
+        return act_id(ledger_id, act_type, content)
+
+    def checking(content: Any) -> None:
+        checked.append(content["sig"][1])
+        check_proof(content)
+
+    monkeypatch.setattr(medledger.ballot, "act_id", hashing)
+    monkeypatch.setattr(medledger.membership, "check_proof", checking)
+    world = World("ada")
+    for name in ("box", "bin"):
+        world.decide("gov.enrol", enrolment(name), "ada")
+    world.decide("gov.enrol", {**enrolment("eve"), "proof": enrolment("box")["proof"]}, "ada")
+    first = world.fold()
+    assert (sorted(hashed), len(checked)) == (["gov.enrol"] * 3, 3)
+    hashed.clear(), checked.clear()
+    assert world.fold() == first
+    assert (hashed, checked) == ([], [])
+    world.decide("gov.enrol", enrolment("dot"), "ada")
+    assert key("dot") in world.fold().members
+    assert (hashed, checked) == (["gov.enrol"], [key("dot")])
+    other = World("ada", "ben")
+    other.blocks = world.blocks  # the same blocks in another ledger are other acts
+    assert not other.fold().members.keys() & {key("box"), key("bin"), key("dot")}

@@ -1,163 +1,26 @@
 """Laws of the fold over random histories: several governors, forks, closings, hidden and rival acts.
 
-A history is made by a seeded generator, so that Hypothesis only draws the seed. Its people propose and approve epochs,
-enrolments and revocations that refer to blocks and acts there already or, now and then, not there; they write after
-their heads or fork their feeds. Governance is driven to quorum often enough that chains, voids and closings occur: a
-test counts them.
+The histories are `governance_history`'s; a test counts that what is to be folded does occur in them.
 """
 
 from __future__ import annotations
 
-import random
 from collections import Counter
-from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from governance_history import EVERYBODY, OFFICERS, History
 from governance_world import World, enrolment, key, keys, revocation
-from medledger.ballot import ControlBlock, collect
-from medledger.decisions import decide
-from medledger.governance import NOTHING, Epoch, Point, read_epoch
-from medledger.lineage import Lineage, trace
+from medledger.ballot import ControlBlock
+from medledger.governance import Epoch, Point, read_epoch
+from medledger.lineage import Lineage
 from medledger.membership import REVOKED, Membership, fold
 
-OFFICERS = ("ada", "ben", "cyd", "dot")
-OTHERS = ("box", "bin", "eve")
-EVERYBODY = OFFICERS + OTHERS
-
 seeds = st.integers(0, 2**64 - 1)
-
-
-class History:
-    """A world that a seeded generator wrote: `steps` are sets of held blocks, each including the one before."""
-
-    def __init__(self, seed: int, length: int = 24) -> None:
-        self.random = random.Random(seed)
-        self.world = World(*OFFICERS[: self.random.choice((1, 2, 3, 3))], notaries=self.some(OFFICERS, 0, 1))
-        self.epochs: list[tuple[Epoch, bytes]] = [(self.world.genesis.epoch, self.world.genesis.ledger_id)]
-        self.acts: list[tuple[str, Any]] = []
-        self.points: dict[str, list[Point]] = {name: [] for name in EVERYBODY}
-        for _ in range(length):
-            self.random.choice((self.epoch, self.enrol, self.enrol, self.revoke, self.chatter))()
-
-    def some(self, names: tuple[str, ...], least: int, most: int) -> list[str]:
-        return self.random.sample(names, self.random.randint(least, most))
-
-    def point(self, name: str) -> Point:
-        """A position of a feed: usually one that exists, with its head preferred."""
-        points = self.points[name]
-        if not points or self.random.random() < 0.1:
-            return self.random.choice((NOTHING, Point(self.random.randrange(5), self.random.randbytes(32))))
-        return points[-1] if self.random.random() < 0.5 else self.random.choice(points)
-
-    def write(self, name: str, *entries: tuple[str, Any]) -> None:
-        """A block after the head, or, one time in six, a branch."""
-        fork = self.points[name] and self.random.random() < 1 / 6
-        after = self.random.choice([NOTHING, *self.points[name]]) if fork else None
-        self.points[name].append(self.world.write(name, *entries, after=after))
-
-    def campaign(self, act_type: str, content: Any, governors: tuple[bytes, ...]) -> None:
-        """Propose an act, sometimes late or never, and have some governors and strangers approve it."""
-        act = self.world.act(act_type, content)
-        proposal = (act_type, content)
-        self.acts.append(proposal)
-        names = [name for name in OFFICERS if key(name) in governors]
-        voters = self.some(tuple(names), 0, len(names)) + self.some(OTHERS, 0, 1)
-        if self.random.random() < 0.6:
-            voters = list(dict.fromkeys([*voters, *names]))
-        approval = ("gov.approve", [act, 0 if self.random.random() < 0.95 else 1])
-        if voters and self.random.random() < 0.3:
-            self.write(voters.pop(), *self.random.sample([proposal, approval], 2))
-        blocks = [(name, approval) for name in voters]
-        if self.random.random() < 0.95:
-            blocks.insert(self.random.randint(0, len(blocks)), (self.random.choice(EVERYBODY), proposal))
-        for name, entry in blocks:
-            self.write(name, entry)
-
-    def epoch(self) -> None:
-        """A successor of the newest epoch known here, or, one time in seven, of an older one."""
-        parent, parent_id = self.random.choice(self.epochs) if self.random.random() < 1 / 7 else self.epochs[-1]
-        governors = self.some(OFFICERS, 1, 3)
-        notaries = self.some(OFFICERS, 0, 1)
-        leaving = {*parent.governors, *parent.notaries} - {*keys(governors)} | {*parent.notaries} - {*keys(notaries)}
-        if self.random.random() < 0.05:
-            leaving = set()
-        document = self.world.successor(
-            *governors,
-            of=parent_id,
-            number=parent.number + 1,
-            notaries=notaries,
-            closing={name: self.point(name) for name in OFFICERS if key(name) in leaving},
-        )
-        act = self.world.act("gov.epoch", document)
-        if self.random.random() < 0.95:
-            self.campaign("gov.epoch", document, parent.governors)
-        try:
-            self.epochs.append((read_epoch(document, id=act, parent=parent), act))
-        except Exception:  # noqa: BLE001 - a document that is no epoch has no successors in this history
-            return
-
-    def enrol(self) -> None:
-        epoch, _ = self.random.choice(self.epochs)
-        content = enrolment(
-            self.random.choice(EVERYBODY),
-            self.some(("nurse", "pharmacist"), 1, 2),
-            epoch=epoch.number,
-            succeeds=self.random.choice((None, None, key("bin"))),
-        )
-        if content["succeeds"] == content["sig"][1] or self.random.random() < 0.05:
-            content = {**content, "proof": enrolment("eve")["proof"]}
-        if self.random.random() < 0.2:
-            self.write("bin", ("gov.enrol", content))
-        self.campaign("gov.enrol", content, epoch.governors)
-
-    def revoke(self) -> None:
-        epoch, _ = self.random.choice(self.epochs)
-        name = self.random.choice(EVERYBODY)
-        self.campaign("gov.revoke", revocation(name, self.point(name), epoch=epoch.number), epoch.governors)
-
-    def chatter(self) -> None:
-        """Something that is no act: nonsense, or an approval of what is not there."""
-        nonsense: list[tuple[str, Any]] = [
-            ("gov.enrol", None),
-            ("gov.approve", [self.random.randbytes(32), 0]),
-            ("gov.approve", self.random.randbytes(32)),
-            ("gov.unknown", {}),
-            ("note", "x"),
-        ]
-        self.write(self.random.choice(EVERYBODY), self.random.choice(nonsense))
-
-    def steps(self, count: int) -> Iterator[frozenset[bytes]]:
-        """Growing sets of held blocks, each with all ancestors: feeds arrive in their own order, mixed at random."""
-        arrival, held = self.arrival(), set()
-        size = len(arrival) // count + 1
-        for at in range(0, len(arrival), size):
-            held.update(arrival[at : at + size])
-            yield frozenset(held)
-
-    def arrival(self) -> list[bytes]:
-        """An order in which every block comes after the one before it in its feed."""
-        waiting = sorted(self.world.blocks)
-        self.random.shuffle(waiting)
-        order: dict[bytes, None] = {}
-        while waiting:
-            for block_id in waiting:
-                parent = self.world.previous[block_id].id
-                if parent is None or parent in order:
-                    order[block_id] = None
-            waiting = [block_id for block_id in waiting if block_id not in order]
-        return list(order)
-
-    def judge(self, held: frozenset[bytes]) -> tuple[Lineage, set[bytes], set[bytes]]:
-        """The lineage, the effective enrolments of effective epochs, and the effective revocations."""
-        ballot = collect(self.world.genesis.ledger_id, [self.world.blocks[block_id] for block_id in held])
-        lineage = trace(self.world.genesis.epoch, ballot)
-        decisions = decide(ballot, lineage, lambda *points: self.world.is_ancestor(held, *points))
-        enrolments = {verdict.act.id for verdict in decisions.enrolments if verdict.effective}
-        return lineage, enrolments, {verdict.act.id for verdict in decisions.revocations}
 
 
 @given(seeds)
@@ -185,6 +48,66 @@ def test_replicas_that_were_apart_agree(seed: int) -> None:
     assert left == right
 
 
+def unplanned(membership: Membership) -> Membership:
+    """The same without who planned its succession."""
+    return replace(
+        membership,
+        members={feed: replace(member, planned=False) for feed, member in membership.members.items()},
+        enrolments={
+            feed: tuple(replace(member, planned=False) for member in found)
+            for feed, found in membership.enrolments.items()
+        },
+    )
+
+
+@given(seeds)
+def test_only_electors_are_read(seed: int) -> None:
+    """Without any of the other feeds' control blocks the membership is the same, but for planned successions."""
+    history = History(seed)
+    blocks = history.world.blocks
+    whole = history.world.fold()
+    electors = {block_id for block_id, block in blocks.items() if block.feed in whole.electors}
+    assert unplanned(history.world.fold(held=electors)) == unplanned(whole)
+    # Nor does it help to be asked about them: any part of the others' blocks will do.
+    some = {block_id for block_id in blocks if block_id in electors or history.random.random() < 0.5}
+    assert unplanned(history.world.fold(held=some)) == unplanned(whole)
+
+
+@given(seeds)
+def test_a_plan_is_read_from_the_block_that_a_cut_names(seed: int) -> None:
+    """With the electors' blocks and those that cuts name, and with no others, the membership is the same."""
+    history = History(seed)
+    whole = history.world.fold()
+    named = {cut.last.id for cuts in whole.cuts.values() for cut in cuts}
+    read = {
+        block_id
+        for block_id, block in history.world.blocks.items()
+        if block.feed in whole.electors or block_id in named
+    }
+    assert history.world.fold(held=read) == whole
+
+
+@given(seeds)
+def test_what_others_write_changes_nothing(seed: int) -> None:
+    """Whoever is no elector may propose and approve everything there is and much that is not, on any branch."""
+    history = History(seed)
+    before = history.world.fold()
+    others = [name for name in (*EVERYBODY, "zoe") if key(name) not in before.electors]
+    invented = [
+        ("gov.enrol", enrolment("zoe", epoch=history.random.randrange(3))),
+        ("gov.revoke", revocation("ada", history.point("ada"), epoch=history.random.randrange(3))),
+        ("gov.epoch", history.world.successor("zoe", of=before.epoch.id, number=before.epoch.number + 1)),
+        ("gov.enrol", None),
+    ]
+    for entry_type, content in (*history.acts, *invented):
+        proposal, approval = (entry_type, content), ("gov.approve", [history.world.act(entry_type, content), 0])
+        for name in history.some(tuple(others), 1, len(others)) if others else ():
+            after = history.point(name) if name in EVERYBODY and history.random.random() < 0.3 else None
+            if after is None or after.id is None or after.id in history.world.blocks:
+                history.world.write(name, proposal, approval, after=after)
+    assert history.world.fold() == before
+
+
 @given(seeds)
 def test_what_is_monotone_is_monotone(seed: int) -> None:
     """Growth changes what the module's docstring says, and nothing else."""
@@ -197,6 +120,7 @@ def test_what_is_monotone_is_monotone(seed: int) -> None:
             old_approved, approved = ({epoch.id for epoch in each.approved} for each in (old_lineage, lineage))
             assert old_approved <= approved
             assert old.electors <= membership.electors
+            assert old.known <= membership.known
             # The chain gets longer, or shorter by a void, and a void is final.
             short, long = sorted((old.epochs, membership.epochs), key=len)
             assert long[: len(short)] == short
@@ -209,7 +133,6 @@ def test_what_is_monotone_is_monotone(seed: int) -> None:
             if approved == old_approved:
                 assert old_enrolments <= enrolments
                 assert old_revocations <= revocations
-                assert old.known <= membership.known
                 assert old.members.keys() <= membership.members.keys()
                 assert {cut for cuts in old.cuts.values() for cut in cuts} <= {
                     cut for cuts in membership.cuts.values() for cut in cuts
@@ -263,7 +186,10 @@ def test_two_quorums_always_name_somebody(seed: int) -> None:
 
 @given(seeds)
 def test_a_cut_decides_for_good(seed: int) -> None:
-    """While no epoch is new, a block that fell stays fallen, and one that stands falls only by another cut."""
+    """While no epoch is new, a block that fell stays fallen, and one that stands falls only by another cut.
+
+    Where a feed has several cuts it may also fall when the later one's block turns out to lie on another branch.
+    """
     history = History(seed)
     before: dict[tuple[bytes, Point], str | None] = {}
     cuts: Any = None
@@ -282,7 +208,7 @@ def test_a_cut_decides_for_good(seed: int) -> None:
             for place, reason in before.items():
                 if reason == REVOKED:
                     assert now[place] == REVOKED
-                elif reason is None and membership.cuts == cuts:
+                elif reason is None and membership.cuts == cuts and len(cuts.get(place[0], ())) < 2:
                     assert now[place] is None
         before, cuts, approved = now, membership.cuts, {epoch.id for epoch in lineage.approved}
 
@@ -302,6 +228,12 @@ class Reference:
             if entry_type in ("gov.epoch", "gov.enrol", "gov.revoke") and content is not None
         }
 
+    def proposed(self, act: bytes, epoch: Epoch) -> bool:
+        return any(
+            block.feed in epoch.governors and any(entry[1:] == self.acts[act] for entry in block.entries)
+            for block in self.world.blocks.values()
+        )
+
     def approvals(self, act: bytes, governor: bytes) -> list[Point]:
         return [
             Point(block.seq, block.id)
@@ -313,7 +245,9 @@ class Reference:
         found = []
         for act, (act_type, content) in self.acts.items():
             approving = [governor for governor in epoch.governors if self.approvals(act, governor)]
-            if act_type == "gov.epoch" and content[1] == epoch.id and len(approving) >= epoch.threshold:
+            if act_type != "gov.epoch" or content[1] != epoch.id or not self.proposed(act, epoch):
+                continue
+            if len(approving) >= epoch.threshold:
                 try:
                     found.append(read_epoch(content, id=act, parent=epoch))
                 except Exception:  # noqa: BLE001 - not an epoch, so not a successor
@@ -355,15 +289,34 @@ class Reference:
                     for point in self.approvals(act, governor)
                 )
             ]
-            if epoch.number == content["epoch"] and len(counted) >= epoch.threshold:
+            if epoch.number == content["epoch"] and len(counted) >= epoch.threshold and self.proposed(act, epoch):
                 return True
         return False
+
+    def known(self, acts: set[bytes]) -> set[bytes]:
+        """Who holds an office in the tree, and whom a quorum of it ever enrolled with a proof of the key's own."""
+        tree = self.tree()
+        known = {feed for epoch in tree for feed in (*epoch.governors, *epoch.notaries)}
+        for act in acts:
+            act_type, content = self.acts[act]
+            if act_type == "gov.enrol" and proves(content):
+                for epoch in tree:
+                    approving = [governor for governor in epoch.governors if self.approvals(act, governor)]
+                    quorum = epoch.number == content["epoch"] and len(approving) >= epoch.threshold
+                    if quorum and self.proposed(act, epoch):
+                        known.add(content["sig"][1])
+        return known
+
+
+def proves(content: Any) -> bool:
+    """Whether the proof is the request of the person whose key it enrols."""
+    return any((content["proof"], content["sig"][1]) == (enrolment(name)["proof"], key(name)) for name in EVERYBODY)
 
 
 @settings(max_examples=40)
 @given(seeds)
 def test_the_fold_agrees_with_the_reference(seed: int) -> None:
-    """Chain, enrolments and revocations are those that the rules, asked one by one, give."""
+    """Chain, enrolments, revocations and known feeds are those that the rules, asked one by one, give."""
     history = History(seed, length=16)
     reference = Reference(history)
     lineage, enrolments, revocations = history.judge(frozenset(history.world.blocks))
@@ -377,6 +330,7 @@ def test_the_fold_agrees_with_the_reference(seed: int) -> None:
     }
     expected = {act for act in well_formed if reference.effective(act)}
     assert enrolments | revocations == expected
+    assert history.world.fold().known == reference.known(well_formed)
 
 
 def test_the_histories_are_worth_folding() -> None:
@@ -392,6 +346,8 @@ def test_the_histories_are_worth_folding() -> None:
         seen["fork"] += len(points) > len(set(points))
         seen["cut"] += bool(membership.cuts)
         seen["enrolled"] += len(enrolments) > 2
+        seen["stripped"] += bool(membership.known - membership.members.keys()) and membership.void is None
+        seen["awaited"] += bool(membership.awaited)
         seen["planned"] += any(member.planned for member in membership.members.values())
         seen["pending"] += len(membership.pending) > 1
         seen["ignored"] += bool(membership.ignored)
@@ -427,7 +383,7 @@ contents = st.recursive(
 @settings(max_examples=300)
 @given(st.data())
 def test_nonsense_is_reported_and_changes_nothing(data: st.DataObject) -> None:
-    """Arbitrary contents under governance types, approved by everybody, neither raise nor move anything."""
+    """Arbitrary contents under governance types, written by every governor, neither raise nor move anything."""
     world = World("ada", "ben", threshold=2)
     world.decide("gov.enrol", enrolment("box"), "ada", "ben")
     before = world.fold()
@@ -440,7 +396,8 @@ def test_nonsense_is_reported_and_changes_nothing(data: st.DataObject) -> None:
         at = data.draw(st.integers(0, len(good) - 1))
         content = [*good[:at], content, *good[at + 1 :]]
     entry_type = data.draw(st.sampled_from(["gov.epoch", "gov.enrol", "gov.revoke", "gov.approve", "gov.x"]))
-    world.write("eve", (entry_type, content), ("gov.approve", content))
+    for name in ("ada", "ben"):
+        world.write(name, (entry_type, content), ("gov.approve", content))
     after = world.fold()
     assert (after.epochs, after.members, after.cuts) == (before.epochs, before.members, before.cuts)
     assert after.void is None

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from governance_world import World, enrolment, key, keys, person, request, revocation
+from medledger.acts import GovEnrol
 from medledger.errors import MembershipError
-from medledger.governance import NOTHING, Point
+from medledger.governance import NOTHING, Point, act_id
+from medledger.governing import change_epoch
 from medledger.joining import make_request, read_request_text
 from medledger.proposals import approval_content, enrolment_content, propose_epoch, revocation_content
+from worlds import found, join, sync
 
 
 def refused(call: Callable[[], object], match: str) -> MembershipError:
@@ -88,7 +92,7 @@ class TestEpoch:
         world = World("ada", "ben", "cyd")
         one, two = (propose_epoch(world.fold(), heads={}, policy={role: []}) for role in ("x", "y"))
         for document in (one, two):
-            world.write("eve", ("gov.epoch", document))
+            world.write("cyd", ("gov.epoch", document))
         world.write("ada", ("gov.approve", approval_content(world.fold(), "gov.epoch", one, by=key("ada"))))
         refused(lambda: approval_content(world.fold(), "gov.epoch", two, by=key("ada")), "another successor")
         open_acts = {act.id: act.may_approve for act in world.fold().pending}
@@ -199,3 +203,31 @@ class TestApproval:
         )
         stranger = world.successor("ada", "ben", of=b"x" * 32)
         refused(lambda: approval_content(world.fold(), "gov.epoch", stranger, by=key("ada")), "another epoch 0")
+
+
+class TestLedger:
+    def test_what_a_member_proposes_waits_for_nobody(self, tmp_path: Path) -> None:
+        """A governor approves what another governor proposed. What a member wrote it enrols itself, or not at all."""
+        with found(tmp_path) as founder, join(founder, tmp_path, "box") as member:
+            content = enrolment_content(member.membership, request("bin"), roles=["bedside"])
+            member.append(GovEnrol.from_content(content))
+            sync(member, founder)
+            assert founder.membership.pending == ()
+            act = act_id(founder.id, "gov.enrol", content)
+            refused(lambda: founder.approve(act), "no pending act")
+            founder.append(GovEnrol.from_content(content))
+            assert [(act.id, act.proposer) for act in founder.membership.pending] == [(act, founder.me)]
+            founder.approve(act)
+            assert key("bin") in founder.membership.members
+
+    def test_a_second_governor_approves_what_the_first_proposed(self, tmp_path: Path) -> None:
+        """The first proposes and approves in one block; the act is then pending at the second."""
+        with found(tmp_path) as ada, join(ada, tmp_path, "ben") as ben:
+            change_epoch(ada, governors=[ada.me, ben.me], threshold=2)
+            text = make_request(person("bin"), secret=bytes(16), label="bin", roles=["bedside"])
+            ada.enrol(text)
+            sync(ada, ben)
+            [pending] = ben.membership.pending
+            assert (pending.proposer, pending.approved, pending.may_approve) == (ada.me, (ada.me,), (ben.me,))
+            ben.approve(pending.id)
+            assert key("bin") in ben.membership.members
