@@ -8,7 +8,8 @@ What must be true of a replica's evidence:
 - A disputed block is what its row says: its id, author, seq, class and body are its header's. The block before it is
   here. Its author's signature stands behind it, its own or a successor's within the segment.
 - A feed with disputed blocks has a fork or a cut: nothing else takes a block away.
-- Two disputed blocks at one place, with one block before them, are a fork: there is a proof at that place or below.
+- Two disputed blocks at one place, with one block before them, are a fork: there is a proof at that place or below. Not
+  so in a feed that is cut, where a block may come to the place of one that the cut has set aside.
 
 What a replica has once known cannot be missed by it where nothing that is left refers to it: the end of a disputed
 branch, for one. Its digest tells, where the branch is a governor's.
@@ -134,7 +135,7 @@ def _check_feed(ledger_id: bytes, beside: _Beside) -> None:
             _check_signature(ledger_id, beside.feed, row)
         if row.seq % SEGMENT_BLOCKS:
             vouched.add(prev)
-        if (row.seq, prev) in places and (beside.fork is None or beside.fork > row.seq):
+        if (row.seq, prev) in places and not beside.is_cut and (beside.fork is None or beside.fork > row.seq):
             raise _wrong(beside.feed, row, "another one is at its place, and the proof of that fork is missing")
         places.add((row.seq, prev))
     if beside.fork is None and not beside.is_cut:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from forge import Chain, small_entry
-from medledger import Ledger
+from medledger import Identity, Ledger, make_request
 from medledger.block import Hidden, encode_body, join_block, split_block, split_body
 from medledger.errors import CorruptError
 from worlds import found, join, reading, sync
@@ -180,6 +180,22 @@ def test_disputed_blocks_that_nothing_disputes_are_found(change: Callable[[Chang
 
     with Ledger.open(change(forget)) as ledger, pytest.raises(CorruptError, match="nothing here says why"):
         ledger.verify()
+
+
+def test_an_author_cannot_make_it_look_like_damage(tmp_path: Path) -> None:
+    """By signing another block where a revocation set aside one that held only through a later one."""
+    identity = Identity.generate()
+    with found(tmp_path) as ledger:
+        ledger.enrol(make_request(identity, secret=bytes(16), roles=["bedside"]))
+        chain = Chain(identity, ledger.id).grow(4)
+        chain.add(sign=False)
+        ledger.import_blocks(chain.grow(2).raws)
+        ledger.revoke(identity.public_key, after=4)
+        other = chain.branch(4)
+        other.add([small_entry(99)])
+        ledger.import_blocks(other.raws)
+        ledger.revoke(identity.public_key, after=2)
+        ledger.fsck()
 
 
 def test_a_new_replica_passes_before_anything_has_come(whole: Path, tmp_path: Path) -> None:
