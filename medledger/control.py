@@ -27,9 +27,9 @@ class ControlLog:
         self._by_position: dict[tuple[int, int], bytes] = {}
         self.named: set[bytes] = set()  # ids of blocks that some closing or cut names: their arrival decides something
 
-    def blocks(self) -> list[ControlBlock]:
-        """Every control block, standing or disputed."""
-        found = []
+    def blocks(self) -> tuple[list[ControlBlock], list[ControlBlock]]:
+        """Every control block: those that stand, and the disputed ones."""
+        found: tuple[list[ControlBlock], list[ControlBlock]] = ([], [])
         for feed, block_id, row in self._store.control_rows():
             known = block_id or self._by_position.get((feed.no, row.seq))
             if known is None:
@@ -38,7 +38,7 @@ class ControlLog:
             if block is None:
                 block = self._decoded[known] = _decode(feed.author, known, row)
                 self.named.update(_named(block))
-            found.append(block)
+            found[1 if block_id else 0].append(block)
         return found
 
     def forget(self, author: bytes) -> None:

@@ -290,7 +290,16 @@ class Replica:
         return feed in self._forks and feed in self.membership.electors
 
     def _fold(self) -> Membership:
-        return fold(self.genesis, self._control.blocks(), self._control.is_ancestor)
+        """The fold over what all replicas can hold: what stands, and every branch of electors' feeds.
+
+        Who the electors are does not depend on other feeds, so a first fold over everything tells it.
+        """
+        standing, disputed = self._control.blocks()
+        folded = fold(self.genesis, standing + disputed, self._control.is_ancestor)
+        shared = [block for block in disputed if block.feed in folded.electors]
+        if len(shared) < len(disputed):
+            folded = fold(self.genesis, standing + shared, self._control.is_ancestor)
+        return folded
 
     def refold(self) -> None:
         """Fold again after control blocks came or moved, and apply what changed: cuts, and the meaning of entries."""

@@ -276,6 +276,7 @@ def epochs() -> list[Vector]:
             "What cyd approved in the closing block counts; what a thief of its key adds, anywhere, does not.",
             closed,
             [governor("ada"), governor("ben"), left, box],
+            known=["ada", "ben", "cyd", "box", "mole"],
             epochs=[closing],
             pending=[pending(second)],
         ),
@@ -357,7 +358,7 @@ def cuts() -> list[Vector]:
     planned.decide("gov.enrol", enrolment("box"), "ada")
     heir = enrolment("new box", succeeds=key("box"))
     last = planned.write("box", ("gov.enrol", heir))
-    planned.write("ada", ("gov.approve", [act_id(planned.ledger, "gov.enrol", heir), 0]))
+    planned.decide("gov.enrol", heir, "ada")
     planned.decide("gov.revoke", revocation("box", last.seq, last.id), "ada")
     unplanned = World("ada")
     unplanned.decide("gov.enrol", enrolment("box"), "ada")
