@@ -37,7 +37,7 @@ def report_lines(report: dict[str, Any]) -> list[str]:
 
 def _head(report: dict[str, Any], names: dict[str, str]) -> list[str]:
     verified = report["verification"]
-    governors = ", ".join(names.get(feed, feed[:8]) for feed in report["governors"])
+    governors = ", ".join(sorted(names.get(feed, feed[:8]) for feed in report["governors"]))
     facts = [
         ("ledger id", report["ledger_id"]),
         ("digest", report["digest"]),

@@ -101,7 +101,7 @@ def _revoke(content: Any, names: Names) -> str:
 
 def _epoch(content: Any, names: Names) -> str:
     number, _, governors, threshold, _, policy, _ = content
-    who = ", ".join(names.of(feed) for feed in governors)
+    who = ", ".join(sorted(names.of(feed) for feed in governors))
     return f"epoch {number}: {threshold} of {len(governors)} governors ({who}), {len(policy)} roles"
 
 

@@ -111,7 +111,7 @@ def list_pending(replica: Replica, *, as_json: bool) -> None:
         (
             short(act.id),
             summary(act.type, act.content, names),
-            ", ".join(map(names.of, act.approved)) or "-",
+            ", ".join(sorted(map(names.of, act.approved))) or "-",
             "-" if act.missing is None else str(act.missing),
             act.state,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -88,11 +89,24 @@ def program(here: Path) -> Run:
     return call
 
 
+@pytest.fixture(scope="session")
+def founded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a ledger, its key and its witness, made once: tests take copies."""
+    place = tmp_path_factory.mktemp("founded")
+    ledger = str(place / "ward.db")
+    for arguments in (
+        ["init", ledger, "--name", "St. Anna", "--label", "Hospital", "--role", "hospital"],
+        ["append", ledger, "reading", READING],
+    ):
+        done = CliRunner().invoke(medledger, arguments, prog_name="medledger")
+        assert done.exit_code == 0, done.output
+    return place
+
+
 @pytest.fixture
-def ward(run: Run) -> Path:
+def ward(founded: Path, here: Path) -> Path:
     """A ledger whose founder, `Hospital`, has written one reading."""
-    run("init", "ward.db", "--name", "St. Anna", "--label", "Hospital", "--role", "hospital")
-    run("append", "ward.db", "reading", READING)
+    shutil.copytree(founded, here, dirs_exist_ok=True)
     return Path("ward.db")
 
 

@@ -116,9 +116,8 @@ def test_a_mistake_is_told_plainly(run: Run, ward: Path, arguments: list[str], c
     Path("other.key").rename("other.tmp")
     if "other.key" in arguments:
         Path("other.tmp").rename("other.key")
-    blocks = run("verify", ward, "--json").json["blocks"]
     told(run(*arguments, code=code), *words)
-    assert run("verify", ward, "--json").json["blocks"] == blocks
+    assert run("verify", ward, "--json").json["blocks"] == 2
 
 
 def test_a_locked_ledger(run: Run, ward: Path, program: Run) -> None:

@@ -58,9 +58,9 @@ def show(ledger: Path, as_json: bool) -> None:
         facts(
             [
                 ("epoch", str(epoch.number)),
-                ("governors", ", ".join(map(names.both, epoch.governors))),
+                ("governors", ", ".join(sorted(map(names.both, epoch.governors)))),
                 ("threshold", f"{epoch.threshold} of {len(epoch.governors)}"),
-                ("notaries", ", ".join(map(names.both, epoch.notaries)) or "none"),
+                ("notaries", ", ".join(sorted(map(names.both, epoch.notaries))) or "none"),
             ]
         )
         say()
@@ -114,7 +114,7 @@ def change(
         now = set(opened.membership.governors)
         governors = (now | {find_feed(opened, who) for who in added}) - {find_feed(opened, who) for who in removed}
         names = Names(opened.membership)
-        listed = ", ".join(map(names.both, sorted(governors)))
+        listed = ", ".join(sorted(map(names.both, governors)))
         govern.confirm(f"Propose epoch {opened.membership.epoch.number + 1}, governed by {listed}?", yes=yes)
         block = change_epoch(
             opened, governors=None if governors == now else governors, threshold=threshold, policy=roles_may
