@@ -62,7 +62,7 @@ def sync_options(command: F) -> F:
     """The options of `Request`, but --json."""
     for option in reversed(
         (
-            click.option("--broker", metavar="URL", envvar="MEDLEDGER_BROKER", show_envvar=True, help=_BROKER_HELP),
+            click.option("--broker", metavar="URL", envvar="MEDLEDGER_BROKER_URL", show_envvar=True, help=_BROKER_HELP),
             click.option("--username", help=f"The account at the broker; its password comes from {PASSWORD}."),
             click.option("--ca", type=_file, help="Certificates to trust, for mqtts:// (default: the system's)."),
             click.option("--certificate", type=_file, help="Our certificate, for a broker that asks for one."),

@@ -45,9 +45,8 @@ Run = Callable[..., Done]
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory, with none of our variables set."""
-    for name in list(os.environ):
-        if name.startswith("MEDLEDGER_") and name not in ("MEDLEDGER_SEED", "MEDLEDGER_BROKER_CHOICE"):
-            monkeypatch.delenv(name)
+    for name in ("KEY", "PASSPHRASE", "BROKER_URL", "BROKER_PASSWORD", "DEBUG"):
+        monkeypatch.delenv(f"MEDLEDGER_{name}", raising=False)
     directory = tmp_path / "here"
     directory.mkdir()
     monkeypatch.chdir(directory)
