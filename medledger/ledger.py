@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NewType, Self
 
 from . import bundle, files, governing
 from .audit import VerifyReport, fsck, verify
-from .block import Block
+from .block import Block, join_block
 from .clock import ClockReader, system_clock
 from .errors import ForkedError, JoinError, MembershipError, RecoveringError, StoreError, UsageError
 from .governance import epoch_document, make_genesis
@@ -282,11 +282,34 @@ class Ledger(Replica):
             self._witness.advance(start + len(found) - 1)
         return found
 
-    def peer_has_no_more(self, length: int) -> None:
+    def release_branches(self, feed: bytes, ids: Sequence[bytes], max_bytes: int = MAX_DATA_BYTES) -> list[Released]:
+        """Encoded blocks on branches of a governor's forked feed: those of `ids`, as many as fit (at least one).
+
+        The way out for blocks that do not stand, on the terms of `release`. Ids that are on no branch are passed over.
+        """
+        places = {block_id: seq for seq, block_id in self.branch_places(feed)}
+        found: list[Released] = []
+        highest = size = 0
+        for block_id in ids:
+            row = self.store.disputed_block(block_id) if block_id in places else None
+            if row is None:
+                continue
+            raw = join_block(row.header, row.body)
+            size += len(raw)
+            if found and size > max_bytes:
+                break
+            found.append(Released(raw))
+            highest = max(highest, row.seq)
+        if found and feed == self.me and self._witness is not None:
+            self._witness.advance(highest)
+        return found
+
+    def peer_has_no_more(self, length: int, *, live: bool = True) -> None:
         """A peer has shown how many blocks of our own feed it holds.
 
         Where that is just what we hold, nothing of our feed is known to be missing. It is what a replica waits for
-        whose witness is of another copy of the store, or is lost, before it signs.
+        whose witness is of another copy of the store, or is lost, before it signs. What is not `live`, a bundle, may be
+        as old as the backup that it is to complete: without a witness it is believed about an empty feed only.
         """
         with self.store.lock:
             witness = self._witness
@@ -294,6 +317,8 @@ class Ledger(Replica):
                 return
             head = self.head(self.me)
             if length != (0 if head is None else head.seq + 1) or _is_behind(head, witness.seq):
+                return
+            if not live and head is not None and witness.seq is None:
                 return
             token = os.urandom(16)
             self.store.set_meta("instance", token)

@@ -132,6 +132,18 @@ class Replica:
         """The blocks on branches of governors' forked feeds: approvals in them count, so replicas share them."""
         return [block.raw for block in self._branches()]
 
+    def branch_places(self, feed: bytes) -> list[tuple[int, bytes]]:
+        """(seq, id) of the blocks on branches of one governor's forked feed, in that order; none of any other feed."""
+        with self.store.lock:
+            found = self.store.feeds.get(feed)
+            if found is None or feed not in self.membership.electors:
+                return []
+            return self.store.disputed_places(found, found.length)
+
+    def holes(self) -> list[tuple[bytes, int]]:
+        """(feed, seq) of the blocks that stand here with entries hidden: erased, or withheld by who gave them to us."""
+        return self.store.holes()
+
     def _branches(self) -> list[Disputed]:
         electors = self.membership.electors
         return [block for block in self.disputed() if block.feed in electors]

@@ -66,6 +66,7 @@ class Store(Connection):
     """One replica's tables."""
 
     feeds: dict[bytes, Feed]
+    with_disputed: set[int]  # numbers of the feeds that have disputed blocks: nearly always none
 
     def _load(self) -> None:
         feeds = {}
@@ -74,6 +75,7 @@ class Store(Connection):
                 raise CorruptError(f"{self.path} is damaged: a feed's head", hint="Make a new replica and let it sync.")
             feeds[author] = Feed(no, author, None if seq < 0 else Head(seq, head, epoch))
         self.feeds = feeds
+        self.with_disputed = {no for (no,) in self.query("SELECT DISTINCT feed FROM disputed")}
 
     # --- feeds and blocks ---------------------------------------------------------------------------------------
 
@@ -168,6 +170,7 @@ class Store(Connection):
 
     def add_disputed(self, feed: Feed, seq: int, header: bytes, body: bytes) -> None:
         block_class = parse_header(header)[0].block_class
+        self.with_disputed.add(feed.no)
         with self.transaction() as db:
             db.execute(
                 "INSERT OR IGNORE INTO disputed VALUES (?, ?, ?, ?, ?, ?)",
@@ -179,6 +182,10 @@ class Store(Connection):
         rows = self.query("SELECT id, seq, header, body FROM disputed WHERE feed = ? ORDER BY seq, id", (feed.no,))
         return [(block_id, BlockRow(seq, header, body)) for block_id, seq, header, body in rows]
 
+    def disputed_places(self, feed: Feed, start: int) -> list[tuple[int, bytes]]:
+        """(seq, id) of the feed's disputed blocks from seq `start` on, in that order."""
+        return self.query("SELECT seq, id FROM disputed WHERE feed = ? AND seq >= ? ORDER BY seq, id", (feed.no, start))
+
     def remove_disputed(self, block_ids: Iterable[bytes]) -> None:
         """These blocks stand again."""
         with self.transaction() as db:
@@ -187,9 +194,8 @@ class Store(Connection):
     def feeds_with_disputed(self) -> list[Feed]:
         """The feeds that have disputed blocks."""
         with self.lock:
-            rows = self.query("SELECT DISTINCT feed FROM disputed ORDER BY feed")
             by_no = self.feeds_by_number()
-        return [by_no[no] for (no,) in rows]
+            return [by_no[no] for no in sorted(self.with_disputed)]
 
     def feeds_by_number(self) -> dict[int, Feed]:
         """The feeds, by the number that row keys are made of."""

@@ -47,6 +47,7 @@ CREATE TABLE disputed (
   id BLOB PRIMARY KEY, feed INTEGER NOT NULL, seq INTEGER NOT NULL, class INTEGER NOT NULL,
   header BLOB NOT NULL, body BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX disputed_places ON disputed (feed, seq, id);
 
 -- The canonical proof that a feed forked.
 CREATE TABLE forks (feed INTEGER PRIMARY KEY, seq INTEGER NOT NULL, proof BLOB NOT NULL) STRICT;
