@@ -91,7 +91,7 @@ class Source(Protocol):
     def release(self, feed: bytes, start: int, stop: int, max_bytes: int) -> Sequence[bytes]: ...
     def import_blocks(self, raws: Iterable[bytes]) -> ImportReport: ...
     def import_fork_proof(self, raw: bytes) -> ForkProof: ...
-    def peer_has_no_more(self, length: int) -> None: ...
+    def peer_has_no_more(self, length: int, *, live: bool = True) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +234,7 @@ def import_bundle(ledger: Source, source: Path) -> ImportReport:
                 break  # else there may be more to take: on a branch of a fork, or of whom such a branch enrols
     if ledger.me is not None:
         last = manifest.frontier.get(ledger.me)
-        ledger.peer_has_no_more(0 if last is None else last[0] + 1)
+        ledger.peer_has_no_more(0 if last is None else last[0] + 1, live=False)
     return report
 
 

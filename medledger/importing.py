@@ -222,6 +222,8 @@ class Importer:
             self._store.append(feed, accepted)
             self.report.accepted += len(accepted)
             self._new.append(Advance(feed.author, accepted[0].seq, accepted[-1].seq))
+            if feed.no in self._store.with_disputed:
+                self._against_disputed(feed, accepted)
         if error is None:
             return accepted, []
         rest = blocks[len(accepted) + 1 :]
@@ -230,6 +232,28 @@ class Importer:
         self.report.refuse(error)
         # Another block for the same place may be the undamaged one; whatever lies beyond it would only be a gap.
         return accepted, rest if rest and rest[0].seq <= feed.length else []
+
+    def _against_disputed(self, feed: Feed, accepted: list[ValidBlock]) -> None:
+        """A block that was set aside beyond a cut, or for want of a signature, may be the other side of a fork."""
+        by_seq = {block.seq: block for block in accepted}
+        disputed = self._store.disputed(feed)
+        following = {parse_header(row.header)[0].prev: (block_id, row.header) for block_id, row in disputed}
+        for block_id, row in disputed:
+            block = by_seq.get(row.seq)
+            if block is None or block.id == block_id:
+                continue
+            ours = [other.header_bytes for other in accepted if other.seq >= row.seq]
+            theirs, last = [row.header], block_id
+            while last in following and len(theirs) < SEGMENT_BLOCKS:
+                last, header = following[last]
+                theirs.append(header)
+            try:
+                proof = make_proof(self._replica.id, ours, theirs)
+            except MedledgerError:
+                continue  # another past, or no signature of its own: nothing that could be shown to somebody else
+            self._replica.adopt_fork(proof)
+            self.report.forks.append(feed.author)
+            return
 
     def _held(self, feed: Feed, blocks: list[Arrived]) -> list[Arrived]:
         """Deal with blocks at or below our head; those above it are left."""

@@ -330,3 +330,19 @@ def test_a_block_splits_into_its_halves_again(member: Ledger) -> None:
     """What `release` hands out is what was stored."""
     block = member.append(reading())
     assert split_block(block.raw) == (block.header_bytes, block.body_bytes)
+
+
+def test_a_second_block_at_a_place_that_was_set_aside_is_a_fork(founder: Ledger, member: Ledger) -> None:
+    """Though the first one stood only through a successor that the cut took away."""
+    sync(member, founder)
+    chain = chain_of(member).grow(4)
+    chain.add(sign=False)
+    chain.grow(2)
+    founder.import_blocks(chain.raws)
+    founder.revoke(chain.author.public_key, after=4)
+    assert founder.frontier()[chain.author.public_key].seq == 3
+    other = chain.branch(4)
+    founder.import_blocks([other.add([small_entry(99)])])
+    assert founder.forks[chain.author.public_key].seq == 4
+    assert founder.frontier()[chain.author.public_key].seq == 3
+    founder.fsck()
