@@ -71,9 +71,11 @@ class Store(Connection):
     def _load(self) -> None:
         feeds = {}
         for no, author, seq, head, epoch in self.query("SELECT no, author, seq, head, epoch FROM feeds"):
-            if type(seq) is not int or type(epoch) is not int or type(head) is not (bytes if seq >= 0 else type(None)):
+            feeds[author] = Feed(no, author, None)
+            if type(seq) is not int or type(epoch) is not int or (seq >= 0) is not isinstance(head, bytes):
                 raise CorruptError(f"{self.path} is damaged: a feed's head", hint="Make a new replica and let it sync.")
-            feeds[author] = Feed(no, author, None if seq < 0 else Head(seq, head, epoch))
+            if seq >= 0:
+                feeds[author].head = Head(seq, head, epoch)
         self.feeds = feeds
         self.with_disputed = {no for (no,) in self.query("SELECT DISTINCT feed FROM disputed")}
 
