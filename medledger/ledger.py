@@ -263,6 +263,13 @@ class Ledger(Replica):
                 hint="Enrol this box again under a new key that succeeds the old one.",
             )
 
+    def backup(self, path: str | Path) -> None:
+        """See `Replica.backup`. The copy holds our blocks, so the witness is flushed first, as for `release`."""
+        head = None if self.me is None else self.head(self.me)
+        if head is not None and self._witness is not None and not self._recovering:
+            self._witness.advance(head.seq)
+        super().backup(path)
+
     # --- what leaves, and what comes back ----------------------------------------------------------------------
 
     def release(self, feed: bytes, start: int, stop: int, max_bytes: int = MAX_DATA_BYTES) -> list[Released]:

@@ -341,3 +341,11 @@ def test_a_reply_opens_only_for_its_applicant(founder: Ledger, tmp_path: Path) -
     assert not (tmp_path / "no.db").exists()
     with Ledger.join(tmp_path / "yes.db", identity, reply, secret) as box:
         assert (box.id, box.broker, box.transport_key) == (founder.id, "mqtt://broker.example", founder.transport_key)
+
+
+def test_a_ledger_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
+    """Also while its log lies beside it."""
+    with found(tmp_path) as ledger:
+        ledger.append(reading())
+        for path in tmp_path.glob("founder.db*"):
+            assert path.stat().st_mode & 0o077 == 0, path.name

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -41,8 +42,12 @@ class Connection:
     @classmethod
     def create(cls, path: Path) -> Self:
         """A new database. Raises `StoreError` where a file already stands."""
-        if path.exists():
-            raise StoreError(f"{path} exists already", hint="Open it, or choose another path.")
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))  # readings are private
+        except FileExistsError:
+            raise StoreError(f"{path} exists already", hint="Open it, or choose another path.") from None
+        except OSError as error:
+            raise StoreError(f"{path} cannot be made: {error.strerror or error}") from error
         return cls._connect(path, new=True)
 
     @classmethod
@@ -193,7 +198,7 @@ def _store_error(path: Path, error: Exception) -> StoreError:
     if "locked" in text or "busy" in text:
         return StoreError(
             f"{path} is in use by another process",
-            hint="Stop the agent that runs on it, or work on a copy (`medledger backup`).",
+            hint="One process at a time opens a ledger: stop the agent that runs on it, or use another replica.",
         )
     if "not a database" in text:
         return StoreError(f"{path} is not a SQLite database")
