@@ -146,8 +146,29 @@ PULL_FRAMES_MIN: Final = 2
 PULL_FRAMES_MAX: Final = 16
 """Frames of credit for a peer that delivers: 1 MiB under way; doubled from the minimum by each pull that completes."""
 
+MAX_BRANCH_PULLS: Final = 2
+"""Pulls of branches under way at once from one node, each of one feed."""
+
+MAX_BRANCH_SOURCES: Final = 8
+"""Peers remembered to hold other branches of one feed than we do."""
+
+BRANCH_IDS_PER_REQUEST: Final = 4096
+"""Branch blocks that one request says we hold: 32 KiB. Where there are more of a feed, the next request goes on."""
+
+BRANCH_REQUEST_COST: Final = 10
+"""What a request for branches takes of its sender's budget of requests: its answer is looked for block by block."""
+
 MAX_INTERESTS: Final = 65_536
 """Feeds that a node knows it lacks blocks of; parked ones of unknown authors are counted apart, to the same bound."""
+
+HOLE_PAUSE_SECONDS: Final = 60.0
+"""Longest wait before the first peer is asked for entries that are hidden here, and between two peers asked. Doubled,
+to HOLE_PAUSE_MAX_SECONDS, each time that every peer was asked for all of them in vain."""
+
+HOLE_PAUSE_MAX_SECONDS: Final = 3600.0
+
+HOLE_STREAK: Final = 16
+"""Wants for hidden entries in a row that one peer gets, each having filled some, before it is another's turn."""
 
 LIVE_FRAMES: Final = 1000
 """Live frames gathered for one import while frames are waiting."""

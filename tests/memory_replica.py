@@ -144,6 +144,15 @@ class MemoryReplica:
             found.append(block.raw)
         return found
 
+    def branch_places(self, feed: bytes) -> list[tuple[int, bytes]]:
+        return []
+
+    def release_branches(self, feed: bytes, ids: list[bytes], max_bytes: int) -> list[bytes]:
+        return []
+
+    def holes(self) -> list[tuple[bytes, int]]:
+        return []
+
     def digest(self) -> bytes:
         """Equal on two replicas exactly when they hold the same."""
         heads = [[feed, head.seq, head.id] for feed, head in sorted(self.frontier().items())]

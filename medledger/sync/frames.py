@@ -55,7 +55,7 @@ MAX_BYTES: Final = {
 
 KINDS: Final = {
     Channel.BEACONS: frozenset({Kind.BEACON}),
-    Channel.INBOX: frozenset({Kind.PROBE, Kind.LEAVES, Kind.WANT, Kind.DATA, Kind.DONE}),
+    Channel.INBOX: frozenset({Kind.PROBE, Kind.LEAVES, Kind.WANT, Kind.WANT_BRANCHES, Kind.DATA, Kind.DONE}),
     Channel.LIVE: frozenset({Kind.BLOCKS}),
     Channel.PROOFS: frozenset({Kind.PROOF}),
 }

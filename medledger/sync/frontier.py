@@ -3,8 +3,9 @@
 Rules:
 
 - A leaf is what a replica holds of one feed: its length (the head's seq + 1), its head's id, and, where the feed is
-  known to have forked, the fork's mark: the SHA-256 of the seq (8 bytes) and the two smallest ids. Its bytes are the
-  feed's 32, the length in 8 (big-endian), the id (32, or none of an empty feed) and the mark (32, or none).
+  known to have forked, the fork's mark: the SHA-256 of the seq (8 bytes), the two smallest ids, and, where the feed is
+  a governor's, the ids of the blocks held on its branches, in ascending order. Its bytes are the feed's 32, the length
+  in 8 (big-endian), the id (32, or none of an empty feed) and the mark (32, or none).
 - Feeds fall into 256 buckets by their first byte. A bucket's digest is the SHA-256 of its leaves' bytes in the order
   of their feeds; the root is the first 16 bytes of the SHA-256 of the 256 digests in order.
 - Equal roots mean equal frontiers. Different ones cost 2 KiB of bucket digests (8 bytes each, empty ones left out) and
@@ -66,10 +67,12 @@ class Missing(NamedTuple):
     head: bytes
 
 
-def height(head: Head | None, fork: Fork | None = None) -> Height:
-    """What a head and a fork proof say of a feed."""
+def height(head: Head | None, fork: Fork | None = None, branches: Iterable[bytes] = ()) -> Height:
+    """What a head, a fork proof and the ids of the blocks on a governor's branches say of a feed."""
     length, block_id = (0, b"") if head is None else (head.seq + 1, head.id)
-    mark = b"" if fork is None else sha256(fork.seq.to_bytes(8, "big") + b"".join(fork.ids)).digest()
+    mark = b""
+    if fork is not None:
+        mark = sha256(b"".join((fork.seq.to_bytes(8, "big"), *fork.ids, *sorted(branches)))).digest()
     return Height(length, block_id, mark)
 
 

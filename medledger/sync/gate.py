@@ -18,11 +18,11 @@ Only what passed leaves a trace: nothing is remembered of a frame that fails.
 from __future__ import annotations
 
 from medledger.errors import FrameError
-from medledger.limits import SEEN_FRAMES
+from medledger.limits import BRANCH_REQUEST_COST, SEEN_FRAMES
 
 from .bounded import RecentSet
 from .frames import KEY_ID_BYTES, NONCE_BYTES, Codec, Origin
-from .messages import Blocks, Message, Probe, Proof, Want
+from .messages import Blocks, Message, Proof, Request, WantBranches
 from .peers import Peer, PeerId, Peers
 from .roster import Roster
 from .topics import Topics
@@ -80,11 +80,11 @@ class Gate:
         return self._peers.heard(PeerId(origin.sender, origin.boot), origin.counter, stranger=stranger, now=now)
 
     def _check_request(self, message: Message, peer: Peer, now: float) -> None:
-        if not isinstance(message, Probe | Want):
+        if not isinstance(message, Request):
             return
         if message.boot != self._me.boot:
             raise FrameError("a request is meant for another boot of this node")
-        if not self._peers.may_ask(peer, now):
+        if not self._peers.may_ask(peer, now, BRANCH_REQUEST_COST if isinstance(message, WantBranches) else 1):
             raise FrameError("a sender asks more often than its budget allows")
 
 

@@ -3,9 +3,9 @@
 Rules:
 
 - A message is a deterministic CBOR array of exactly the fields below, in order; anything else is a `FrameError`.
-- Beacons, probes, leaves, wants, data and dones are *signed* by who sends them: members share the transport key and
-  need not trust each other. Blocks and proofs are *bare*: the signatures inside them say all there is to say, and a
-  retained proof must still be good when its publisher's boot is long over.
+- Beacons, probes, leaves, wants of both kinds, data and dones are *signed* by who sends them: members share the
+  transport key and need not trust each other. Blocks and proofs are *bare*: the signatures inside them say all there is
+  to say, and a retained proof must still be good when its publisher's boot is long over.
 - What answers a request carries the request's nonce, so that an old answer answers nothing. A request names the boot
   it is meant for, so that an old request asks nobody.
 - Reading checks forms and limits only. Whether a thing is true is for others to find out.
@@ -16,10 +16,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from hashlib import sha256
 from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
 
 from medledger.errors import FrameError
 from medledger.limits import (
+    BRANCH_IDS_PER_REQUEST,
     LEAVES_PER_PAGE,
     MAX_BLOCK_BYTES,
     MAX_DATA_BYTES,
@@ -37,6 +39,8 @@ BOOT_BYTES: Final = 8
 KEY_BYTES: Final = 32
 ID_BYTES: Final = 32
 COUNT_MAX: Final = 2**32 - 1
+SALTED_BYTES: Final = 8
+PLACE_BYTES: Final = 8 + ID_BYTES
 
 
 class Kind(IntEnum):
@@ -48,6 +52,7 @@ class Kind(IntEnum):
     WANT = 4
     DATA = 5
     DONE = 6
+    WANT_BRANCHES = 7
     BLOCKS = 16
     PROOF = 17
 
@@ -184,6 +189,43 @@ class Want:
 
 
 @dataclass(frozen=True, slots=True)
+class WantBranches:
+    """Send me the blocks on branches of this feed at places from `low` to before `high`, but for those that I hold.
+
+    A place is a seq (8 bytes) and an id, or the beginning of one; no `high` is no end. `held` has the salted ids (see
+    `salted`) of the blocks there that we hold, one after the other.
+    """
+
+    KIND: ClassVar = Kind.WANT_BRANCHES
+    nonce: bytes
+    boot: bytes  # of the addressee
+    frames: int
+    size: int
+    feed: bytes
+    low: bytes
+    high: bytes
+    held: bytes
+
+    def body(self) -> list[Any]:
+        return [self.nonce, self.boot, self.frames, self.size, self.feed, self.low, self.high, self.held]
+
+    @classmethod
+    def read(cls, items: list[Any]) -> WantBranches:
+        nonce, boot, frames, size, feed, low, high, held = _fields(items, 8)
+        _bytes(held, 0, BRANCH_IDS_PER_REQUEST * SALTED_BYTES)
+        return cls(
+            _bytes(nonce, NONCE_BYTES),
+            _bytes(boot, BOOT_BYTES),
+            _uint(frames, PULL_FRAMES_MAX, least=1),
+            _uint(size, PULL_FRAMES_MAX * MAX_DATA_BYTES, least=1),
+            _bytes(feed, KEY_BYTES),
+            _bytes(low, 0, PLACE_BYTES),
+            _bytes(high, 0, PLACE_BYTES),
+            _bytes(held, len(held) - len(held) % SALTED_BYTES),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Data:
     """Whole blocks that answer a want. `count`, the frames that are coming, is announced in each of them."""
 
@@ -256,11 +298,22 @@ class Proof:
         return cls(_bytes(feed, KEY_BYTES), _bytes(proof, 1, MAX_FORK_PROOF_BYTES))
 
 
-Message: TypeAlias = Beacon | Probe | Leaves | Want | Data | Done | Blocks | Proof
+Request: TypeAlias = Probe | Want | WantBranches
+Message: TypeAlias = Beacon | Probe | Leaves | Want | WantBranches | Data | Done | Blocks | Proof
 
 READERS: Final[dict[int, Callable[[list[Any]], Message]]] = {
-    kind.KIND: kind.read for kind in (Beacon, Probe, Leaves, Want, Data, Done, Blocks, Proof)
+    kind.KIND: kind.read for kind in (Beacon, Probe, Leaves, Want, WantBranches, Data, Done, Blocks, Proof)
 }
+
+
+def place(seq: int, block_id: bytes) -> bytes:
+    """Where a block stands on its feed's branches, in bytes that sort as these do."""
+    return seq.to_bytes(8, "big") + block_id
+
+
+def salted(nonce: bytes, block_id: bytes) -> bytes:
+    """What stands for a block's id in one request. Nobody can make two blocks that are taken for each other in it."""
+    return sha256(nonce + block_id).digest()[:SALTED_BYTES]
 
 
 def _fields(items: Sequence[Any], count: int) -> Sequence[Any]:

@@ -5,7 +5,8 @@ Rules:
 - `handle(event, now)` returns what is to be done. `now` is seconds of a monotonic clock; randomness is passed in, and
   must be secure where frames really travel, since nonces come from it.
 - What the gate refuses is counted and changes nothing; blocks and proofs that pass it are for the replica to judge.
-- In sync, beacons are all there is. A differing beacon leads to a probe (`probing`), that to pulls (`pulling`).
+- In sync, beacons are all there is. A differing beacon leads to a probe (`probing`), that to pulls (`pulling`, and
+  `branches` of governors' forked feeds). Entries hidden from us are asked for again in their own time (`holes`).
 - Our own new blocks are published live, as the replica releases them; of a long backlog a beacon tells, and peers pull.
   Live blocks of others are gathered while frames are waiting, and imported together.
 - A fork proof is published as soon as the replica has it, and wherever it turns out to be missing (`forks`).
@@ -22,7 +23,6 @@ from typing import Any, Final
 from medledger.errors import DivergedError, FrameError, GapError, MedledgerError, UsageError
 from medledger.keys import fingerprint
 from medledger.limits import (
-    ALARM_REPEAT_SECONDS,
     BACKOFF_MAX_SECONDS,
     BEACON_MAX_SECONDS,
     BEACON_MIN_SECONDS,
@@ -33,18 +33,22 @@ from medledger.limits import (
     PEER_SECONDS,
 )
 
+from .alarms import Alarms
+from .branches import BranchDesk
 from .delivery import Delivery
 from .events import Advanced, Alarm, Connected, Disconnected, Effect, Event, Received, Subscribe, Tick, WakeAt
 from .forks import ForkDesk
 from .frames import Codec, TransportKey
-from .frontier import Frontier, agree, height
+from .frontier import Frontier, agree
 from .gate import Gate
-from .interests import Pull
+from .heights import Heights
+from .holes import HoleDesk
 from .live import LiveBlocks
-from .messages import BOOT_BYTES, Beacon, Blocks, Data, Done, Leaves, Probe, Proof, Want
+from .messages import BOOT_BYTES, Beacon, Blocks, Data, Done, Leaves, Probe, Proof, Want, WantBranches
 from .peers import Peer, PeerId, Peers
 from .probing import Prober, Verdict
 from .pulling import Puller
+from .pulls import Desk, Pull
 from .replica import ImportReport, Replica
 from .roster import Roster
 from .serving import Server
@@ -70,8 +74,12 @@ class Node:
         self.frontier: Final = Frontier()
         self.peers: Final = Peers(now)
         roster = self._roster = Roster(replica.membership)
+        self._heights = Heights(replica, roster)
         self._prober = Prober(self.frontier, self.peers, roster, rng)
         self._puller = Puller(self.frontier, self.peers, roster, rng)
+        self._branches = BranchDesk(replica, self.frontier, self.peers, roster, rng)
+        self._holes = HoleDesk(replica, self.peers, rng, now)
+        self._desks: Final[tuple[Desk, ...]] = (self._puller, self._branches, self._holes)
         self._server = Server(replica, self.frontier, self.peers)
         self._forks = ForkDesk(replica, roster, rng)
         codec = Codec(replica.id, transport_key, rng)
@@ -84,7 +92,7 @@ class Node:
         self._delivery = Delivery()
         self._live = LiveBlocks()
         self._effects: list[Effect] = []
-        self._alarms: dict[str, float] = {}
+        self._alarms = Alarms()
         self._publish_at = now
         self.connected = False
         self._alone = True  # nobody was heard since we connected
@@ -113,9 +121,11 @@ class Node:
     def _on_disconnected(self, _: Disconnected, now: float) -> None:  # noqa: ARG002 (the table's signature)
         self.connected = False
         self._prober.abandon()
-        self._puller.abandon()
+        for desk in self._desks:
+            desk.abandon()
 
     def _on_advanced(self, event: Advanced, now: float) -> None:
+        self._holes.look(now)
         self._take_over({event.feed}, now)
 
     def _on_tick(self, _: Tick, now: float) -> None:
@@ -144,7 +154,9 @@ class Node:
 
     def _on_beacon(self, beacon: Beacon, peer: Peer, now: float) -> None:
         if peer.id.key == self.id.key:
-            self._alarm("a frame of another process with this node's key: a cloned disk, or an old frame replayed", now)
+            self._alarms.tell(
+                "a frame of another process with this node's key: a cloned disk, or an old frame replayed", now
+            )
         verdict = self._prober.hear(peer, beacon, now)
         self._delivery.seen_root(beacon.root, now)
         if verdict is Verdict.EQUAL:
@@ -157,12 +169,11 @@ class Node:
     def _on_probe(self, probe: Probe, peer: Peer, now: float) -> None:
         buckets = self.frontier.differing(probe.bitmap, probe.digests)
         self._forks.asked(buckets, now)
-        for answer in self._server.probe(probe, buckets):
-            self._effects.append(self._voice.say(peer.id, answer))
+        self._effects += [self._voice.say(peer.id, answer) for answer in self._server.probe(probe, buckets)]
 
     def _on_leaves(self, message: Leaves, peer: Peer, now: float) -> None:
         inquiry, leaves = self._prober.leaves(peer.id, message, now)
-        inquiry.found += self._puller.offer(peer.id, leaves)
+        inquiry.found += self._puller.offer(peer.id, leaves) + self._branches.offer(peer.id, leaves, now)
         for leaf in leaves:
             for feed in self._roster.resolve(leaf.feed):
                 if not agree(leaf.fork, self.frontier.height(feed).fork):
@@ -172,24 +183,25 @@ class Node:
                     if self._recovering:
                         self._replica.peer_has_no_more(leaf.length)
 
-    def _on_want(self, want: Want, peer: Peer, now: float) -> None:
-        try:
-            answers = self._server.want(peer, want, now)
-        except MedledgerError as error:
-            self._alarm(f"blocks cannot be read or released: {error}", now)
-            return
-        for answer in answers:
-            self._effects.append(self._voice.say(peer.id, answer))
+    def _on_want(self, want: Want | WantBranches, peer: Peer, now: float) -> None:
+        with self._alarms.about("blocks cannot be read or released", now):
+            if isinstance(want, Want):
+                answers = self._server.want(peer, want, now)
+            else:
+                answers = self._server.branches(peer, want, now)
+            self._effects += [self._voice.say(peer.id, answer) for answer in answers]
 
     def _on_data(self, data: Data, peer: Peer, now: float) -> None:
-        pull = self._puller.data(peer.id, data, now)
-        if pull is not None:
-            self._finish(pull, now)
+        desk = self._desk(data.nonce)
+        self._finish(desk, desk.pulls.data(peer.id, data, now), now)
 
     def _on_done(self, done: Done, peer: Peer, now: float) -> None:
-        pull = self._puller.done(peer.id, done, now)
-        if pull is not None:
-            self._finish(pull, now)
+        desk = self._desk(done.nonce)
+        self._finish(desk, desk.pulls.done(peer.id, done, now), now)
+
+    def _desk(self, nonce: bytes) -> Desk:
+        """Who has asked with this nonce; should nobody have, any will say so."""
+        return next((desk for desk in self._desks if nonce in desk.pulls), self._puller)
 
     def _on_blocks(self, message: Blocks, now: float) -> None:  # noqa: ARG002 (the table's signature)
         if not self._roster.knows(message.feed):
@@ -214,25 +226,28 @@ class Node:
         """Everything that time or the last event has made due."""
         if flush and self._live:
             self._import_live(now)
-        for pull in self._puller.expired(now):
-            self._finish(pull, now)
+        for desk in self._desks:
+            for pull in desk.pulls.expired(now):
+                self._finish(desk, pull, now)
         probes, level = self._prober.close(now)
         if level:
             self._told_no_more(now)
         if self._trickle.poll(now) and self.connected:
-            self._send_beacon()
+            self._send_beacon(now)
         if self.connected:
             if flush and now >= self._publish_at:
                 self._publish_own(now)
             for peer, probe in (*probes, *self._prober.due(now)):
                 self._effects.append(self._voice.say(peer, probe))
-            for peer, want in self._puller.due(now):
-                self._effects.append(self._voice.say(peer, want))
+            for desk in self._desks:
+                with self._alarms.about("the ledger cannot be read", now):
+                    self._effects += [self._voice.say(peer, want) for peer, want in desk.due(now)]
             for proof in self._forks.due(now):
                 self._effects.append(self._voice.proof(proof))
         overdue = self._delivery.overdue(now)
         if overdue is not None:
             self._effects.append(Alarm(overdue))
+        self._effects += self._alarms.take()
         self._effects.append(WakeAt(self._wake_at(now)))
 
     def _wake_at(self, now: float) -> float:
@@ -241,7 +256,8 @@ class Node:
             return now
         times = [self._trickle.next, self._delivery.next]
         if self.connected:
-            times += [self._prober.next, self._puller.next, self._forks.next]
+            times += [self._prober.next, self._forks.next]
+            times += [min(desk.next, desk.pulls.deadline) for desk in self._desks]
             times += [self._publish_at] * unpublished
         return max(now, min(times))
 
@@ -258,15 +274,18 @@ class Node:
                 self._puller.diverged(feed, seq)
         self._live.refused(frames, report.refused)
 
-    def _finish(self, pull: Pull, now: float) -> None:
-        """A pull has ended: import what came, and see what is lacking still."""
+    def _finish(self, desk: Desk, pull: Pull | None, now: float) -> None:
+        """A pull has ended, if one is given: import what came, and see what is lacking still."""
+        if pull is None:
+            return
         blocks = pull.blocks
         report = self._import(blocks, now) if blocks else None
         if blocks and report is None:
-            self._puller.postpone(pull, now)
+            desk.postpone(pull, now)
             return
-        self._puller.settle(pull, report, now)
-        if self._puller.idle:
+        with self._alarms.about("the ledger cannot be read", now):
+            desk.settle(pull, report, now)
+        if self._puller.idle and self._branches.idle:
             self._prober.again(now)
 
     def _import(self, blocks: list[bytes], now: float) -> ImportReport | None:
@@ -274,7 +293,7 @@ class Node:
         try:
             report = self._replica.import_blocks(blocks)
         except MedledgerError as error:
-            self._alarm(f"blocks cannot be stored: {error}", now)
+            self._alarms.tell(f"blocks cannot be stored: {error}", now)
             return None
         self.counters["accepted blocks"] += report.accepted
         self.counters["duplicate blocks"] += report.duplicates
@@ -285,6 +304,8 @@ class Node:
         for advance in report.advanced:
             if advance.feed == self._replica.me:  # it came back from peers: no news to them
                 self._published = max(self._published, advance.last + 1)
+        if report.accepted:
+            self._holes.look(now)
         if report.forks:
             self._reload(now)
         else:
@@ -292,7 +313,7 @@ class Node:
         return report
 
     def _take_over(self, feeds: set[bytes], now: float) -> None:
-        """These feeds have changed in the replica."""
+        """These feeds have changed in the replica, and perhaps forks and their branches, which nobody tells of."""
         if self._roster.refresh(self._replica.membership):
             self._reload(now)
             self._puller.membership_changed()
@@ -300,16 +321,21 @@ class Node:
             for proof in self._forks.parked():
                 self._on_proof(proof, now)
             return
-        forks = self._replica.forks
-        for feed in feeds:
-            self.frontier.update(feed, height(self._replica.head(feed), forks.get(feed)))
-        self._moved(now)
+        self._measure(feeds, now)
 
     def _reload(self, now: float) -> None:
         """Anything may have changed: what stands of a feed ends at its fork or revocation."""
-        heads, forks = self._replica.frontier(), self._replica.forks
         self._roster.refresh(self._replica.membership)
-        self.frontier.replace({feed: height(heads.get(feed), forks.get(feed)) for feed in {*heads, *forks}})
+        self._measure(None, now)
+
+    def _measure(self, feeds: set[bytes] | None, now: float) -> None:
+        """Bring the frontier up to date: in these feeds and all that have forked, or in all."""
+        with self._alarms.about("the ledger cannot be read", now):
+            if feeds is None:
+                self.frontier.replace(self._heights.all())
+            else:
+                for feed, height in self._heights.of(feeds).items():
+                    self.frontier.update(feed, height)
         self._moved(now)
 
     def _moved(self, now: float) -> None:
@@ -326,7 +352,8 @@ class Node:
 
     # --- what we say --------------------------------------------------------------------------------------------
 
-    def _send_beacon(self) -> None:
+    def _send_beacon(self, now: float) -> None:
+        self._take_over(set(), now)  # what the program imported besides blocks that stand
         frontier = self.frontier
         beacon = Beacon(frontier.root, frontier.count, frontier.total, frontier.newest, self._alone)
         self._effects.append(self._voice.beacon(beacon))
@@ -344,30 +371,21 @@ class Node:
                 self._effects.append(self._voice.live(Blocks(me, tuple(blocks))))
                 self._published += len(blocks)
         except MedledgerError as error:
-            self._alarm(f"own blocks cannot be released: {error}", now)
+            self._alarms.tell(f"own blocks cannot be released: {error}", now)
             self._publish_at = now + BACKOFF_MAX_SECONDS
             return
         if self._published < length:
             self._published = length
             self._trickle.reset(now)
 
-    def _alarm(self, text: str, now: float) -> None:
-        """Tell people, but not the same thing again and again."""
-        if now - self._alarms.get(text, float("-inf")) < ALARM_REPEAT_SECONDS:
-            return
-        if len(self._alarms) >= 64:
-            self._alarms.clear()
-        self._alarms[text] = now
-        self._effects.append(Alarm(text))
-
     def _report_fork(self, feed: bytes, now: float) -> None:
-        self._alarm(f"the feed of member {fingerprint(feed)} has forked: its author signed two histories", now)
+        self._alarms.tell(f"the feed of member {fingerprint(feed)} has forked: its author signed two histories", now)
 
     # --- what there is to see -----------------------------------------------------------------------------------
 
     def in_sync(self, now: float) -> bool:
         """Whether we hold all that every peer heard lately has shown, and have heard one since we connected."""
-        if self._alone or not (self._puller.idle and self._prober.idle) or self._live:
+        if self._alone or not (self._puller.idle and self._branches.idle and self._prober.idle) or self._live:
             return False
         return all(
             peer.level or peer.failures >= PATIENCE_FAILURES or now - peer.heard_at > PEER_SECONDS
@@ -385,6 +403,7 @@ class Node:
             "blocks": self.frontier.total,
             "feeds_behind": self._puller.interests,
             "feeds_of_unknown_authors": self._puller.parked,
+            "blocks_with_hidden_entries": self._holes.count,
             "own_blocks_unconfirmed": self._delivery.unconfirmed,
             "state": self._replica.state,
             "counters": dict(self.counters + self._voice.sent),
@@ -408,6 +427,7 @@ _SIGNED: Final[dict[type, Callable[[Node, Any, Peer, float], None]]] = {
     Probe: Node._on_probe,
     Leaves: Node._on_leaves,
     Want: Node._on_want,
+    WantBranches: Node._on_want,
     Data: Node._on_data,
     Done: Node._on_done,
 }

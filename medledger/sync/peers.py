@@ -156,9 +156,9 @@ class Peers:
         peer.stranger = stranger
         return peer
 
-    def may_ask(self, peer: Peer, now: float) -> bool:
-        """Whether one more request of this sender is answered."""
-        return self._budget(peer, now).requests.take(1, now)
+    def may_ask(self, peer: Peer, now: float, cost: int = 1) -> bool:
+        """Whether one more request of this sender is answered; a dear one counts as several."""
+        return self._budget(peer, now).requests.take(cost, now)
 
     def may_take(self, peer: Peer, size: int, now: float) -> bool:
         """Whether this many more bytes are served to this sender."""

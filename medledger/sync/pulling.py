@@ -7,10 +7,9 @@ Rules:
 - Our own feed comes first while the replica recovers, with the control feeds; data feeds wait while one of these can be
   had.
 - Feeds of authors not known here are parked until the membership changes.
-- A pull ends when its frames are complete, when it is told done and the stragglers had their time, or when nothing
-  comes any more. Frames that arrived are used either way; the missing are asked for again, in a range.
-- A peer that does not answer, or whose blocks are refused as no author's, is paused, longer each time; another is asked
-  meanwhile. One that has nothing to give is not asked for that feed again until it says so anew.
+- Of a pull (see `pulls`) that ended with frames missing, what is missing is asked for again, in a range.
+- While a peer is paused another is asked. One that has nothing to give is not asked for that feed again until it says
+  so anew.
 - A block that is authentic and does not link to ours starts a *search*: ranges further and further back, each twice as
   long, until one links. Then the replica has the proof of the fork.
 - A feed whose further blocks the replica refuses for good (its fork or its revocation lies before them) is *closed* at
@@ -22,10 +21,10 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from random import Random
+from typing import Final
 
-from medledger.errors import BlockError, CutError, DivergedError, Fault, ForkedError, FrameError
+from medledger.errors import BlockError, CutError, DivergedError, ForkedError
 from medledger.limits import (
-    ANSWER_SECONDS,
     BACKOFF_MAX_SECONDS,
     GAP_PATIENCE_SECONDS,
     MAX_DATA_BYTES,
@@ -33,15 +32,14 @@ from medledger.limits import (
     MAX_PULLS,
     MAX_PULLS_PER_PEER,
     PATIENCE_FAILURES,
-    PROBE_PAUSE_SECONDS,
-    PULL_FRAMES_MIN,
     RANGES_PER_WANT,
 )
 
 from .frontier import Frontier, Height, Missing, missing
-from .interests import Interest, Pull, Search
-from .messages import NONCE_BYTES, Data, Done, Leaf, Range, Status, Want
+from .interests import Interest, Search
+from .messages import NONCE_BYTES, Leaf, Range, Status, Want
 from .peers import Peer, PeerId, Peers
+from .pulls import Pull, Pulls
 from .replica import ImportReport
 from .roster import Roster
 
@@ -59,7 +57,7 @@ class Puller:
         self._first: OrderedDict[bytes, Interest] = OrderedDict()  # our own feed and control feeds
         self._later: OrderedDict[bytes, Interest] = OrderedDict()
         self._parked: OrderedDict[tuple[bytes, PeerId], Leaf] = OrderedDict()
-        self._pulls: dict[bytes, Pull] = {}
+        self.pulls: Final = Pulls()
         self._busy: set[bytes] = set()
         self._closed: dict[bytes, int] = {}
         self._dirty = False  # something changed that `due` may act upon
@@ -71,7 +69,7 @@ class Puller:
     @property
     def idle(self) -> bool:
         """Nothing is lacking that anybody could give."""
-        return not (self._first or self._later or self._pulls)
+        return not (self._first or self._later or self.pulls)
 
     @property
     def interests(self) -> int:
@@ -164,7 +162,7 @@ class Puller:
                 credit = self._peer(peer).credit
                 nonce = self._rng.randbytes(NONCE_BYTES)
                 want = Want(nonce, peer.boot, credit, credit * MAX_DATA_BYTES, tuple(ranges))
-                self._pulls[nonce] = Pull(peer, want, now + ANSWER_SECONDS)
+                self.pulls.begin(peer, want, now)
                 self._busy.update(each.feed for each in ranges)
                 wants.append((peer, want))
                 self._dirty = True  # a peer may take another pull
@@ -172,7 +170,7 @@ class Puller:
 
     def _share_out(self, now: float) -> dict[PeerId, list[Range]]:
         """Ranges for at most one further pull from each peer that may be asked."""
-        asked = Counter(pull.peer for pull in self._pulls.values())
+        asked = Counter(pull.peer for pull in self.pulls)
         # Blocks that the credit of a further pull is good for.
         room = {
             peer.id: peer.credit * BLOCKS_PER_FRAME
@@ -210,7 +208,7 @@ class Puller:
                 if peer in shares:
                     return peer
         fresh = [peer for peer in peers if peer not in shares]
-        if not fresh or len(self._pulls) + len(shares) >= MAX_PULLS:
+        if not fresh or len(self.pulls) + len(shares) >= MAX_PULLS:
             return None
 
         def rank(peer: PeerId) -> tuple[int, bool, int, float]:
@@ -243,52 +241,29 @@ class Puller:
 
     # --- answers ------------------------------------------------------------------------------------------------
 
-    def data(self, peer: PeerId, message: Data, now: float) -> Pull | None:
-        """A frame of blocks; the pull, where that completes it. Raises `FrameError` for what was not asked for."""
-        pull = self._asked(peer, message.nonce)
-        if message.count > pull.want.frames or (pull.count is not None and pull.count != message.count):
-            raise FrameError("a frame of blocks is not within the credit, or not of the number announced")
-        pull.count = message.count
-        pull.frames.setdefault(message.index, message.blocks)
-        if pull.status is not None:
-            return self._take(message.nonce) if pull.whole else None
-        pull.deadline = now + (GAP_PATIENCE_SECONDS if pull.whole else ANSWER_SECONDS)
-        return None
-
-    def done(self, peer: PeerId, message: Done, now: float) -> Pull | None:
-        """The end of an answer; the pull, where that completes it. Raises `FrameError` for what was not asked for."""
-        pull = self._asked(peer, message.nonce)
-        pull.status = message.status
-        if pull.count is None:
-            pull.count = min(message.count, pull.want.frames)
-        pull.deadline = now + GAP_PATIENCE_SECONDS  # frames may come after it
-        return self._take(message.nonce) if pull.whole else None
-
-    def expired(self, now: float) -> list[Pull]:
-        """Pulls of which nothing more is expected."""
-        return [self._take(nonce) for nonce, pull in list(self._pulls.items()) if pull.deadline <= now]
-
     def abandon(self) -> None:
-        """Forget all pulls under way: the connection they would be answered on is gone."""
-        self._pulls.clear()
+        """Forget the pulls under way: the connection they would be answered on is gone."""
+        self.pulls.clear()
         self._busy.clear()
         self._dirty = True
 
     def postpone(self, pull: Pull, now: float) -> None:
         """The replica could not take a pull's blocks: nobody's fault out there, and no better at once."""
-        for each in pull.want.ranges:
+        for each in self._ended(pull):
             interest = self._first.get(each.feed) or self._later.get(each.feed)
             if interest is not None:
                 interest.not_before = now + BACKOFF_MAX_SECONDS
 
     def settle(self, pull: Pull, report: ImportReport | None, now: float) -> None:
         """Draw the conclusions from an import of a pull's blocks, or from their absence (None)."""
-        self._judge(pull, report, now)
+        peer = self._peers.get(pull.peer)
+        if peer is not None:
+            pull.judge(peer, report, now, self._rng.random())
         refused: dict[bytes, BlockError] = {}
         for error in report.refused if report else ():
             if error.feed is not None:
                 refused.setdefault(error.feed, error)
-        for each in pull.want.ranges:
+        for each in self._ended(pull):
             interest = self._first.get(each.feed) or self._later.get(each.feed)
             if interest is not None:
                 self._conclude(interest, each, pull, report, refused.get(each.feed))
@@ -297,7 +272,8 @@ class Puller:
         self, interest: Interest, asked: Range, pull: Pull, report: ImportReport | None, error: BlockError | None
     ) -> None:
         """What one feed's part of a pull means for our interest in it."""
-        feed, length = interest.feed, self._frontier.length(interest.feed)
+        feed = interest.feed
+        length, _, forked = self._frontier.height(feed)
         peer = self._peers.get(pull.peer)
         if isinstance(error, ForkedError | CutError) or (report and feed in report.forks):
             self._closed[feed] = length
@@ -318,24 +294,8 @@ class Puller:
                 self._exhaust(interest, pull.peer)
         elif length >= interest.stop:
             self._drop(feed)
-        elif length <= asked.start and pull.whole and (error is not None or pull.status is not Status.MORE):
-            self._exhaust(interest, pull.peer)
-
-    def _judge(self, pull: Pull, report: ImportReport | None, now: float) -> None:
-        """What a pull says about the peer."""
-        peer = self._peers.get(pull.peer)
-        if peer is None:
-            return
-        bad = report is not None and any(error.fault is Fault.RELAY for error in report.refused)
-        empty_promise = not pull.frames and pull.status is not Status.COMPLETE
-        if bad or empty_promise or pull.status is Status.BUSY:
-            peer.failed(now, self._rng.random())
-        elif pull.whole:
-            peer.delivered()
-            gained = report is not None and report.accepted > 0
-            peer.probe_pause = PROBE_PAUSE_SECONDS if gained else min(2 * peer.probe_pause, BACKOFF_MAX_SECONDS)
-        else:
-            peer.credit = max(PULL_FRAMES_MIN, peer.credit // 2)  # frames were lost: fewer at once
+        elif length <= asked.start and pull.whole and (error is not None or pull.status is not Status.MORE or forked):
+            self._exhaust(interest, pull.peer)  # where we know of a fork, what lies beyond it does not make us longer
 
     def _exhaust(self, interest: Interest, peer: PeerId) -> None:
         """This peer has nothing of this feed for us."""
@@ -343,17 +303,12 @@ class Puller:
         if not interest.sources:
             self._drop(interest.feed)
 
-    def _asked(self, peer: PeerId, nonce: bytes) -> Pull:
-        pull = self._pulls.get(nonce)
-        if pull is None or pull.peer != peer:
-            raise FrameError("an answer to nothing that was asked")
-        return pull
-
-    def _take(self, nonce: bytes) -> Pull:
-        pull = self._pulls.pop(nonce)
+    def _ended(self, pull: Pull) -> tuple[Range, ...]:
+        """Its feeds may be asked for again."""
+        assert isinstance(pull.want, Want)
         self._busy.difference_update(each.feed for each in pull.want.ranges)
         self._dirty = True
-        return pull
+        return pull.want.ranges
 
     def _drop(self, feed: bytes) -> None:
         self._first.pop(feed, None)
@@ -366,5 +321,5 @@ class Puller:
 
     @property
     def next(self) -> float:
-        """When `expired` or `due` will have something to do, should nothing arrive before."""
-        return min([self._wake, *(pull.deadline for pull in self._pulls.values())])
+        """When `due` will have something, should nothing arrive before."""
+        return self._wake

@@ -2,11 +2,12 @@
 
 Rules for whoever implements it:
 
-- `release` is the one way out for blocks: what it returns is persisted, and of our own feed the flushed witness has
-  reached it. Gossip publishes nothing else.
+- `release` and `release_branches` are the ways out for blocks: what they return is persisted, and of our own feed the
+  flushed witness has reached it. Gossip publishes nothing else.
 - `import_blocks` never raises for blocks, only for a store that fails. It may be handed blocks it has, blocks that do
   not link, and anything an attacker can think of.
-- Heads are those of the blocks that stand. Two replicas with equal heads and equal forks hold the same.
+- Heads are those of the blocks that stand. Two replicas with equal heads, equal forks and equal branches of governors'
+  feeds hold the same, but for entries that are hidden from one of them.
 """
 
 from __future__ import annotations
@@ -123,6 +124,18 @@ class Replica(Protocol):
 
     def release(self, feed: bytes, start: int, stop: int, max_bytes: int) -> Sequence[bytes]:
         """Blocks `start` to before `stop`: as many as `max_bytes` hold (at least one), fewer where we have fewer."""
+        ...
+
+    def branch_places(self, feed: bytes) -> Sequence[tuple[int, bytes]]:
+        """(seq, id) of the blocks on branches of a governor's forked feed, in that order; none of any other feed."""
+        ...
+
+    def release_branches(self, feed: bytes, ids: Sequence[bytes], max_bytes: int) -> Sequence[bytes]:
+        """The blocks of these ids on such branches, as many as `max_bytes` hold (at least one)."""
+        ...
+
+    def holes(self) -> Sequence[tuple[bytes, int]]:
+        """(feed, seq) of the blocks that stand with entries hidden."""
         ...
 
     def peer_has_no_more(self, length: int) -> None:

@@ -4,20 +4,33 @@ Rules:
 
 - A probe is answered by all leaves of the buckets that differ, in pages; by one empty page where none does, so that the
   answer is never silence.
-- A want is answered by data frames of whole blocks within its credit, and then by a done. What leaves is what the
-  replica releases, and nothing else.
+- A want is answered by data frames of whole blocks within its credit, and then by a done; one for branches, by those of
+  their blocks that the asker does not hold. What leaves is what the replica releases, and nothing else.
 - Requests and bytes are budgeted for each sender. Over the budget of bytes the answer is "busy"; over that of requests
   there is none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from medledger.limits import LEAVES_PER_PAGE, MAX_DATA_BYTES, MAX_LEAF_PAGES
 
 from .frontier import PREFIX_BYTES, Frontier
-from .messages import Data, Done, Leaf, Leaves, Message, Probe, Status, Want
+from .messages import (
+    SALTED_BYTES,
+    Data,
+    Done,
+    Leaf,
+    Leaves,
+    Message,
+    Probe,
+    Status,
+    Want,
+    WantBranches,
+    place,
+    salted,
+)
 from .peers import Peer, Peers
 from .replica import Replica
 
@@ -41,13 +54,41 @@ class Server:
 
     def want(self, peer: Peer, message: Want, now: float) -> list[Message]:
         """Blocks of the ranges asked for, and a done."""
-        frames, more = self._collect(message)
-        if not self._peers.may_take(peer, sum(map(len, (block for frame in frames for block in frame))), now):
-            return [Done(message.nonce, 0, Status.BUSY)]
-        answer: list[Message] = [
-            Data(message.nonce, index, len(frames), tuple(blocks)) for index, blocks in enumerate(frames)
+        packer = Packer(message)
+        for feed, start, stop, _ in message.ranges:
+            at, end = start, min(stop, self._frontier.length(feed))
+            while at < end and not packer.full:
+                blocks = self._replica.release(feed, at, end, min(packer.left, MAX_DATA_BYTES))
+                if not blocks:
+                    break
+                packer.add(blocks)
+                at += len(blocks)
+        return self._answer(peer, packer, now)
+
+    def branches(self, peer: Peer, message: WantBranches, now: float) -> list[Message]:
+        """Blocks on branches that the asker does not hold, and a done."""
+        held = {message.held[at : at + SALTED_BYTES] for at in range(0, len(message.held), SALTED_BYTES)}
+        ids = [
+            block_id
+            for seq, block_id in self._replica.branch_places(message.feed)
+            if message.low <= (at := place(seq, block_id))
+            and (not message.high or at < message.high)
+            and salted(message.nonce, block_id) not in held
         ]
-        return [*answer, Done(message.nonce, len(frames), Status.MORE if more else Status.COMPLETE)]
+        packer = Packer(message)
+        if ids:
+            blocks = self._replica.release_branches(message.feed, ids, message.size)
+            packer.add(blocks)
+            packer.full |= len(blocks) < len(ids)
+        return self._answer(peer, packer, now)
+
+    def _answer(self, peer: Peer, packer: Packer, now: float) -> list[Message]:
+        """The frames that were packed, where the peer's budget allows them."""
+        nonce, frames = packer.nonce, packer.frames
+        if not self._peers.may_take(peer, sum(len(block) for frame in frames for block in frame), now):
+            return [Done(nonce, 0, Status.BUSY)]
+        answer: list[Message] = [Data(nonce, index, len(frames), tuple(blocks)) for index, blocks in enumerate(frames)]
+        return [*answer, Done(nonce, len(frames), Status.MORE if packer.full else Status.COMPLETE)]
 
     def _leaves(self, buckets: list[int], size: int | None) -> Iterator[Leaf]:
         """Leaves with ids cut to `size`, but for feeds whose prefixes we hold twice."""
@@ -58,28 +99,28 @@ class Server:
                 twice = size is not None and prefixes.count(feed[:size]) > 1
                 yield Leaf(feed if twice else feed[:size], length, head[:size], fork[:size])
 
-    def _collect(self, message: Want) -> tuple[list[list[bytes]], bool]:
-        """Frames of blocks within the credit, and whether there is more than it covers."""
-        frames: list[list[bytes]] = []
-        left = message.size  # bytes of credit
-        room = 0  # bytes of the last frame
-        for feed, start, stop, _ in message.ranges:
-            at, end = start, min(stop, self._frontier.length(feed))
-            while at < end:
-                blocks = self._replica.release(feed, at, end, min(left, MAX_DATA_BYTES))
-                if not blocks:
-                    break
-                for block in blocks:
-                    size = len(block) + BLOCK_HEAD_BYTES
-                    if size > left:
-                        return frames, True
-                    if size > room:
-                        if len(frames) == message.frames:
-                            return frames, True
-                        frames.append([])
-                        room = MAX_DATA_BYTES
-                    frames[-1].append(block)
-                    room -= size
-                    left -= size
-                at += len(blocks)
-        return frames, False
+
+class Packer:
+    """Blocks in frames, within the credit of a want."""
+
+    def __init__(self, want: Want | WantBranches) -> None:
+        self.nonce = want.nonce
+        self.left = want.size  # bytes of credit
+        self.full = False  # there is more than the credit covers
+        self.frames: list[list[bytes]] = []
+        self._most = want.frames
+        self._room = 0  # bytes of the last frame
+
+    def add(self, blocks: Sequence[bytes]) -> None:
+        """Put these after those before, as far as the credit goes."""
+        for block in blocks:
+            size = len(block) + BLOCK_HEAD_BYTES
+            if size > self.left or (size > self._room and len(self.frames) == self._most):
+                self.full = True
+                return
+            if size > self._room:
+                self.frames.append([])
+                self._room = MAX_DATA_BYTES
+            self.frames[-1].append(block)
+            self._room -= size
+            self.left -= size

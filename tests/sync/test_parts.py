@@ -97,9 +97,9 @@ def test_answers_to_nothing_are_refused() -> None:
         with pytest.raises(FrameError):
             bench.prober.leaves(peer, Leaves(each, 0, 1, ()), 1.0)
         with pytest.raises(FrameError):
-            bench.puller.data(peer, Data(each, 0, 1, (b"block",)), 1.0)
+            bench.puller.pulls.data(peer, Data(each, 0, 1, (b"block",)), 1.0)
         with pytest.raises(FrameError):
-            bench.puller.done(peer, Done(each, 0, Status.COMPLETE), 1.0)
+            bench.puller.pulls.done(peer, Done(each, 0, Status.COMPLETE), 1.0)
 
 
 # --- pulling ---------------------------------------------------------------------------------------------------------
@@ -111,10 +111,10 @@ def test_data_beyond_the_credit_is_refused() -> None:
     assert bench.puller.offer(PEER, [Leaf(A[:8], 10, bytes(8), b"")]) == 1
     ((_, want),) = bench.puller.due(0.0)
     with pytest.raises(FrameError):
-        bench.puller.data(PEER, Data(want.nonce, 0, want.frames + 1, (b"block",)), 0.1)
-    assert bench.puller.data(PEER, Data(want.nonce, 0, 2, (b"block",)), 0.1) is None
+        bench.puller.pulls.data(PEER, Data(want.nonce, 0, want.frames + 1, (b"block",)), 0.1)
+    assert bench.puller.pulls.data(PEER, Data(want.nonce, 0, 2, (b"block",)), 0.1) is None
     with pytest.raises(FrameError):
-        bench.puller.data(PEER, Data(want.nonce, 0, 1, (b"block",)), 0.1)
+        bench.puller.pulls.data(PEER, Data(want.nonce, 0, 1, (b"block",)), 0.1)
 
 
 def test_leaves_of_unknown_authors_are_parked_until_they_are_known() -> None:
@@ -138,7 +138,7 @@ def test_one_want_asks_for_many_feeds() -> None:
     ((_, want),) = bench.puller.due(0.0)
     assert [each.feed for each in want.ranges] == [G]
     bench.frontier.update(G, Height(3, bytes(32)))
-    pull = bench.puller.done(PEER, Done(want.nonce, 0, Status.COMPLETE), 0.1)
+    pull = bench.puller.pulls.done(PEER, Done(want.nonce, 0, Status.COMPLETE), 0.1)
     assert pull is not None
     bench.puller.settle(pull, None, 0.1)
     ((_, want),) = bench.puller.due(0.1)
