@@ -104,8 +104,10 @@ class Writer:
                         continue
                     self._replica.store.append(feed, [_as_valid(each.block)])
                     blocks.append(each.block)
-                if any(block.header.block_class == BlockClass.CONTROL for block in blocks):
-                    self._replica.refold()
+                for block in blocks:
+                    if block.header.block_class == BlockClass.CONTROL:
+                        self._replica.refold()
+                        break
         except BaseException as error:
             for each in appends:
                 each.block, each.error = None, each.error or error
@@ -129,19 +131,13 @@ class Writer:
             salt = salts[16 * at : 16 * at + 16]
             body.append(encode_entry(record.TYPE, content, time=time, subject=record.subject, salt=salt))
         check_body_limits(body)
-        header = Header(
-            author=self._signer.public_key,
-            seq=0 if head is None else head.seq + 1,
-            prev=None if head is None else head.id,
-            epoch=max(epoch, 0 if head is None else head.epoch),
-            block_class=block_class,
-            time=now,
-            clock=clock,
-            parents=(),
-            entries_root=entries_root(body),
-            entries_count=len(body),
-            body_size=sum(map(len, body)),
-        )
+        author = self._signer.public_key
+        if head is None:
+            seq, prev = 0, None
+        else:
+            seq, prev, epoch = head.seq + 1, head.id, max(epoch, head.epoch)
+        size = sum(map(len, body))
+        header = Header(author, seq, prev, epoch, block_class, now, clock, (), entries_root(body), len(body), size)
         payload = encode_payload(header)
         message = signed_message(self._prefix, payload)
         signature = self._signer.sign(message)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,6 +22,23 @@ SCHEMA_VERSION = 1
 # A damaged file can make the sqlite3 module fail to decode SQLite's own message.
 _SQLITE_ERRORS = (sqlite3.Error, UnicodeError)
 _AFTER_FAILURE = "Nothing more is written. Mend the disk and open the ledger again."
+
+
+class Transaction:
+    """What `Connection.transaction` gives to `with`. A class and not a generator: an append passes through two of them,
+    and what runs right after a flush runs with cold caches, where each call costs.
+    """
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: Connection) -> None:
+        self._owner = owner
+
+    def __enter__(self) -> sqlite3.Connection:
+        return self._owner._begin()
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._owner._end(error)
 
 
 class Connection:
@@ -113,28 +130,46 @@ class Connection:
         finally:
             partial.unlink(missing_ok=True)
 
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Transaction:
         """All or nothing; durable when the outermost one is left. Nested ones join it, and fail with it."""
-        with self.lock:
-            if self._depth:
-                yield self.connection
+        return Transaction(self)
+
+    def _begin(self) -> sqlite3.Connection:
+        """Enter a transaction, and begin it where it is the outermost. The lock is held until `_end`."""
+        self.lock.acquire()
+        try:
+            if not self._depth:
+                self._check_open()
+                if self._failure is not None:
+                    raise StoreError(self._failure, hint=_AFTER_FAILURE)
+                try:
+                    self.connection.execute("BEGIN IMMEDIATE")
+                except _SQLITE_ERRORS as error:
+                    raise _store_error(self.path, error) from error
+            self._depth += 1
+        except BaseException:
+            self.lock.release()
+            raise
+        return self.connection
+
+    def _end(self, error: BaseException | None) -> None:
+        """Leave a transaction; where it is the outermost, commit, or undo what ended in `error`."""
+        try:
+            if self._depth > 1:
                 return
-            self._check_open()
-            if self._failure is not None:
-                raise StoreError(self._failure, hint=_AFTER_FAILURE)
-            self._depth = 1
-            try:
-                self.connection.execute("BEGIN IMMEDIATE")
-                yield self.connection
-                self._commit()
-            except BaseException as error:
+            if error is None:
+                try:
+                    self._commit()
+                except BaseException:
+                    self._roll_back()
+                    raise
+            else:
                 self._roll_back()
                 if isinstance(error, _SQLITE_ERRORS):
                     raise _store_error(self.path, error) from error
-                raise
-            finally:
-                self._depth = 0
+        finally:
+            self._depth -= 1
+            self.lock.release()
 
     def _commit(self) -> None:
         """Make it durable. Where that fails nobody knows what the disk holds: nothing is written until a new open."""

@@ -20,6 +20,7 @@ from ..validation import ValidBlock
 from .connection import Connection
 
 SEQ_BITS = 40
+CONTROL = int(BlockClass.CONTROL)  # a plain integer: compared for each block of an import
 PAGE_ROWS = 256
 _ROWS_PER_STATEMENT = 100  # of at most 9 columns: SQLite before 3.32 takes 999 parameters
 
@@ -103,12 +104,11 @@ class Store(Connection):
                 insert_rows(
                     db, "blocks", [(base | block.seq, block.header_bytes, block.body_bytes) for block in blocks]
                 )
-            control = [(base | block.seq,) for block in blocks if block.block_class == BlockClass.CONTROL]
-            if control:
-                db.executemany("INSERT INTO control VALUES (?)", control)
-            holes = [(base | block.seq,) for block in blocks if block.has_holes]
-            if holes:
-                db.executemany("INSERT INTO holes VALUES (?)", holes)
+            for block in blocks:
+                if block.has_holes:
+                    db.execute("INSERT INTO holes VALUES (?)", (base | block.seq,))
+                if block.block_class == CONTROL:
+                    db.execute("INSERT INTO control VALUES (?)", (base | block.seq,))
             db.execute(
                 "UPDATE feeds SET seq = ?, head = ?, epoch = ? WHERE no = ?", (last.seq, last.id, last.epoch, feed.no)
             )
