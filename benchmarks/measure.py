@@ -93,11 +93,6 @@ class SignatureCheck:
         """Seconds of one check, over all samples."""
         return mean(self.samples)
 
-    @property
-    def median(self) -> float:
-        """Seconds of one check, in the middle of all samples."""
-        return median(self.samples)
-
 
 class Rounds:
     """Batches of work, gathered into rounds of `size` units, each with its own reference."""
