@@ -186,6 +186,8 @@ def encode_int(value: int) -> bytes:
         return _UINT_HEADS[value]
     if not MIN_INT <= value <= MAX_INT:
         raise _Refused("an integer does not fit in signed 64 bits")
+    if value > 0xFFFFFFFF:
+        return _pack_64(_UINT | 27, value)  # a time
     return head(_UINT, value) if value >= 0 else head(_NINT, ~value)
 
 

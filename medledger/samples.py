@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from .decimals import Exact, format_decimal, to_exact
 from .errors import SchemaError
-from .schema import ByType, Decimal, Map, Nullable, OneOf, Remembered, Text, Tuple, Where
+from .schema import ByType, Decimal, Map, Nullable, OneOf, Remembered, Text, Tuple, Validator, Where
 
 ABSENT_REASONS: Final = (  # FHIR data-absent-reason
     "unknown",
@@ -125,7 +125,7 @@ QUALIFIERS: Final = Map(
     },
 )
 
-SAMPLE: Final = Where(
+_ANY_SAMPLE: Final = Where(
     Tuple(
         Nullable(LOINC),  # what was measured, in the code that readers elsewhere know
         ByType({list: Decimal(), str: Text(1, MAX_RESULT_TEXT), type(None): NULL}),  # what it was
@@ -134,6 +134,34 @@ SAMPLE: Final = Where(
     ),
     _whole,
 )
+_REMEMBERED_SAMPLES: Final = 4096
+_seen: dict[tuple[str, int, int, str], bytes] = {}
+
+
+def _sample(sample: Any) -> bytes:
+    """`_ANY_SAMPLE`; but plain ones, `[code, [mantissa, exponent], unit]`, come again and again and are looked up.
+
+    Exact types first: True and 1.0 are equal to 1. All are forgotten at a time, as in `Remembered`.
+    """
+    if type(sample) is not list or len(sample) != 3:
+        return _ANY_SAMPLE.run(sample)
+    code, value, unit = sample
+    if type(value) is not list or len(value) != 2 or type(code) is not str or type(unit) is not str:
+        return _ANY_SAMPLE.run(sample)
+    mantissa, exponent = value
+    if type(mantissa) is not int or type(exponent) is not int:
+        return _ANY_SAMPLE.run(sample)
+    plain = (code, mantissa, exponent, unit)
+    encoded = _seen.get(plain)
+    if encoded is None:
+        encoded = _ANY_SAMPLE.run(sample)
+        if len(_seen) >= _REMEMBERED_SAMPLES:
+            _seen.clear()
+        _seen[plain] = encoded
+    return encoded
+
+
+SAMPLE: Final = Validator(_sample)
 
 Value = str | int | decimal.Decimal | Exact
 """What people may write for a value; text that is not a number must be given through `Sample(text=...)`."""

@@ -19,6 +19,7 @@ from medledger.header import BlockClass
 from medledger.interpretation import Interpreted, interpret, interpret_all
 from medledger.limits import MAX_ENTRY_BYTES, MAX_INT, MIN_INT
 from medledger.records import Association, DeviceStatus, Dispense, Reading, Sample, lookup, registered
+from medledger.samples import _ANY_SAMPLE, SAMPLE
 from medledger.schema import Array, Bytes, Decimal, Int, Map, MapOf, Nullable, OneOf, Text, Tuple
 
 Item = tuple[int, bytes | Hidden]
@@ -229,6 +230,28 @@ def test_what_the_encoder_remembers_changes_nothing(maps: list[list[str]]) -> No
         shuffled = {key: value[key] for key in keys}
         assert cbor.encode(shuffled) == cbor.encode(value)
         assert cbor.decode(cbor.encode(value), max_size=1000) == value
+
+
+SAMPLES = st.tuples(
+    st.sampled_from(["8867-4", "8867-5", None, True]),
+    st.one_of(
+        st.tuples(
+            st.sampled_from([0, 1, 72, True, False, 1.0, 2**63, -1]), st.sampled_from([0, -1, 1, True, 0.0, 128])
+        ),
+        st.sampled_from(["text", None, [72], [72, 0, 0]]),
+    ).map(lambda value: list(value) if isinstance(value, tuple) else value),
+    st.sampled_from(["/min", "mm[Hg]", None, 1, "a b"]),
+).map(list)
+
+
+@given(st.lists(SAMPLES, max_size=30))
+def test_a_remembered_sample_lets_nothing_else_pass(samples: list[list[Any]]) -> None:
+    """True and 1.0 are equal to 1, and yet no sample of them is accepted because one of 1 was before."""
+    for sample in samples:
+        encoded = SAMPLE.encoding(sample)
+        assert encoded == _ANY_SAMPLE.encoding(sample)
+        if encoded is not None:
+            assert encoded == cbor.encode(sample)
 
 
 def test_a_subclass_of_text_is_refused_even_where_its_text_is_known() -> None:
