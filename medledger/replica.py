@@ -122,7 +122,8 @@ class Replica:
         with self.store.lock:
             heads = [[feed, head.seq, head.id] for feed, head in sorted(self.frontier().items())]
             forks = [[feed, proof.seq, *proof.ids] for feed, proof in sorted(self._forks.items())]
-            branches = sorted(block.id for block in self._branches())
+            electors = self.membership.electors
+            branches = sorted(block_id for feed in electors for _, block_id in self.branch_places(feed))
         state = sha256(b"medledger/digest/1" + self.id)
         for part in (*heads, None, *forks, None, *branches):
             state.update(cbor.encode(part))
@@ -130,7 +131,8 @@ class Replica:
 
     def branches(self) -> list[bytes]:
         """The blocks on branches of governors' forked feeds: approvals in them count, so replicas share them."""
-        return [block.raw for block in self._branches()]
+        electors = self.membership.electors
+        return [block.raw for block in self.disputed() if block.feed in electors]
 
     def branch_places(self, feed: bytes) -> list[tuple[int, bytes]]:
         """(seq, id) of the blocks on branches of one governor's forked feed, in that order; none of any other feed."""
@@ -143,10 +145,6 @@ class Replica:
     def holes(self) -> list[tuple[bytes, int]]:
         """(feed, seq) of the blocks that stand here with entries hidden: erased, or withheld by who gave them to us."""
         return self.store.holes()
-
-    def _branches(self) -> list[Disputed]:
-        electors = self.membership.electors
-        return [block for block in self.disputed() if block.feed in electors]
 
     def raw_blocks(self, feed: bytes, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """A feed's encoded blocks with start <= seq < stop."""

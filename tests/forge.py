@@ -59,6 +59,13 @@ def head_of(raw: bytes) -> h.Head:
     return h.Head(parsed.seq, parsed.id, parsed.header.epoch)
 
 
+def hide(raw: bytes) -> bytes:
+    """The block with all its entries hidden: it verifies, and has the same id."""
+    header_bytes, body_bytes = b.split_block(raw)
+    body = [e if isinstance(e, b.Hidden) else b.Hidden(merkle.leaf_hash(e)) for e in b.split_body(body_bytes)]
+    return b.join_block(header_bytes, b.encode_body(body))
+
+
 @dataclass
 class Chain:
     """One author's feed being written."""

@@ -31,7 +31,7 @@ from medledger.limits import (
 )
 
 from .frontier import Frontier, agree
-from .messages import NONCE_BYTES, Leaf, WantBranches, place, salted
+from .messages import NONCE_BYTES, Leaf, Status, WantBranches, place, salted
 from .peers import Peer, PeerId, Peers
 from .pulls import Pull, Pulls
 from .replica import ImportReport, Replica
@@ -39,20 +39,22 @@ from .roster import Roster
 
 
 @dataclass(slots=True)
+class Source:
+    """One peer that holds other branches of a feed than we do, and how far we have come with it."""
+
+    mark: bytes  # that it has shown
+    low: bytes = b""  # where the window begins that it is asked for
+    gained: bool = False  # it gave something
+    vain: int = 0  # pulls in a row that gave nothing
+
+
+@dataclass(slots=True)
 class Search:
     """One feed of which peers hold other branches than we do."""
 
     feed: bytes
-    sources: dict[PeerId, bytes] = field(default_factory=dict)  # and the mark that each has shown
-    source: PeerId | None = None  # who is being asked
-    low: bytes = b""  # where the window begins that it is asked for
-    gained: bool = False  # it gave something
-    vain: int = 0  # pulls in a row that gave nothing
+    sources: dict[PeerId, Source] = field(default_factory=dict)
     not_before: float = float("-inf")
-
-    def turn_to(self, source: PeerId | None) -> None:
-        """Begin with another peer."""
-        self.source, self.low, self.gained, self.vain = source, b"", False, 0
 
 
 class BranchDesk:
@@ -85,7 +87,7 @@ class BranchDesk:
                     continue
                 search = self._searches.setdefault(feed, Search(feed))
                 if peer in search.sources or len(search.sources) < MAX_BRANCH_SOURCES:
-                    search.sources[peer] = leaf.fork
+                    search.sources.setdefault(peer, Source(leaf.fork)).mark = leaf.fork
                     found += 1
                     self._next = now
         return found
@@ -130,34 +132,34 @@ class BranchDesk:
 
     def _retry_at(self, search: Search) -> float:
         """When somebody can be asked about a feed."""
-        peers = [peer for peer in map(self._peers.get, search.sources) if peer is not None]
-        return max(search.not_before, min((peer.retry_at for peer in peers), default=float("inf")))
+        return max(search.not_before, min((peer.retry_at for peer in self._known(search)), default=float("inf")))
 
     def _choose(self, search: Search, now: float) -> Peer | None:
         """Whom to ask now about a feed; None where nobody can be, or need be any more."""
         ours = self._frontier.height(search.feed).fork
-        for source, mark in list(search.sources.items()):
-            if self._peers.get(source) is None or agree(ours, mark):
-                self._drop(search, source)
-        peers = [peer for peer in map(self._peers.get, search.sources) if peer is not None]
-        ready = [peer for peer in peers if max(peer.retry_at, search.not_before) <= now]
-        if not ready:
-            return None
-        peer = next((peer for peer in ready if peer.id == search.source), None)
-        if peer is None:
-            peer = min(ready, key=lambda peer: (peer.failures, self._rng.random()))
-            search.turn_to(peer.id)
-        return peer
+        for who, source in list(search.sources.items()):
+            if self._peers.get(who) is None or agree(ours, source.mark):
+                self._drop(search, who)
+        ready = [peer for peer in self._known(search) if max(peer.retry_at, search.not_before) <= now]
+
+        def rank(peer: Peer) -> tuple[int, bool, float]:
+            return peer.failures, not search.sources[peer.id].low, self._rng.random()
+
+        return min(ready, key=rank, default=None)
+
+    def _known(self, search: Search) -> list[Peer]:
+        return [peer for peer in map(self._peers.get, search.sources) if peer is not None]
 
     def _request(self, search: Search, peer: Peer) -> WantBranches:
         nonce = self._rng.randbytes(NONCE_BYTES)
         places = [place(*each) for each in self._replica.branch_places(search.feed)]
-        start = bisect_left(places, search.low)
+        low = search.sources[peer.id].low
+        start = bisect_left(places, low)
         stop = start + BRANCH_IDS_PER_REQUEST
         high = places[stop] if stop < len(places) else b""
         held = b"".join(salted(nonce, each[8:]) for each in places[start:stop])
         size = peer.credit * MAX_DATA_BYTES
-        return WantBranches(nonce, peer.id.boot, peer.credit, size, search.feed, search.low, high, held)
+        return WantBranches(nonce, peer.id.boot, peer.credit, size, search.feed, low, high, held)
 
     # --- answers ------------------------------------------------------------------------------------------------
 
@@ -170,19 +172,22 @@ class BranchDesk:
         if peer is not None:
             pull.judge(peer, report, now, self._rng.random())
         search = self._searches.get(want.feed)
-        if search is None or search.source != pull.peer:
+        source = search.sources.get(pull.peer) if search else None
+        if search is None or source is None:
             return
         gained = report is not None and report.accepted > 0
-        search.gained |= gained
-        search.vain = 0 if gained else search.vain + 1
+        source.gained |= gained
+        source.vain = 0 if gained else source.vain + 1
         if pull.complete and want.high:
-            search.low, search.vain = want.high, 0
+            source.low, source.vain = want.high, 0
         elif pull.complete:
-            self._let_go(search, now, 0.0 if search.gained else SETTLED_SECONDS)
-        elif pull.whole and not gained and pull.frames:
-            self._let_go(search, now, SETTLED_SECONDS)  # as many blocks as it may send, and none that we can take
-        elif search.vain >= PATIENCE_FAILURES:
-            self._let_go(search, now, BACKOFF_MAX_SECONDS)
+            self._let_go(search, pull.peer, now, 0.0 if source.gained else SETTLED_SECONDS)
+        elif pull.whole and not gained and pull.status is Status.MORE:
+            self._let_go(
+                search, pull.peer, now, SETTLED_SECONDS
+            )  # as much as it may send, and nothing that we can take
+        elif source.vain >= PATIENCE_FAILURES:
+            self._let_go(search, pull.peer, now, BACKOFF_MAX_SECONDS)
 
     def postpone(self, pull: Pull, now: float) -> None:
         """The replica could not take a pull's blocks: nobody's fault out there, and no better at once."""
@@ -196,18 +201,14 @@ class BranchDesk:
         self.pulls.clear()
         self._searches.clear()
 
-    def _let_go(self, search: Search, now: float, seconds: float) -> None:
-        """Be done with the peer that was asked, for at least so long."""
-        assert search.source is not None  # its answer was just looked at
-        mark = search.sources.get(search.source, b"")
-        self._settled[self._pair(search.source, search.feed, mark)] = now + seconds
+    def _let_go(self, search: Search, peer: PeerId, now: float, seconds: float) -> None:
+        """Be done with a peer, for at least so long."""
+        self._settled[self._pair(peer, search.feed, search.sources[peer].mark)] = now + seconds
         if len(self._settled) > RECENT_ROOTS:
             self._settled.popitem(last=False)
-        self._drop(search, search.source)
+        self._drop(search, peer)
 
-    def _drop(self, search: Search, source: PeerId) -> None:
-        search.sources.pop(source, None)
-        if search.source == source:
-            search.turn_to(None)
+    def _drop(self, search: Search, peer: PeerId) -> None:
+        del search.sources[peer]
         if not search.sources:
             self._searches.pop(search.feed, None)

@@ -163,7 +163,9 @@ class Node:
             self._told_no_more(now)
         if verdict in (Verdict.EQUAL, Verdict.SETTLED):
             self._trickle.heard()
-        if beacon.answer or verdict in (Verdict.BEHIND, Verdict.DIFFERENT):
+        # Who differs for ever, and has nothing for us however often it is asked, does not make us talk.
+        differs = verdict is Verdict.DIFFERENT and peer.probe_pause < BACKOFF_MAX_SECONDS
+        if beacon.answer or verdict is Verdict.BEHIND or differs:
             self._trickle.reset(now)
 
     def _on_probe(self, probe: Probe, peer: Peer, now: float) -> None:
