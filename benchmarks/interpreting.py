@@ -18,6 +18,7 @@ from .scale import Scale
 from .world import Content, World, full_reading, small_reading
 
 STEP_ENTRIES = 4_000
+ROUND_ENTRIES = 24_000  # a checkpoint comes about every 21,000
 
 
 def interpretation(place: Path, scale: Scale) -> Iterator[Line]:
@@ -33,7 +34,7 @@ def interpretation(place: Path, scale: Scale) -> Iterator[Line]:
 def _line(path: Path, name: str, blocks: int, per_block: int, content: Content, bar: float | None) -> Line:
     world = World()
     step = min(blocks, STEP_ENTRIES // per_block)
-    rounds = Rounds(step * per_block)
+    rounds = Rounds(min(blocks * per_block, ROUND_ENTRIES))
     with world.replica(path) as replica:
         replica.index()
         grow(replica, world.author().readings(blocks, per_block, content))
@@ -48,7 +49,7 @@ def identification(place: Path, scale: Scale) -> Iterator[Line]:
     """The look-up of blocks by id, filled in sorted batches. No bar."""
     world = World()
     step = min(scale.interpreted, STEP_ENTRIES)
-    rounds = Rounds(step)
+    rounds = Rounds(min(scale.interpreted, ROUND_ENTRIES))
     with world.replica(place / "ledger.db") as replica:
         replica.index()
         grow(replica, world.author().readings(scale.interpreted))
