@@ -18,8 +18,8 @@ from .world import World
 
 CHECK_SECONDS_OF_THE_BAR = 54e-6
 ENTRIES_PER_SECOND = 300_000
-ROUND_BLOCKS = 20_000  # a checkpoint comes every 12,000 blocks of one entry, and every 2,300 of sixteen
-ROUND_BLOCKS_16 = 2_500
+ROUND_BLOCKS = 5_000
+ROUND_BLOCKS_16 = 1_000
 
 
 def large_ledger(place: Path, scale: Scale) -> Iterator[Line]:

@@ -17,8 +17,8 @@ from .measure import Line, Rounds, line
 from .scale import Scale
 from .world import Content, World, full_reading, small_reading
 
-STEP_ENTRIES = 4_000
-ROUND_ENTRIES = 24_000  # a checkpoint comes about every 21,000
+STEP_ENTRIES = 2_000
+ROUND_ENTRIES = 8_000
 
 
 def interpretation(place: Path, scale: Scale) -> Iterator[Line]:
