@@ -6,6 +6,7 @@ import random
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,8 @@ def test_a_changed_byte_in_a_block_is_found_and_the_block_is_named(
 ) -> None:
     """Whichever byte of whichever block, payload bytes included."""
     founder.close()
-    feeds = dict(sqlite3.connect(founder.path).execute("SELECT no, author FROM feeds"))
+    with closing(sqlite3.connect(founder.path)) as database:
+        feeds = dict(database.execute("SELECT no, author FROM feeds"))
     for _ in range(60):
         copy = founder.path.with_name("copy.db")
         shutil.copy(founder.path, copy)

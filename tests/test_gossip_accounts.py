@@ -45,7 +45,8 @@ def certificates(directory: Path) -> None:
         subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True)
 
     key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1")
-    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=test authority")
+    authority = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")  # without it, newer Pythons trust no authority
+    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=test authority", *authority)
     (directory / "names").write_text("subjectAltName=IP:127.0.0.1\n")
     for name in ("server", "client"):
         request = ("-new", *key[:5], "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
