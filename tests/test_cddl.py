@@ -37,7 +37,8 @@ from worlds import found, join, sync
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "docs" / "wire.cddl").read_text(encoding="utf-8")
 VECTORS = ROOT / "tests" / "vectors"
-KINDS = {1: "beacon", 2: "probe", 3: "leaves", 4: "want", 5: "data", 6: "done", 16: "blocks", 17: "proof"}
+SIGNED = ("beacon", "probe", "leaves", "want", "data", "done", "want-branches")
+KINDS = {**dict(enumerate(SIGNED, 1)), 16: "blocks", 17: "proof"}
 ANYTHING = {("entry", 4), ("act", 3)}
 """Fields of any type."""
 

@@ -17,6 +17,7 @@ from medledger import cbor
 from medledger.errors import FrameError, UsageError
 from medledger.keys import Identity
 from medledger.limits import (
+    BRANCH_IDS_PER_REQUEST,
     LEAVES_PER_PAGE,
     MAX_BEACON_BYTES,
     MAX_BLOCK_BYTES,
@@ -42,6 +43,8 @@ from medledger.sync.messages import (
     Range,
     Status,
     Want,
+    WantBranches,
+    salted,
 )
 from medledger.sync.topics import Channel, Topics
 from medledger.transport_key import TransportKey
@@ -120,6 +123,17 @@ messages: st.SearchStrategy[Message] = st.one_of(
         st.integers(1, PULL_FRAMES_MAX * MAX_DATA_BYTES),
         st.lists(ranges, min_size=1, max_size=20).map(tuple),
     ),
+    st.builds(
+        WantBranches,
+        prefixes,
+        prefixes,
+        st.integers(1, PULL_FRAMES_MAX),
+        st.integers(1, PULL_FRAMES_MAX * MAX_DATA_BYTES),
+        ids,
+        st.binary(max_size=40),
+        st.binary(max_size=40),
+        st.lists(prefixes, max_size=20).map(b"".join),
+    ),
     st.builds(Data, prefixes, st.just(1), st.just(3), blocks),
     st.builds(Done, prefixes, st.integers(0, PULL_FRAMES_MAX), st.sampled_from(Status)),
     st.builds(Blocks, ids, blocks),
@@ -187,7 +201,9 @@ def test_the_largest_of_each_kind_fits_its_frame() -> None:
     page = Leaves(b"n" * 8, 127, 128, (Leaf(b"f" * 32, MAX_SEQ, b"h" * 32, b"m" * 32),) * LEAVES_PER_PAGE)
     everything = Frontier({bytes((bucket,)) + bytes(31): Height(1, bytes(32)) for bucket in range(BUCKETS)})
     probe = Probe(b"n" * 8, b"b" * 8, True, *everything.digests())
-    for message in (full, page, probe, Blocks(b"f" * 32, (bytes(MAX_BLOCK_BYTES),))):
+    held = b"".join(salted(b"n" * 8, bytes(32)) for _ in range(BRANCH_IDS_PER_REQUEST))
+    branches = WantBranches(b"n" * 8, b"b" * 8, 16, 2**20, b"f" * 32, b"l" * 40, b"h" * 40, held)
+    for message in (full, page, probe, branches, Blocks(b"f" * 32, (bytes(MAX_BLOCK_BYTES),))):
         frame = seal(message, origin=ORIGIN._replace(counter=MAX_INT))
         assert len(frame) <= MAX_FRAME_BYTES
         assert open_frame(message, frame).message == message

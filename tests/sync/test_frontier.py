@@ -117,5 +117,9 @@ def test_a_fork_shows_in_the_root() -> None:
     fork, other = Fork(10, (b"a" * 32, b"b" * 32)), Fork(10, (b"a" * 32, b"c" * 32))
     roots = {Frontier({feed: height(head, each)}).root for each in (None, fork, other)}
     assert len(roots) == 3
+    branched = [height(head, fork, ids) for ids in ((), (b"x" * 32,), (b"x" * 32, b"y" * 32), (b"y" * 32, b"x" * 32))]
+    assert len({each.fork for each in branched}) == 3, "another set of blocks on branches, in whatever order"
+    assert branched[0] == height(head, fork)
+    assert height(head, None, ()).fork == b""
     assert height(None, None) == EMPTY
     assert height(None, fork).length == 0

@@ -18,7 +18,22 @@ from medledger import cbor
 from medledger.keys import Identity
 from medledger.sync.frames import DOMAIN, Codec, Origin
 from medledger.sync.frontier import Frontier, Height
-from medledger.sync.messages import Beacon, Blocks, Data, Done, Leaf, Leaves, Message, Probe, Range, Status, Want
+from medledger.sync.messages import (
+    Beacon,
+    Blocks,
+    Data,
+    Done,
+    Leaf,
+    Leaves,
+    Message,
+    Probe,
+    Range,
+    Status,
+    Want,
+    WantBranches,
+    place,
+    salted,
+)
 from medledger.sync.topics import Topics
 from medledger.transport_key import TransportKey
 
@@ -41,6 +56,10 @@ MESSAGES: dict[str, tuple[str, Message]] = {
     "probe": (INBOX, Probe(NONCE, BOOT, False, *frontier.digests())),
     "leaves": (INBOX, Leaves(NONCE, 0, 1, (Leaf(FEED[:8], 1000, frontier.newest, b""),))),
     "want": (INBOX, Want(NONCE, BOOT, 2, 131072, (Range(FEED, 990, 1000, frontier.newest),))),
+    "want-branches": (
+        INBOX,
+        WantBranches(NONCE, BOOT, 2, 131072, FEED, place(990, b""), b"", salted(NONCE, sha256(b"held").digest())),
+    ),
     "data": (INBOX, Data(NONCE, 0, 1, (b"a block", b"another block"))),
     "done": (INBOX, Done(NONCE, 1, Status.COMPLETE)),
     "blocks": (topics.live(FEED), Blocks(FEED, (b"a block",))),

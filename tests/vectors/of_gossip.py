@@ -18,7 +18,7 @@ MY_BOOT, BOOT = b"\x01" * 8, b"\x02" * 8
 FEED = key(PEER)
 BLOCK = block(PEER, None, [heart_rate(0)], ledger=LEDGER)
 
-BEACON, PROBE, LEAVES, WANT, DATA, DONE, BLOCKS, PROOF = 1, 2, 3, 4, 5, 6, 16, 17
+BEACON, PROBE, LEAVES, WANT, DATA, DONE, WANT_BRANCHES, BLOCKS, PROOF = 1, 2, 3, 4, 5, 6, 7, 16, 17
 
 
 def derived(purpose: bytes, ledger: bytes = LEDGER, transport: bytes = TRANSPORT) -> bytes:
@@ -100,6 +100,11 @@ FIELDS: dict[str, tuple[str, int, list[Any]]] = {
     "want": (INBOX, WANT, [NONCE, MY_BOOT, 2, 131_072, [[FEED, 0, 5, sha256(b"head")[:8]]]]),
     "data": (INBOX, DATA, [NONCE, 0, 1, [BLOCK]]),
     "done": (INBOX, DONE, [NONCE, 1, 0]),
+    "want-branches": (
+        INBOX,
+        WANT_BRANCHES,
+        [NONCE, MY_BOOT, 2, 131_072, FEED, bytes(7) + b"\x05", b"", sha256(NONCE + sha256(b"a block on a branch"))[:8]],
+    ),
     "blocks": (LIVE, BLOCKS, [FEED, [BLOCK]]),
     "proof": (PROOFS, PROOF, [FEED, proof(headers_of(BEFORE, 1), headers_of(BEFORE, 2))]),
 }
@@ -226,6 +231,25 @@ def frames() -> list[Vector]:
         "A block over 62 KiB.",
         INBOX,
         signed(INBOX, DATA, [NONCE, 0, 1, [bytes(62 * 1024 + 1)]]),
+    )
+    asked = FIELDS["want-branches"][2]
+    bad(
+        "branches-held-9-bytes",
+        "Salted ids are 8 bytes each.",
+        INBOX,
+        signed(INBOX, WANT_BRANCHES, [*asked[:7], bytes(9)]),
+    )
+    bad(
+        "branches-held-4097",
+        "A salted id more than there may be.",
+        INBOX,
+        signed(INBOX, WANT_BRANCHES, [*asked[:7], bytes(8 * 4097)]),
+    )
+    bad(
+        "branches-low-41-bytes",
+        "A place is 40 bytes at most.",
+        INBOX,
+        signed(INBOX, WANT_BRANCHES, [*asked[:5], bytes(41), *asked[6:]]),
     )
     bad("done-status-3", "An unknown status.", INBOX, signed(INBOX, DONE, [NONCE, 1, 3]))
     bad("blocks-none", "No blocks.", LIVE, bare(LIVE, BLOCKS, [FEED, []]))
