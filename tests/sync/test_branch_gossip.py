@@ -194,3 +194,4 @@ def test_who_lies_about_branches_is_asked_ever_less(replicas: Replicas, gives: s
     for station in honest:
         assert len([1 for who, _ in replicas.requests(before) if who is station]) <= 40
         assert len([1 for at, name, _, _ in replicas.net.traffic if at >= before and name == station.name]) <= 250
+    assert one_replica.digest() == other_replica.digest()

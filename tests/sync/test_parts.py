@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medledger.errors import FrameError
+from medledger.importing import ImportReport
 from medledger.limits import COUNTER_WINDOW, MAX_BOOTS_PER_SENDER, MAX_PEERS, MAX_STRANGERS
 from medledger.sync.bounded import Budget, RecentSet
 from medledger.sync.delivery import Delivery
@@ -115,6 +116,29 @@ def test_data_beyond_the_credit_is_refused() -> None:
     assert bench.puller.pulls.data(PEER, Data(want.nonce, 0, 2, (b"block",)), 0.1) is None
     with pytest.raises(FrameError):
         bench.puller.pulls.data(PEER, Data(want.nonce, 0, 1, (b"block",)), 0.1)
+
+
+def test_a_repeated_frame_gives_no_more_time() -> None:
+    """A peer that sends one frame again and again does not keep a pull, and its feed, for any longer."""
+    bench = Bench({})
+    bench.puller.offer(PEER, [Leaf(A[:8], 10, bytes(8), b"")])
+    ((_, want),) = bench.puller.due(0.0)
+    for step in range(10):
+        bench.puller.pulls.data(PEER, Data(want.nonce, 0, 2, (b"block",)), 0.5 * step)
+    (pull,) = bench.puller.pulls.expired(4.5)
+    assert pull.blocks == [b"block"]
+
+
+def test_what_lies_beyond_a_fork_is_not_pulled_for_ever() -> None:
+    """A peer that has not heard of a fork shows more blocks, and can send them without end: it is let go after one."""
+    bench = Bench({G: Height(5, bytes(32), b"m" * 32)})
+    assert bench.puller.offer(PEER, [Leaf(G[:8], 1000, bytes(8), b"")]) == 1
+    ((_, want),) = bench.puller.due(0.0)
+    assert bench.puller.pulls.data(PEER, Data(want.nonce, 0, 1, (b"block",)), 0.1) is None
+    pull = bench.puller.pulls.done(PEER, Done(want.nonce, 1, Status.MORE), 0.1)
+    assert pull is not None
+    bench.puller.settle(pull, ImportReport(accepted=1), 0.1)
+    assert bench.puller.idle
 
 
 def test_leaves_of_unknown_authors_are_parked_until_they_are_known() -> None:
