@@ -16,7 +16,7 @@ from .errors import MembershipError, UsageError
 from .governance import Genesis
 from .header import Head
 from .joining import make_reply, make_request, read_request_text
-from .keys import Identity
+from .keys import MemberKey
 from .membership import Membership, PendingAct
 from .proposals import approval_content, enrolment_content, propose_epoch, revocation_content
 from .registry import Record
@@ -31,7 +31,7 @@ class Governed(Protocol):
     @property
     def membership(self) -> Membership: ...
     @property
-    def identity(self) -> Identity | None: ...
+    def identity(self) -> MemberKey | None: ...
     @property
     def me(self) -> bytes | None: ...
     @property

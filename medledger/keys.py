@@ -67,6 +67,24 @@ class Signer(Protocol):
         ...
 
 
+class MemberKey(Signer, Protocol):
+    """What a ledger needs of a member's key. `Identity` is one in software; a secure element can be another."""
+
+    @property
+    def kem_public_key(self) -> bytes:
+        """The 32 bytes of the X25519 key that secrets are sealed to: the signing key's image, or one of its own."""
+        ...
+
+    @property
+    def path(self) -> Path | None:
+        """Where the key lives, and beside it its witness. None: the witness lasts as long as the process."""
+        ...
+
+    def unseal(self, sealed: bytes) -> bytes:
+        """What was sealed to `kem_public_key`. Raises `SealError`."""
+        ...
+
+
 def verify(public_key: bytes, message: bytes, signature: bytes) -> None:
     """Raise `SignatureError` unless `signature` is the signature of `message` under `public_key`."""
     try:

@@ -28,7 +28,7 @@ from .governance import epoch_document, make_genesis
 from .header import Head
 from .importing import ImportReport
 from .joining import open_reply
-from .keys import Identity, seal_to
+from .keys import MemberKey, seal_to
 from .limits import MAX_DATA_BYTES
 from .registry import Record
 from .replica import Replica
@@ -80,7 +80,7 @@ def _new_file(path: Path) -> Iterator[Path]:
 class Ledger(Replica):
     """A replica, and where an identity was given, its writer. Make one with `create`, `open` or `join`."""
 
-    def __init__(self, store: Store, identity: Identity | None, *, clock: ClockReader) -> None:
+    def __init__(self, store: Store, identity: MemberKey | None, *, clock: ClockReader) -> None:
         super().__init__(store)
         self.identity = identity
         self._witness: Witness | None = None
@@ -98,7 +98,7 @@ class Ledger(Replica):
     def create(
         cls,
         path: str | Path,
-        identity: Identity,
+        identity: MemberKey,
         *,
         name: str,
         policy: Mapping[str, Iterable[str]] | None = None,
@@ -129,7 +129,7 @@ class Ledger(Replica):
     def open(
         cls,
         path: str | Path,
-        identity: Identity | None = None,
+        identity: MemberKey | None = None,
         *,
         clock: ClockReader = system_clock,
     ) -> Self:
@@ -145,7 +145,7 @@ class Ledger(Replica):
     def join(
         cls,
         path: str | Path,
-        identity: Identity,
+        identity: MemberKey,
         reply: str,
         secret: bytes,
         *,
@@ -174,7 +174,7 @@ class Ledger(Replica):
 
     @classmethod
     def _begin(
-        cls, path: Path, identity: Identity | None, genesis: bytes, secrets: Mapping[str, bytes], clock: ClockReader
+        cls, path: Path, identity: MemberKey | None, genesis: bytes, secrets: Mapping[str, bytes], clock: ClockReader
     ) -> Self:
         """A new store with what makes it a replica. `secrets` are kept sealed to the identity."""
         store = Store.create(path)

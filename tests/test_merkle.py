@@ -267,13 +267,14 @@ class TestRealLogs:
         hint, key = verifier(self.VKEY)
         entries = self.entries((log / "tile/entries/000.p/15").read_bytes())
         leaves = [merkle.leaf_hash(entry) for entry in entries]
+        empty = checkpoint((log / "checkpoint.0").read_text())
+        keys.verify(key, empty.text, empty.signatures[hint])
+        assert (empty.size, empty.root) == (0, merkle.root([]))
         roots: dict[int, bytes] = {}
         for size in range(1, 16):
             assert self.entries((log / f"tile/entries/000.p/{size}").read_bytes()) == entries[:size]
             assert (log / f"tile/0/000.p/{size}").read_bytes() == b"".join(leaves[:size])
-            note = checkpoint(
-                (log / f"checkpoint.{size}").read_text() if size < 15 else (log / "checkpoint").read_text()
-            )
+            note = checkpoint((log / f"checkpoint.{size}").read_text())
             keys.verify(key, note.text, note.signatures[hint])
             assert (note.size, note.root) == (size, merkle.root(leaves[:size]))
             roots[size] = note.root

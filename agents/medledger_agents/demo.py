@@ -17,6 +17,7 @@ import os
 import shlex
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -29,8 +30,9 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from medledger.errors import StoreError
+from medledger.errors import StoreError, TransportError
 from medledger.ledger import Ledger
+from medledger.transport.address import BrokerAddress
 
 from .broker import EmbeddedBroker
 from .demo_feed import MONITORS, Scanned, Sent, identifiers, messages, play_monitor, play_till, scans
@@ -55,6 +57,8 @@ def run(*, broker: str | None, directory: Path | None, plain: bool) -> None:
     """Play the demo and print its summary. Raises a `MedledgerError` where something does not work."""
     started = time.monotonic()
     console = Console(highlight=False)
+    if broker is not None:
+        _check_broker(broker)
     home = _home(directory)
     with _ended_by_sigterm(), choose(console, plain=plain) as screen:
         demo = Demo(home, screen)
@@ -66,6 +70,18 @@ def run(*, broker: str | None, directory: Path | None, plain: bool) -> None:
     if not orderly:
         raise DemoError("a party did not end as it should", hint=f"See {home}.")
     demo.summary(time.monotonic() - started).show(console)
+
+
+def _check_broker(url: str) -> None:
+    """That something listens there, before anybody is started. Raises `TransportError`."""
+    address = BrokerAddress.parse(url)
+    try:
+        socket.create_connection((address.host, address.port), timeout=3).close()
+    except OSError as error:
+        raise TransportError(
+            f"the broker {address} cannot be reached: {error.strerror or error}",
+            hint="Start it, correct the URL, or leave --broker out for an embedded one.",
+        ) from error
 
 
 def _home(directory: Path | None) -> Path:
@@ -268,7 +284,9 @@ class Demo:
         files = [path for role in LABELS for path in (self._home / role).glob("ledger.db*")]
         leaked = [word for word in identifiers() if any(word in path.read_bytes() for path in files)]
         if leaked:
-            raise DemoError(f"{len(leaked)} pieces of patients' data are in a replica", hint=f"See {self._home}.")
+            raise DemoError(
+                f"patients' data are in a replica: {b', '.join(leaked).decode()}", hint=f"See {self._home}."
+            )
         acknowledged = sum(sent.code == "AA" for sent in self._sent)
         readings = sum(author["entries"].get("reading", 0) for author in report["authors"])
         replica = self._home / "auditor" / "ledger.db"

@@ -85,7 +85,7 @@ class Party:
 
     def _failure(self, what: str) -> DemoError:
         reason = "has ended" if self._over else what
-        said = " | ".join(self._noise[-3:])
+        said = self._noise[-1] if self._noise else ""  # all of it is in the party's directory
         return DemoError(f"{self.label} {reason}" + (f" ({said})" if said else ""), hint=f"See {self.directory}.")
 
     def _listen(self) -> None:

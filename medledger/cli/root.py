@@ -209,7 +209,7 @@ def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     cls=Root,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     examples=(
-        "medledger init ward.db --name 'St. Anna'       found a ledger, and a key for it beside it",
+        "medledger init ward.db --name 'St. Anna' --role hospital    found a ledger, and a key beside it",
         'medledger append ward.db reading \'{"device": "MON-7", "samples": [["8867-4", "72", "/min"]]}\'',
         "medledger log ward.db",
         "medledger verify ward.db",

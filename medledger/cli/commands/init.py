@@ -20,7 +20,7 @@ from ..output import emit, facts, say
 @click.command(
     cls=Command,
     examples=(
-        "medledger init ward.db --name 'St. Anna'",
+        "medledger init ward.db --name 'St. Anna' --role hospital",
         "medledger init ward.db --name 'St. Anna' --key /etc/medledger/ward.key --label 'Hospital' --role hospital",
     ),
 )
