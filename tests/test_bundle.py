@@ -93,7 +93,8 @@ def test_branches_of_governors_feeds_travel_along(founder: Ledger, tmp_path: Pat
     manifest = founder.export_bundle(tmp_path / "all.bundle")
     with Ledger.replicate(tmp_path / "replica.db", founder.genesis.raw) as replica:
         report = replica.import_bundle(tmp_path / "all.bundle")
-        assert (report.accepted, report.duplicates, report.waiting, report.refused) == (manifest.blocks, 0, 0, [])
+        # The side that proves the fork is kept at once, and known again as a branch's block when its turn comes.
+        assert (report.accepted + report.duplicates, report.waiting, report.refused) == (manifest.blocks, 0, [])
         assert (replica.digest(), replica.membership) == (founder.digest(), founder.membership)
         replica.export_bundle(tmp_path / "again.bundle")
         replica.fsck()
