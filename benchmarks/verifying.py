@@ -49,8 +49,8 @@ def every_signature(place: Path, scale: Scale) -> Iterator[Line]:
         ratio=one / two,
         bar=1.7,
         at_least=True,
-        method=f"shortest of {scale.verify_rounds} rounds over {scale.verified} blocks, taken in turns; bare checks gain "
-        f"{CORES * bare_one / bare_two:.2f} from the second core",
+        method=f"shortest of {scale.verify_rounds} rounds over {scale.verified} blocks, taken in turns; bare checks "
+        f"gain {CORES * bare_one / bare_two:.2f} from the second core",
         result=[report.blocks, report.own_signatures, report.size_bytes, report.through_successor],
     )
 
