@@ -5,7 +5,7 @@
   about half as long as the batch takes, so that both meet as much of whatever else runs on the machine. A round's ratio
   is of its total to the mean of its own samples; the line is the median round. A checkpoint, which is in some rounds
   and not in others, adds 0.01 to the ratio of an import or an interpretation when it is spread over all of them.
-- What can be repeated at will takes turns with its reference; compared are the medians.
+- What is short and can be repeated at will takes turns with its reference; each module says what is compared.
 - A line holds when `ratio` is within `bar`: at most, or at least where `at_least` says so. A line without a bar states
   a figure.
 """
