@@ -6,7 +6,6 @@ the others (`Membership.pending`), who approve it with `approve`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
@@ -16,7 +15,7 @@ from .errors import MembershipError, UsageError
 from .governance import Genesis
 from .header import Head
 from .joining import make_reply, make_request, read_request_text
-from .keys import MemberKey
+from .keys import MemberKey, Randomness
 from .membership import Membership, PendingAct
 from .proposals import approval_content, enrolment_content, propose_epoch, revocation_content
 from .registry import Record
@@ -38,6 +37,8 @@ class Governed(Protocol):
     def transport_key(self) -> TransportKey | None: ...
     @property
     def broker(self) -> str | None: ...
+    @property
+    def randomness(self) -> Randomness: ...
     def frontier(self) -> dict[bytes, Head]: ...
     def head(self, feed: bytes) -> Head | None: ...
     def block(self, feed: bytes, seq: int) -> Block | None: ...
@@ -48,7 +49,7 @@ def enrol_founder(ledger: Governed, *, label: str, organisation: str, roles: Ite
     """The first block of a ledger: its founder enrols the founding key, by the same act as anybody's."""
     identity = ledger.identity
     assert identity is not None  # a ledger is founded with one
-    text = make_request(identity, secret=os.urandom(16), label=label, organisation=organisation, roles=roles)
+    text = make_request(identity, secret=ledger.randomness(16), label=label, organisation=organisation, roles=roles)
     request, _ = read_request_text(text)
     content = enrolment_content(ledger.membership, request)
     return _decide(ledger, GovEnrol.from_content(content), content)
@@ -63,7 +64,12 @@ def enrol(ledger: Governed, text: str, *, roles: Iterable[str] | None, label: st
     content = enrolment_content(ledger.membership, request, roles=roles, label=label)
     _decide(ledger, GovEnrol.from_content(content), content)
     return make_reply(
-        request, secret, genesis=ledger.genesis.raw, transport_keys=[(key.id, key.key)], broker=broker or ledger.broker
+        request,
+        secret,
+        genesis=ledger.genesis.raw,
+        transport_keys=[(key.id, key.key)],
+        broker=broker or ledger.broker,
+        randomness=ledger.randomness,
     )
 
 

@@ -28,6 +28,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from hmac import compare_digest
+from os import urandom
 from typing import Any, Final, Protocol
 
 from nacl.bindings import crypto_scalarmult, crypto_sign_ed25519_pk_to_curve25519
@@ -35,7 +36,7 @@ from nacl.bindings import crypto_scalarmult, crypto_sign_ed25519_pk_to_curve2551
 from medledger import cbor, cose
 from medledger.errors import Fault, JoinError, MalformedError, MedledgerError, NeedsNewerError, SchemaError
 from medledger.governance import read_genesis, unverified_payload
-from medledger.keys import Signer, check_public_key, seal_to
+from medledger.keys import Randomness, Signer, check_public_key, seal_to
 from medledger.limits import (
     MAX_GENESIS_BYTES,
     MAX_JOIN_BYTES,
@@ -184,13 +185,14 @@ def make_reply(
     genesis: bytes,
     transport_keys: Sequence[tuple[bytes, bytes]] = (),
     broker: str | None = None,
+    randomness: Randomness = urandom,
 ) -> str:
     """The text that lets the applicant in. Enrol it first: the reply says which ledger, the enrolment that it may."""
     ledger_id = read_genesis(genesis).ledger_id
     document = [_VERSION, ledger_id, genesis, [list(key) for key in transport_keys], broker]
     try:
         _REPLY.check(document, "reply")
-        sealed = seal_to(request.kem[1], cbor.encode(document))
+        sealed = seal_to(request.kem[1], cbor.encode(document), randomness=randomness)
         mac = _mac(secret, request.feed, request.kem, sealed)
         _REPLY_TEXT.check([sealed, mac], "reply")
     except MedledgerError as error:

@@ -8,6 +8,8 @@ Rules:
 - A key is enrolled only when `check_public_key` accepts it: a point of the main subgroup, canonically encoded.
 - An identity is one Ed25519 key; its X25519 key, for what is sealed to it, is derived from it.
 - Whatever can sign and knows its public key is a `Signer`: a secure element as well as a file.
+- What needs random bytes takes them from a `Randomness` that it is given, the operating system's unless somebody says
+  otherwise: a simulation that replays byte for byte gives its own, and nothing else ever should.
 - A secret never shows in a representation or an error.
 
 The file that holds an identity is described in `medledger.keyfile`, the signed height beside it in `medledger.witness`.
@@ -16,14 +18,18 @@ The file that holds an identity is described in `medledger.keyfile`, the signed 
 from __future__ import annotations
 
 from base64 import b32encode
-from hashlib import sha256
+from collections.abc import Callable
+from hashlib import blake2b, sha256
 from os import PathLike, urandom
 from pathlib import Path
 from typing import Final, Protocol
 
 from nacl.bindings import (
-    crypto_box_seal,
+    crypto_box,
+    crypto_box_NONCEBYTES,
     crypto_box_seal_open,
+    crypto_box_seed_keypair,
+    crypto_box_SEEDBYTES,
     crypto_core_ed25519_is_valid_point,
     crypto_sign,
     crypto_sign_ed25519_pk_to_curve25519,
@@ -41,6 +47,7 @@ __all__ = [
     "PUBLIC_KEY_BYTES",
     "SIGNATURE_BYTES",
     "Identity",
+    "Randomness",
     "Signer",
     "Witness",
     "check_public_key",
@@ -52,6 +59,9 @@ __all__ = [
 PUBLIC_KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
 SEED_BYTES: Final = 32
+
+Randomness = Callable[[int], bytes]
+"""Gives so many bytes that nobody can guess."""
 
 
 class Signer(Protocol):
@@ -114,10 +124,16 @@ def fingerprint(public_key: bytes) -> str:
     return "-".join(letters[at : at + 4] for at in range(0, 16, 4))
 
 
-def seal_to(kem_public_key: bytes, plaintext: bytes) -> bytes:
-    """Encrypt `plaintext` so that only the holder of the X25519 key can open it (a libsodium sealed box)."""
+def seal_to(kem_public_key: bytes, plaintext: bytes, *, randomness: Randomness = urandom) -> bytes:
+    """Encrypt `plaintext` so that only the holder of the X25519 key can open it (a libsodium sealed box).
+
+    The same construction as `crypto_box_seal`, which takes no randomness from outside: an ephemeral key, in front, and
+    BLAKE2b-192 of both public keys as the nonce.
+    """
     try:
-        return crypto_box_seal(plaintext, kem_public_key)
+        ephemeral, secret = crypto_box_seed_keypair(randomness(crypto_box_SEEDBYTES))
+        nonce = blake2b(ephemeral + kem_public_key, digest_size=crypto_box_NONCEBYTES).digest()
+        return ephemeral + crypto_box(plaintext, nonce, kem_public_key, secret)
     except (CryptoError, TypeError) as error:
         raise SealError("nothing can be sealed to this key: it is not a usable X25519 key") from error
 

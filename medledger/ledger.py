@@ -7,15 +7,16 @@ What an embedder may rely on:
 - A block leaves the process only through `release`, which first makes sure that the witness beside the key knows of it:
   a restored backup can then be told from the latest state, and does not sign a second history.
 - A ledger may be used from several threads: an agent appends while gossip imports.
+- The clock and the source of randomness are the system's. A simulation hands in its own; nothing else should.
 - One process at a time: the file is locked while it is open. Give other programs a copy (`backup`).
 """
 
 from __future__ import annotations
 
 import glob
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from os import urandom
 from pathlib import Path
 from typing import Final, NewType, Self
 
@@ -28,7 +29,7 @@ from .governance import epoch_document, make_genesis
 from .header import Head
 from .importing import ImportReport
 from .joining import open_reply
-from .keys import MemberKey, seal_to
+from .keys import MemberKey, Randomness, seal_to
 from .limits import MAX_DATA_BYTES
 from .registry import Record
 from .replica import Replica
@@ -80,9 +81,12 @@ def _new_file(path: Path) -> Iterator[Path]:
 class Ledger(Replica):
     """A replica, and where an identity was given, its writer. Make one with `create`, `open` or `join`."""
 
-    def __init__(self, store: Store, identity: MemberKey | None, *, clock: ClockReader) -> None:
+    def __init__(
+        self, store: Store, identity: MemberKey | None, *, clock: ClockReader, randomness: Randomness = urandom
+    ) -> None:
         super().__init__(store)
         self.identity = identity
+        self.randomness: Final = randomness
         self._witness: Witness | None = None
         self._writer: Writer | None = None
         self._token: bytes = store.get_meta("instance")
@@ -90,7 +94,7 @@ class Ledger(Replica):
             self._witness = Witness.for_identity(identity, self.id)
             if self._witness.path is None:
                 self._witness.bind(self._token)  # a key without a file has nothing to keep a witness beside
-            self._writer = Writer(self, identity, clock, self.check_may_sign)
+            self._writer = Writer(self, identity, clock, randomness, self.check_may_sign)
 
     # --- life ---------------------------------------------------------------------------------------------------
 
@@ -106,6 +110,7 @@ class Ledger(Replica):
         organisation: str = "",
         roles: Iterable[str] = (),
         clock: ClockReader = system_clock,
+        randomness: Randomness = urandom,
     ) -> Self:
         """Found a ledger whose sole governor is `identity`, and enrol that key as its first member.
 
@@ -117,13 +122,16 @@ class Ledger(Replica):
         if any(isinstance(types, str) for types in chosen.values()):
             raise UsageError("a policy maps each role to a list of entry types")
         epoch0 = epoch_document(number=0, previous=None, governors=[key], threshold=1, policy=chosen)
-        genesis = make_genesis(identity, nonce=os.urandom(16), name=name, continues=None, epoch0=epoch0)
-        secrets = {"transport_key": os.urandom(32)}
-        with _new_file(Path(path)) as partial, cls._begin(partial, identity, genesis, secrets, clock) as ledger:
+        genesis = make_genesis(identity, nonce=randomness(16), name=name, continues=None, epoch0=epoch0)
+        secrets = {"transport_key": randomness(32)}
+        with (
+            _new_file(Path(path)) as partial,
+            cls._begin(partial, identity, genesis, secrets, clock, randomness) as ledger,
+        ):
             assert ledger._witness is not None  # it was given an identity
             ledger._witness.bind(ledger._token)  # nobody can have signed in a ledger that is only now made
             governing.enrol_founder(ledger, label=label, organisation=organisation, roles=roles)
-        return cls.open(path, identity, clock=clock)
+        return cls.open(path, identity, clock=clock, randomness=randomness)
 
     @classmethod
     def open(
@@ -132,11 +140,12 @@ class Ledger(Replica):
         identity: MemberKey | None = None,
         *,
         clock: ClockReader = system_clock,
+        randomness: Randomness = urandom,
     ) -> Self:
         """Open a ledger; without an identity it is read and imported into, never written. Raises `StoreError`."""
         store = Store.open(Path(path))
         try:
-            return cls(store, identity, clock=clock)
+            return cls(store, identity, clock=clock, randomness=randomness)
         except BaseException:
             store.close()
             raise
@@ -150,6 +159,7 @@ class Ledger(Replica):
         secret: bytes,
         *,
         clock: ClockReader = system_clock,
+        randomness: Randomness = urandom,
     ) -> Self:
         """Start a replica of the ledger that answered this identity's request. Raises `JoinError`, `StoreError`.
 
@@ -162,30 +172,36 @@ class Ledger(Replica):
         if opened.broker is not None:
             secrets["broker"] = opened.broker.encode()
         with _new_file(Path(path)) as partial:
-            cls._begin(partial, identity, opened.genesis, secrets, clock).close()
-        return cls.open(path, identity, clock=clock)
+            cls._begin(partial, identity, opened.genesis, secrets, clock, randomness).close()
+        return cls.open(path, identity, clock=clock, randomness=randomness)
 
     @classmethod
-    def replicate(cls, path: str | Path, genesis: bytes) -> Self:
+    def replicate(cls, path: str | Path, genesis: bytes, *, randomness: Randomness = urandom) -> Self:
         """Start a replica without a key, from a genesis document: for an auditor who is given bundles."""
         with _new_file(Path(path)) as partial:
-            cls._begin(partial, None, genesis, {}, system_clock).close()
-        return cls.open(path)
+            cls._begin(partial, None, genesis, {}, system_clock, randomness).close()
+        return cls.open(path, randomness=randomness)
 
     @classmethod
     def _begin(
-        cls, path: Path, identity: MemberKey | None, genesis: bytes, secrets: Mapping[str, bytes], clock: ClockReader
+        cls,
+        path: Path,
+        identity: MemberKey | None,
+        genesis: bytes,
+        secrets: Mapping[str, bytes],
+        clock: ClockReader,
+        randomness: Randomness,
     ) -> Self:
         """A new store with what makes it a replica. `secrets` are kept sealed to the identity."""
         store = Store.create(path)
         try:
             with store.transaction():
                 store.set_meta("genesis", genesis)
-                store.set_meta("instance", os.urandom(16))
+                store.set_meta("instance", randomness(16))
                 if identity is not None:
                     for name, secret in secrets.items():
-                        store.set_meta(name, seal_to(identity.kem_public_key, secret))
-            return cls(store, identity, clock=clock)
+                        store.set_meta(name, seal_to(identity.kem_public_key, secret, randomness=randomness))
+            return cls(store, identity, clock=clock, randomness=randomness)
         except BaseException:
             store.close()
             raise
@@ -327,7 +343,7 @@ class Ledger(Replica):
                 return
             if not live and head is not None and witness.seq is None:
                 return
-            token = os.urandom(16)
+            token = self.randomness(16)
             self.store.set_meta("instance", token)
             witness.bind(token)  # a crash before this: the tokens differ, and a peer has to be heard again
             self._token = token

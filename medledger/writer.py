@@ -6,7 +6,6 @@ append as its own block, in one transaction. An append that fails takes nothing 
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -30,7 +29,7 @@ from .header import (
     signing_prefix,
 )
 from .importing import Advance
-from .keys import Signer, verify
+from .keys import Randomness, Signer, verify
 from .limits import MAX_INT, SEGMENT_BLOCKS
 from .membership import Membership
 from .registry import Record
@@ -54,12 +53,18 @@ class Writer:
     """Signs blocks of `signer`'s feed into a replica. `check_may_sign` raises while signing could fork the feed."""
 
     def __init__(
-        self, replica: Replica, signer: Signer, clock: ClockReader, check_may_sign: Callable[[], None]
+        self,
+        replica: Replica,
+        signer: Signer,
+        clock: ClockReader,
+        randomness: Randomness,
+        check_may_sign: Callable[[], None],
     ) -> None:
         self._replica = replica
         self._check_may_sign = check_may_sign
         self._signer = signer
         self._clock = clock
+        self._randomness = randomness
         self._prefix = signing_prefix(replica.id)
         self._queue: deque[_Append] = deque()
         self._turn = threading.Lock()  # held by the thread that writes for all
@@ -123,7 +128,7 @@ class Writer:
         block_class = self._class_of(records)
         epoch = self._replica.membership.epoch.number
         self._check_rights(records, block_class, epoch)
-        salts = os.urandom(16 * len(records))
+        salts = self._randomness(16 * len(records))
         body = []
         for at, record in enumerate(records):
             content = record.to_content()
