@@ -2,7 +2,8 @@
 
 What travels and why is in docs/gossip.md. Rooms: `topics`, `messages` and `frames` are the bytes; `frontier` is what
 two replicas compare; `trickle` says when to speak; `gate` who is listened to, `voice` how we say something; `probing`,
-`pulling`, `serving`, `live`, `forks` and `delivery` are the parts of a conversation; `node` holds them together.
+`pulling`, `serving`, `publishing`, `live`, `forks` and `delivery` are the parts of a conversation; `node` holds them
+together.
 `replica` is what it asks of a ledger.
 """
 

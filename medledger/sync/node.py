@@ -27,8 +27,6 @@ from medledger.limits import (
     BEACON_MAX_SECONDS,
     BEACON_MIN_SECONDS,
     BEACON_REDUNDANCY,
-    LIVE_BACKLOG_FRAMES,
-    LIVE_FRAME_BYTES,
     PATIENCE_FAILURES,
     PEER_SECONDS,
 )
@@ -47,6 +45,7 @@ from .live import LiveBlocks
 from .messages import BOOT_BYTES, Beacon, Blocks, Data, Done, Leaves, Probe, Proof, Want, WantBranches
 from .peers import Peer, PeerId, Peers
 from .probing import Prober, Verdict
+from .publishing import Publisher
 from .pulling import Puller
 from .pulls import Desk, Pull
 from .replica import ImportReport, Replica
@@ -93,12 +92,12 @@ class Node:
         self._live = LiveBlocks()
         self._effects: list[Effect] = []
         self._alarms = Alarms()
-        self._publish_at = now
+        self._publisher = Publisher(replica, self.frontier, now)
         self.connected = False
         self._alone = True  # nobody was heard since we connected
         self.counters: Counter[str] = Counter()
         self._reload(now)
-        self._published = self._own_length()
+        self._publisher.begin()
 
     # --- events -------------------------------------------------------------------------------------------------
 
@@ -237,7 +236,7 @@ class Node:
         if self._trickle.poll(now) and self.connected:
             self._send_beacon(now)
         if self.connected:
-            if flush and now >= self._publish_at:
+            if flush and now >= self._publisher.not_before:
                 self._publish_own(now)
             for peer, probe in (*probes, *self._prober.due(now)):
                 self._effects.append(self._voice.say(peer, probe))
@@ -253,14 +252,14 @@ class Node:
         self._effects.append(WakeAt(self._wake_at(now)))
 
     def _wake_at(self, now: float) -> float:
-        unpublished = self.connected and self._own_length() > self._published
-        if self._live or (unpublished and self._publish_at <= now):
+        unpublished = self.connected and self._publisher.waiting
+        if self._live or (unpublished and self._publisher.not_before <= now):
             return now
         times = [self._trickle.next, self._delivery.next]
         if self.connected:
             times += [self._prober.next, self._forks.next]
             times += [min(desk.next, desk.pulls.deadline) for desk in self._desks]
-            times += [self._publish_at] * unpublished
+            times += [self._publisher.not_before] * unpublished
         return max(now, min(times))
 
     def _import_live(self, now: float) -> None:
@@ -305,7 +304,7 @@ class Node:
             self._report_fork(feed, now)
         for advance in report.advanced:
             if advance.feed == self._replica.me:  # it came back from peers: no news to them
-                self._published = max(self._published, advance.last + 1)
+                self._publisher.known(advance.last + 1)
         if report.accepted:
             self._holes.look(now)
         if report.forks:
@@ -342,14 +341,14 @@ class Node:
 
     def _moved(self, now: float) -> None:
         self._prober.moved(now)
-        self._delivery.moved(self.frontier.root, self._own_length(), now)
+        self._delivery.moved(self.frontier.root, self._publisher.length, now)
         self._recovering = self._replica.state == RECOVERING
         self._puller.urgent = self._replica.me if self._recovering else None
 
     def _told_no_more(self, now: float) -> None:
         """A peer has shown that it holds nothing that we lack, of our own feed neither."""
         if self._recovering:
-            self._replica.peer_has_no_more(self._own_length())
+            self._replica.peer_has_no_more(self._publisher.length)
             self._moved(now)
 
     # --- what we say --------------------------------------------------------------------------------------------
@@ -362,22 +361,13 @@ class Node:
 
     def _publish_own(self, now: float) -> None:
         """Publish our new blocks live, as far as the replica releases them."""
-        me, length = self._replica.me, self._own_length()
         try:
-            for _ in range(LIVE_BACKLOG_FRAMES):
-                if me is None or self._published >= length:
-                    return
-                blocks = self._replica.release(me, self._published, length, LIVE_FRAME_BYTES)
-                if not blocks:
-                    break
-                self._effects.append(self._voice.live(Blocks(me, tuple(blocks))))
-                self._published += len(blocks)
+            self._effects += map(self._voice.live, self._publisher.due())
         except MedledgerError as error:
             self._alarms.tell(f"own blocks cannot be released: {error}", now)
-            self._publish_at = now + BACKOFF_MAX_SECONDS
+            self._publisher.postpone(now)
             return
-        if self._published < length:
-            self._published = length
+        if self._publisher.leave_rest():
             self._trickle.reset(now)
 
     def _report_fork(self, feed: bytes, now: float) -> None:
@@ -410,10 +400,6 @@ class Node:
             "state": self._replica.state,
             "counters": dict(self.counters + self._voice.sent),
         }
-
-    def _own_length(self) -> int:
-        me = self._replica.me
-        return 0 if me is None else self.frontier.length(me)
 
 
 _EVENTS: Final[dict[type, Callable[[Node, Any, float], None]]] = {
