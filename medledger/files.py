@@ -34,6 +34,40 @@ class Found(NamedTuple):
     mode: int
 
 
+def exists(path: Path) -> bool:
+    """Whether the name is taken."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def is_file(path: Path) -> bool:
+    """Whether a regular file has the name."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def remove(path: Path) -> None:
+    """Remove a file, where there is one."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def remove_family(path: Path) -> None:
+    """Remove every file whose name begins with this one: a database has others beside it. None, where none is seen."""
+    try:
+        names = os.listdir(path.parent)
+    except OSError:
+        return
+    for name in names:
+        if name.startswith(path.name):
+            remove(path.with_name(name))
+
+
 def read(path: Path, max_size: int) -> Found:
     """Read a regular file of at most `max_size` bytes; `LimitError` beyond, `OSError` when it is not one."""
     # O_NONBLOCK: opening a named pipe must not wait for a writer.
@@ -71,6 +105,11 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+def reserve(path: Path) -> None:
+    """Create an empty file; `FileExistsError` when the name is taken. The name is not durable yet."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
 def create(path: Path, data: bytes) -> None:
     """Create `path` with `data`, durable on return; `FileExistsError` when the name is taken, which is left alone."""
     with locked_directory(path.parent) as directory:
@@ -102,10 +141,15 @@ def move(source: Path, target: Path) -> None:
         os.fsync(directory)
 
 
+def supplant(source: Path, target: Path) -> None:
+    """Give a finished file its name, durable on return, whoever had it: for file systems without hard links."""
+    os.replace(source, target)
+    sync_directory(target.parent)
+
+
 def _write_temporary(path: Path, data: bytes) -> Path:
     temporary = path.with_name(path.name + ".tmp")
-    with suppress(FileNotFoundError):
-        os.unlink(temporary)
+    remove(temporary)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)

@@ -13,7 +13,6 @@ What an embedder may rely on:
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import urandom
@@ -64,16 +63,14 @@ def _new_file(path: Path) -> Iterator[Path]:
     """A place to make a database in; at the end it becomes `path` at once and durably. A crash before leaves nothing
     that would be taken for a ledger.
     """
-    if path.exists():
+    if files.exists(path):
         raise StoreError(f"{path} exists already", hint="Open it, or choose another path.")
     partial = path.with_name(f"{path.name}.new")
-    for leftover in path.parent.glob(f"{glob.escape(partial.name)}*"):
-        leftover.unlink()
+    files.remove_family(partial)
     try:
         yield partial
     except BaseException:
-        for leftover in path.parent.glob(f"{glob.escape(partial.name)}*"):
-            leftover.unlink()
+        files.remove_family(partial)
         raise
     files.move(partial, path)
 

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
+from .. import files
 from ..errors import CorruptError, StoreError, UsageError
 
 SCHEMA_VERSION = 1
@@ -22,6 +22,11 @@ SCHEMA_VERSION = 1
 # A damaged file can make the sqlite3 module fail to decode SQLite's own message.
 _SQLITE_ERRORS = (sqlite3.Error, UnicodeError)
 _AFTER_FAILURE = "Nothing more is written. Mend the disk and open the ledger again."
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """The one place that opens a database file."""
+    return sqlite3.connect(path, timeout=2.0, isolation_level=None, check_same_thread=False)
 
 
 class Transaction:
@@ -60,7 +65,7 @@ class Connection:
     def create(cls, path: Path) -> Self:
         """A new database. Raises `StoreError` where a file already stands."""
         try:
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))  # readings are private
+            files.reserve(path)  # for its owner only: readings are private
         except FileExistsError:
             raise StoreError(f"{path} exists already", hint="Open it, or choose another path.") from None
         except OSError as error:
@@ -70,14 +75,14 @@ class Connection:
     @classmethod
     def open(cls, path: Path) -> Self:
         """An existing database, brought to the newest schema."""
-        if not path.is_file():
+        if not files.is_file(path):
             raise StoreError(f"there is no ledger at {path}", hint="Create one with `medledger init`, or join one.")
         return cls._connect(path, new=False)
 
     @classmethod
     def _connect(cls, path: Path, *, new: bool) -> Self:
         try:
-            connection = sqlite3.connect(path, timeout=2.0, isolation_level=None, check_same_thread=False)
+            connection = connect(path)
         except sqlite3.Error as error:
             raise StoreError(f"{path} cannot be opened: {error}") from error
         try:
@@ -115,20 +120,20 @@ class Connection:
 
     def backup(self, path: Path) -> None:
         """A copy for other programs, consistent as of one moment, while this store goes on; whole, or not there."""
-        if path.exists():
+        if files.exists(path):
             raise StoreError(f"{path} exists already")
         partial = path.with_name(path.name + ".partial")
-        partial.unlink(missing_ok=True)
+        files.remove(partial)
         try:
-            with self.lock, closing(sqlite3.connect(partial)) as target:
+            with self.lock, closing(connect(partial)) as target:
                 self.connection.backup(target)
-            partial.replace(path)
+            files.supplant(partial, path)
         except sqlite3.Error as error:
             raise StoreError(f"{path} cannot be written: {error}") from error
         except OSError as error:
             raise StoreError(f"{path} cannot be written: {error.strerror or error}") from error
         finally:
-            partial.unlink(missing_ok=True)
+            files.remove(partial)
 
     def transaction(self) -> Transaction:
         """All or nothing; durable when the outermost one is left. Nested ones join it, and fail with it."""
