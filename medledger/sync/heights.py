@@ -12,7 +12,10 @@ from .roster import Roster
 
 
 class Heights:
-    """The heights of one replica. Branches are read of governors' forked feeds only: nobody shares any others."""
+    """The heights of one replica, always in an order that repeats: the newest of them is told in beacons.
+
+    Branches are read of governors' forked feeds only: nobody shares any others.
+    """
 
     def __init__(self, replica: Replica, roster: Roster) -> None:
         self._replica = replica
@@ -21,12 +24,12 @@ class Heights:
     def all(self) -> dict[bytes, Height]:
         """Of every feed that has a head or a fork."""
         heads, forks = self._replica.frontier(), self._replica.forks
-        return {feed: self._height(feed, heads.get(feed), forks) for feed in {*heads, *forks}}
+        return {feed: self._height(feed, heads.get(feed), forks) for feed in dict.fromkeys((*heads, *forks))}
 
     def of(self, feeds: Iterable[bytes]) -> dict[bytes, Height]:
         """Of these feeds, and of all that have forked: their branches grow without a word."""
         forks = self._replica.forks
-        return {feed: self._height(feed, self._replica.head(feed), forks) for feed in {*feeds, *forks}}
+        return {feed: self._height(feed, self._replica.head(feed), forks) for feed in sorted({*feeds, *forks})}
 
     def _height(self, feed: bytes, head: Head | None, forks: Mapping[bytes, ForkProof]) -> Height:
         fork = forks.get(feed)
