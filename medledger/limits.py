@@ -226,6 +226,12 @@ UNCONFIRMED_SECONDS: Final = 600.0
 ALARM_REPEAT_SECONDS: Final = 300.0
 """The same alarm is not raised again within this time."""
 
+RECENT_ALARMS: Final = 20
+"""The last alarms that a node's status tells of."""
+
+STATUS_ROWS: Final = 100
+"""Peers, and feeds that lag, that a node's status names one by one; of the others it tells how many there are."""
+
 MAILBOX_FRAMES: Final = 4096
 """Frames received and not handled yet; more are dropped, counted, and healed by gossip."""
 

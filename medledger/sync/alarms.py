@@ -1,12 +1,15 @@
-"""Alarms: telling people, but not the same thing again and again."""
+"""Alarms: telling people, but not the same thing again and again; and the last ones, for whoever looks later."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from medledger.errors import MedledgerError
-from medledger.limits import ALARM_REPEAT_SECONDS
+from medledger.keys import fingerprint
+from medledger.limits import ALARM_REPEAT_SECONDS, RECENT_ALARMS
 
 from .events import Alarm
 
@@ -19,20 +22,49 @@ class Alarms:
     def __init__(self) -> None:
         self._new: list[Alarm] = []
         self._told: dict[str, float] = {}
+        self._recent: deque[tuple[float, Alarm]] = deque(maxlen=RECENT_ALARMS)
 
-    def tell(self, text: str, now: float) -> None:
-        """One sentence for people."""
+    def tell(self, text: str, now: float, *, hint: str | None = None) -> None:
+        """One sentence for people, and one that says what to do about it."""
         if now - self._told.get(text, float("-inf")) < ALARM_REPEAT_SECONDS:
             return
         if len(self._told) >= DIFFERENT:
             self._told.clear()
         self._told[text] = now
-        self._new.append(Alarm(text))
+        self._new.append(Alarm(text, hint or ""))
+        self._recent.append((now, self._new[-1]))
+
+    def twin(self, now: float) -> None:
+        """Somebody else speaks with our key."""
+        self.tell(
+            "a frame of another process with this node's key: a cloned disk, or an old frame replayed",
+            now,
+            hint="Where two processes use this key, stop all but one: if both write, its feed forks.",
+        )
+
+    def forked(self, feed: bytes, now: float) -> None:
+        """A fork was proved."""
+        self.tell(
+            f"the feed of member {fingerprint(feed)} has forked: its author signed two histories",
+            now,
+            hint="Find out how (a restored backup, a cloned disk), revoke its key, and enrol its owner with a new one.",
+        )
+
+    def unconfirmed(self, text: str, now: float) -> None:
+        """Nobody has shown to hold our blocks; `Delivery` says how many."""
+        self.tell(text, now, hint="See that another replica runs, and that it reaches the same broker.")
 
     def take(self) -> list[Alarm]:
         """Those that have not been raised yet."""
         new, self._new = self._new, []
         return new
+
+    def recent(self, now: float) -> list[dict[str, Any]]:
+        """The last ones as plain data, the newest first."""
+        return [
+            {"text": alarm.text, "hint": alarm.hint, "seconds": round(now - at, 3)}
+            for at, alarm in reversed(self._recent)
+        ]
 
     @contextmanager
     def about(self, what: str, now: float) -> Iterator[None]:
@@ -40,4 +72,4 @@ class Alarms:
         try:
             yield
         except MedledgerError as error:
-            self.tell(f"{what}: {error}", now)
+            self.tell(f"{what}: {error}", now, hint=error.hint)

@@ -22,6 +22,7 @@ class Delivery:
         self._length = 0
         self._confirmed = 0
         self._waiting: tuple[int, float] | None = None  # blocks up to this length wait since then
+        self._told_at = float("-inf")
 
     @property
     def unconfirmed(self) -> int:
@@ -29,9 +30,14 @@ class Delivery:
         return self._length - self._confirmed
 
     @property
+    def since(self) -> float | None:
+        """Since when the oldest of these waits, None where none does."""
+        return None if self._waiting is None else self._waiting[1]
+
+    @property
     def next(self) -> float:
         """When `overdue` may say something."""
-        return self._waiting[1] + UNCONFIRMED_SECONDS if self._waiting else float("inf")
+        return max(self._waiting[1], self._told_at) + UNCONFIRMED_SECONDS if self._waiting else float("inf")
 
     def moved(self, root: bytes, length: int, now: float) -> None:
         """Our root, and our own feed's length, at this time."""
@@ -58,9 +64,9 @@ class Delivery:
 
     def overdue(self, now: float) -> str | None:
         """What to tell people, when it is time to."""
-        if self._waiting is None or now < self._waiting[1] + UNCONFIRMED_SECONDS:
+        if now < self.next:
             return None
-        self._waiting = (self._waiting[0], now)
+        self._told_at = now
         return (
             f"no peer has confirmed the last {self.unconfirmed} blocks of this node for "
             f"{UNCONFIRMED_SECONDS / 60:.0f} minutes: they are safe here, and nowhere else as far as is known"

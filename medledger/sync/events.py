@@ -75,9 +75,10 @@ class WakeAt:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """Something a person should look at, in one sentence."""
+    """Something a person should look at, in one sentence, and what to do about it where that is known."""
 
     text: str
+    hint: str = ""
 
 
 Effect: TypeAlias = Subscribe | Publish | WakeAt | Alarm

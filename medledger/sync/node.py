@@ -21,7 +21,6 @@ from random import Random
 from typing import Any, Final
 
 from medledger.errors import DivergedError, FrameError, GapError, MedledgerError, UsageError
-from medledger.keys import fingerprint
 from medledger.limits import (
     BACKOFF_MAX_SECONDS,
     BEACON_MAX_SECONDS,
@@ -34,7 +33,7 @@ from medledger.limits import (
 from .alarms import Alarms
 from .branches import BranchDesk
 from .delivery import Delivery
-from .events import Advanced, Alarm, Connected, Disconnected, Effect, Event, Received, Subscribe, Tick, WakeAt
+from .events import Advanced, Connected, Disconnected, Effect, Event, Received, Subscribe, Tick, WakeAt
 from .forks import ForkDesk
 from .frames import Codec, TransportKey
 from .frontier import Frontier, agree
@@ -44,6 +43,7 @@ from .holes import HoleDesk
 from .live import LiveBlocks
 from .messages import BOOT_BYTES, Beacon, Blocks, Data, Done, Leaves, Probe, Proof, Want, WantBranches
 from .peers import Peer, PeerId, Peers
+from .picture import Subject, picture
 from .probing import Prober, Verdict
 from .publishing import Publisher
 from .pulling import Puller
@@ -52,6 +52,7 @@ from .replica import ImportReport, Replica
 from .roster import Roster
 from .serving import Server
 from .topics import Topics
+from .traffic import REFUSED, REPEATED, Traffic
 from .trickle import Trickle
 from .voice import Voice
 
@@ -84,7 +85,10 @@ class Node:
         codec = Codec(replica.id, transport_key, rng)
         self._topics = Topics(replica.id, transport_key.key)
         self._gate = Gate(self.id, codec, self._topics, self.peers, roster)
-        self._voice = Voice(self.id, replica.identity, codec, self._topics, self._gate)
+        self._traffic = Traffic()
+        self._voice = Voice(
+            self.id, replica.identity, codec, self._topics, self._gate, peers=self.peers, traffic=self._traffic
+        )
         self._trickle = Trickle(
             now, rng, minimum=BEACON_MIN_SECONDS, maximum=BEACON_MAX_SECONDS, redundancy=BEACON_REDUNDANCY
         )
@@ -96,6 +100,20 @@ class Node:
         self.connected = False
         self._alone = True  # nobody was heard since we connected
         self.counters: Counter[str] = Counter()
+        self._subject = Subject(
+            me=self.id,
+            replica=replica,
+            frontier=self.frontier,
+            peers=self.peers,
+            prober=self._prober,
+            puller=self._puller,
+            holes=self._holes,
+            desks=self._desks,
+            delivery=self._delivery,
+            trickle=self._trickle,
+            alarms=self._alarms,
+            traffic=self._traffic,
+        )
         self._reload(now)
         self._publisher.begin()
 
@@ -131,12 +149,15 @@ class Node:
         pass
 
     def _on_received(self, event: Received, now: float) -> None:
+        admitted = None
         try:
             admitted = self._gate.admit(event.topic, event.payload, now)
             if admitted is None:
+                self._traffic.dropped(event.topic, REPEATED, len(event.payload))
                 self.counters["repeated frames"] += 1
                 return
             message, peer = admitted
+            self._traffic.admitted(event.topic, message, len(event.payload), peer)
             self.counters["frames"] += 1
             if peer is None:
                 _BARE[type(message)](self, message, now)
@@ -146,6 +167,8 @@ class Node:
                 self._alone = False
                 _SIGNED[type(message)](self, message, peer, now)
         except FrameError as error:
+            if admitted is None:
+                self._traffic.dropped(event.topic, REFUSED, len(event.payload))
             self.counters["refused frames"] += 1
             self.counters[f"refused: {str(error).partition(':')[0]}"] += 1
 
@@ -153,9 +176,8 @@ class Node:
 
     def _on_beacon(self, beacon: Beacon, peer: Peer, now: float) -> None:
         if peer.id.key == self.id.key:
-            self._alarms.tell(
-                "a frame of another process with this node's key: a cloned disk, or an old frame replayed", now
-            )
+            self._alarms.twin(now)
+        self._traffic.beacon_heard_at = now
         verdict = self._prober.hear(peer, beacon, now)
         self._delivery.seen_root(beacon.root, now)
         if verdict is Verdict.EQUAL:
@@ -218,7 +240,7 @@ class Node:
             self.counters[f"refused: {type(error).__name__}"] += 1
             return
         if news:
-            self._report_fork(message.feed, now)
+            self._alarms.forked(message.feed, now)
             self._reload(now)
 
     # --- what that leads to -------------------------------------------------------------------------------------
@@ -247,7 +269,7 @@ class Node:
                 self._effects.append(self._voice.proof(proof))
         overdue = self._delivery.overdue(now)
         if overdue is not None:
-            self._effects.append(Alarm(overdue))
+            self._alarms.unconfirmed(overdue, now)
         self._effects += self._alarms.take()
         self._effects.append(WakeAt(self._wake_at(now)))
 
@@ -294,14 +316,14 @@ class Node:
         try:
             report = self._replica.import_blocks(blocks)
         except MedledgerError as error:
-            self._alarms.tell(f"blocks cannot be stored: {error}", now)
+            self._alarms.tell(f"blocks cannot be stored: {error}", now, hint=error.hint)
             return None
         self.counters["accepted blocks"] += report.accepted
         self.counters["duplicate blocks"] += report.duplicates
         self.counters["refused blocks"] += len(report.refused)
         for feed in report.forks:
             self._forks.proved(feed, now)
-            self._report_fork(feed, now)
+            self._alarms.forked(feed, now)
         for advance in report.advanced:
             if advance.feed == self._replica.me:  # it came back from peers: no news to them
                 self._publisher.known(advance.last + 1)
@@ -358,20 +380,18 @@ class Node:
         frontier = self.frontier
         beacon = Beacon(frontier.root, frontier.count, frontier.total, frontier.newest, self._alone)
         self._effects.append(self._voice.beacon(beacon))
+        self._traffic.beacon_sent_at = now
 
     def _publish_own(self, now: float) -> None:
         """Publish our new blocks live, as far as the replica releases them."""
         try:
             self._effects += map(self._voice.live, self._publisher.due())
         except MedledgerError as error:
-            self._alarms.tell(f"own blocks cannot be released: {error}", now)
+            self._alarms.tell(f"own blocks cannot be released: {error}", now, hint=error.hint)
             self._publisher.postpone(now)
             return
         if self._publisher.leave_rest():
             self._trickle.reset(now)
-
-    def _report_fork(self, feed: bytes, now: float) -> None:
-        self._alarms.tell(f"the feed of member {fingerprint(feed)} has forked: its author signed two histories", now)
 
     # --- what there is to see -----------------------------------------------------------------------------------
 
@@ -386,19 +406,12 @@ class Node:
         )
 
     def status(self, now: float) -> dict[str, Any]:
-        """A picture for people and programs."""
-        heard = [peer for peer in self.peers if now - peer.heard_at <= PEER_SECONDS]
+        """A picture for people and programs: plain data, bounded; its fields are in `picture`."""
         return {
             "in_sync": self.connected and self.in_sync(now),
-            "peers": len(heard),
-            "feeds": self.frontier.count,
-            "blocks": self.frontier.total,
-            "feeds_behind": self._puller.interests,
-            "feeds_of_unknown_authors": self._puller.parked,
-            "blocks_with_hidden_entries": self._holes.count,
-            "own_blocks_unconfirmed": self._delivery.unconfirmed,
-            "state": self._replica.state,
-            "counters": dict(self.counters + self._voice.sent),
+            **picture(self._subject, now),
+            "transport_key": self._voice.key_id.hex(),
+            "counters": dict(self.counters),
         }
 
 

@@ -80,6 +80,8 @@ class Peer:
     heard_at: float
     window: Window = field(default_factory=Window)
     beacon: Beacon | None = None  # the last one
+    beacon_at: float | None = None
+    showed: int = 0  # blocks that it then held more than we did; fewer where that is negative
     level: bool = False  # we hold all that it had when we last learned of it
     probe_at: float | None = None  # when to ask what it holds
     probe_pause: float = PROBE_PAUSE_SECONDS
@@ -87,6 +89,10 @@ class Peer:
     credit: int = PULL_FRAMES_MIN  # frames of the next pull
     failures: int = 0  # requests without an answer, or with a bad one, since the last good answer
     retry_at: float = float("-inf")
+    frames_in: int = 0  # signed frames only: others are nobody's
+    bytes_in: int = 0
+    frames_out: int = 0
+    bytes_out: int = 0
 
     def failed(self, now: float, jitter: float) -> None:
         """It did not answer, or wrongly: pause, longer each time. `jitter` is 0 to 1."""

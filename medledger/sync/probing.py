@@ -86,6 +86,11 @@ class Prober:
         """No probe is under way."""
         return not self._open
 
+    @property
+    def under_way(self) -> int:
+        """Probes that wait for their answers."""
+        return len(self._open)
+
     def moved(self, now: float) -> None:
         """The frontier may have changed."""
         root = self._frontier.root
@@ -103,7 +108,10 @@ class Prober:
     def hear(self, peer: Peer, beacon: Beacon, now: float) -> Verdict:
         """Judge a beacon, and plan to probe its sender where that is called for."""
         peer.beacon = beacon
+        peer.beacon_at = now
         verdict = self._judge(beacon, now)
+        # Whose root was ours a moment ago has on its way what it lacks.
+        peer.showed = 0 if verdict is Verdict.TRAILING else beacon.total - self._frontier.total
         peer.level = verdict is not Verdict.DIFFERENT
         if verdict is Verdict.DIFFERENT:
             ahead = beacon.total > self._frontier.total

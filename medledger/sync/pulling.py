@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from random import Random
 from typing import Final
 
@@ -75,6 +76,11 @@ class Puller:
     def interests(self) -> int:
         """Feeds we lack blocks of."""
         return len(self._first) + len(self._later)
+
+    def lagging(self, most: int) -> list[tuple[Interest, int]]:
+        """The first of these in the order they are asked for, each with our length."""
+        first = islice(chain(self._first.values(), self._later.values()), most)
+        return [(interest, self._frontier.length(interest.feed)) for interest in first]
 
     @property
     def parked(self) -> int:

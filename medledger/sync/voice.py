@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from medledger.keys import Signer
 
 from .events import Publish
 from .frames import Codec, Origin
 from .gate import Gate
 from .messages import Beacon, Blocks, Message, Proof
-from .peers import PeerId
+from .peers import PeerId, Peers
 from .topics import Topics
+from .traffic import Traffic
 
 
 class Voice:
     """Makes the frames of one node, in one boot."""
 
-    def __init__(self, me: PeerId, signer: Signer, codec: Codec, topics: Topics, gate: Gate) -> None:
+    def __init__(
+        self,
+        me: PeerId,
+        signer: Signer,
+        codec: Codec,
+        topics: Topics,
+        gate: Gate,
+        *,
+        peers: Peers,
+        traffic: Traffic,
+    ) -> None:
         self._me = me
         self._signer = signer
         self._codec = codec
         self._topics = topics
         self._gate = gate
+        self._peers = peers
+        self._traffic = traffic
         self._counter = 0
-        self.sent: Counter[str] = Counter()
+
+    @property
+    def key_id(self) -> bytes:
+        """The id of the transport key that we speak under."""
+        return self._codec.key_id
 
     def beacon(self, beacon: Beacon) -> Publish:
         """To all. Lost ones do not matter: the next one says more."""
@@ -32,7 +47,7 @@ class Voice:
 
     def say(self, peer: PeerId, message: Message) -> Publish:
         """To one peer's inbox. A lost one is asked for again."""
-        return self._publish(self._topics.inbox(peer.key), message, qos=0)
+        return self._publish(self._topics.inbox(peer.key), message, qos=0, to=peer)
 
     def live(self, blocks: Blocks) -> Publish:
         """New blocks of ours, to all."""
@@ -42,7 +57,9 @@ class Voice:
         """A fork proof, to all and to whoever comes later."""
         return self._publish(self._topics.proofs(proof.feed), proof, qos=1, retain=True)
 
-    def _publish(self, topic: str, message: Message, *, qos: int, retain: bool = False) -> Publish:
+    def _publish(
+        self, topic: str, message: Message, *, qos: int, retain: bool = False, to: PeerId | None = None
+    ) -> Publish:
         if message.KIND.signed:
             origin = Origin(*self._me, self._counter)
             self._counter += 1
@@ -50,6 +67,5 @@ class Voice:
         else:
             frame = self._codec.seal(topic, message)
         self._gate.sent(frame)
-        self.sent[f"{message.KIND.name.lower()} frames sent"] += 1
-        self.sent["bytes sent"] += len(frame)
+        self._traffic.sent(topic, message, len(frame), None if to is None else self._peers.get(to))
         return Publish(topic, frame, qos, retain)
