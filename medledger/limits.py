@@ -78,7 +78,7 @@ MAX_TRANSPORT_KEYS: Final = 8
 """Transport keys in one join reply: the current one and those that peers may still use."""
 
 MAX_URL_CHARS: Final = 256
-"""The broker's address in a join reply."""
+"""The broker's address in a join reply, or several with blanks between them."""
 
 BUNDLE_SEGMENT_BYTES: Final = 8 * 1024 * 1024
 """One content-addressed part of a bundle: what is read into memory, or fetched again, at once."""
@@ -240,5 +240,25 @@ MAILBOX_BYTES: Final = 16 * 1024 * 1024
 OUTBOX_BYTES: Final = 4 * 1024 * 1024
 """Bytes handed to the MQTT client and not written to the socket yet, beyond which the gossip worker waits."""
 
+MAX_BROKERS: Final = 16
+"""Brokers of one node, tried in turn."""
+
 CONNECT_SECONDS: Final = 10.0
-"""How long the first connection to a broker may take."""
+"""How long one broker may take to accept a connection, and again to answer on it, before the next is tried."""
+
+KEEPALIVE_SECONDS: Final = 30
+"""Silence on a connection after which the broker is asked whether it is there. One that has stopped answering is left
+after one to two of these."""
+
+RECONNECT_SECONDS: Final = 1.0
+"""Longest pause before the first attempt after a connection was lost; doubled with each round of brokers that fails. The
+shortest is a fifth of it, the rest is up to chance, so that boxes do not come back all at once."""
+
+RECONNECT_MAX_SECONDS: Final = 30.0
+
+STEADY_SECONDS: Final = 10.0
+"""A connection that lasted so long was a good one. Shorter ones count as failures, or two that throw each other out
+would do so without a pause."""
+
+ECHO_SECONDS: Final = 15.0
+"""How long a broker may take to give back the first frame of ours that we are subscribed to, before an alarm."""

@@ -2,15 +2,20 @@
 
 `mqtt://[user[:password]@]host[:port]`, or `mqtts://` for TLS; the ports default to 1883 and 8883. User and password are
 percent-decoded. Nothing else may stand in the URL: a path or a query would be silently ignored, and is refused instead.
+
+Where one broker may be named, several may: as a list, or as one text with blanks between them. They are tried in that
+order, one at a time.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, Self
 from urllib.parse import unquote, urlsplit
 
 from medledger.errors import Fault, TransportError
+from medledger.limits import MAX_BROKERS
 
 PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 
@@ -46,6 +51,15 @@ class BrokerAddress:
             None if parts.username is None else unquote(parts.username),
             None if parts.password is None else unquote(parts.password),
         )
+
+    @classmethod
+    def parse_all(cls, urls: str | Iterable[str]) -> tuple[Self, ...]:
+        """Read one URL or several. Raises `TransportError` about the first bad one, or where there are none."""
+        texts = [urls] if isinstance(urls, str) else list(urls)
+        found = tuple([cls.parse(url) for text in texts for url in text.split() or [text]])
+        if not 0 < len(found) <= MAX_BROKERS:
+            raise TransportError(f"{len(found)} brokers are named: it takes 1 to {MAX_BROKERS}", fault=Fault.CALLER)
+        return found
 
     def __str__(self) -> str:
         """The URL without the account, fit for logs."""

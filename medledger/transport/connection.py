@@ -1,166 +1,230 @@
-"""One MQTT connection that comes back: what paho is told, and what it is not trusted with.
+"""A connection that comes back: to one broker at a time, of those that were named.
 
 Rules:
 
-- MQTT 3.1.1, clean sessions, a client id with a random suffix: two boxes with one id throw each other out for ever.
-- paho's thread only puts what it hears into the mailbox. It acknowledges at once: a broker's queue is no store of ours.
-- The first connection either works or is an error that says why, where that is asked for. Later ones are tried again
-  for ever, with pauses that grow and differ from box to box, so that a broker that comes back is not overrun.
-- paho queues without bounds, in memory. So what is handed to it and not on the wire yet is counted, and whoever
-  publishes waits while it is too much.
+- One thread connects, reads and writes; what it hears goes into the mailbox. It acknowledges at once: a broker's queue
+  is no store of ours.
+- The brokers are tried in turn (`turns`), never two at once: the next session begins when the last one has ended. With
+  `must_connect` the first round either leads to a connection or is an error that says why; otherwise, and after that,
+  it goes on for ever.
+- A broker that refuses MQTT 5, or hangs up on it, is greeted with 3.1.1 in the same attempt, and from then on.
+- What is handed to paho and not on the wire yet is counted, and whoever publishes waits while it is too much: paho
+  itself would queue without bounds, in memory.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import random
-import secrets
-import socket
 import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Final
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage, MQTTMessageInfo
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.client import MQTTMessageInfo
+from paho.mqtt.enums import MQTTErrorCode
 
 from medledger.errors import Fault, TransportError
-from medledger.limits import CONNECT_SECONDS, OUTBOX_BYTES
-from medledger.sync import Connected, Disconnected
+from medledger.limits import ALARM_REPEAT_SECONDS, KEEPALIVE_SECONDS, OUTBOX_BYTES
+from medledger.sync import Connected, Disconnected, Publish
 
 from .address import BrokerAddress
+from .bell import Bell
 from .mailbox import Mailbox
+from .session import Ask, NoSessionError, Session
+from .turns import Turns
 
-KEEPALIVE_SECONDS: Final = 30
-IN_FLIGHT: Final = 100  # at QoS 1; with few, delayed acknowledgements stall the connection
 STOP_SECONDS: Final = 0.7
 
 log = logging.getLogger("medledger.transport")
 
 
 class Connection:
-    """A client of one broker."""
+    """A client of one of several brokers."""
 
     def __init__(
         self,
-        address: BrokerAddress,
+        addresses: Sequence[BrokerAddress],
         mailbox: Mailbox,
         *,
+        protocol: str = "3.1.1",
         client_id: str,
         tls: ssl.SSLContext | None,
-        on_refusal: Callable[[str], None],
+        on_complaint: Callable[[str], None],
+        make_will: Callable[[], Publish | None] | None = None,
+        keepalive: int = KEEPALIVE_SECONDS,
     ) -> None:
-        self.address: Final = address
+        self.addresses: Final = tuple(dict.fromkeys(addresses))
         self.up = False
+        self._protocol = protocol
         self._mailbox = mailbox
-        self._on_refusal = on_refusal
-        self._answered = threading.Event()
-        self._refusal: str | None = None
-        self._outbox: deque[tuple[MQTTMessageInfo, int]] = deque()
+        self._on_complaint = on_complaint
+        self._complaints: dict[str, float] = {}
+        self._make_will = make_will
+        self._turns = Turns(len(self.addresses), random.SystemRandom())
+        self._only_311: set[BrokerAddress] = set()
+        self._failures: dict[BrokerAddress, NoSessionError] = {}
+        self._session: Session | None = None
+        self._closing = threading.Event()
+        self._settled = threading.Event()  # we wait for the first round no longer
+        self._bell = Bell()
+        self._ask = Ask(client_id, tls, keepalive, self._bell, mailbox.receive, self._complain, self._closing.is_set)
+        self._outbox: deque[tuple[MQTTMessageInfo, int, int]] = deque()
         self._outbox_bytes = 0
-        client = Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=f"{client_id[:14]}-{secrets.token_hex(4)}",  # 23 characters at most, which 3.1.1 guarantees
-            clean_session=True,
-            protocol=MQTTProtocolVersion.MQTTv311,
-        )
-        if address.username is not None:
-            client.username_pw_set(address.username, address.password)
-        if tls is not None:
-            client.tls_set_context(tls)
-        client.max_inflight_messages_set(IN_FLIGHT)
-        client.on_socket_open = _without_delay
-        client.on_connect = self._connected
-        client.on_disconnect = self._disconnected
-        client.on_message = self._received
-        client.on_subscribe = self._subscribed
-        self._client: Client | None = client
+        self._unanswered = 0  # of these, at QoS 1
+        self._thread: threading.Thread | None = None
+
+    @property
+    def address(self) -> BrokerAddress:
+        """The broker that we are connected to, or are trying."""
+        return self.addresses[self._turns.index]
+
+    @property
+    def protocol(self) -> str | None:
+        """The version of MQTT that is spoken now."""
+        session = self._session
+        return None if session is None else session.protocol
 
     # --- life ---------------------------------------------------------------------------------------------------
 
     def open(self, *, must_connect: bool) -> None:
-        """Connect, and stay connected. Raises `TransportError` where `must_connect` and that cannot be."""
-        self._begin(must_connect=must_connect)
-        if must_connect:
-            self._await_answer()
+        """Connect, and stay connected. Raises `TransportError` where `must_connect` and no broker takes us."""
+        if not must_connect:
+            self._settled.set()
+        self._bell.open()
+        self._thread = threading.Thread(target=self._live, name="medledger-mqtt", daemon=True)
+        self._thread.start()
+        try:
+            self._settled.wait()
+        except BaseException:  # Ctrl-C while we wait: leave no thread behind that goes on trying
+            self.close()
+            raise
+        if must_connect and len(self._failures) == len(self.addresses):
+            self.close()
+            raise _no_broker([self._failures[address] for address in self.addresses])
 
     def close(self) -> None:
-        """Say goodbye, and stop paho's thread, within about a second."""
-        client, self._client = self._client, None
-        if client is None:
-            return
-        client.disconnect()
-        # paho joins its thread without a limit, and that may be in a connection attempt that takes its time.
-        stopper = threading.Thread(target=client.loop_stop, name="medledger-gossip-stop", daemon=True)
-        stopper.start()
-        stopper.join(STOP_SECONDS)
+        """Say goodbye and end the thread, within about a second."""
+        self._closing.set()
+        self._bell.ring()
+        if self._thread is not None:
+            # It may be in a connection attempt that takes its time: then it is left to end by itself.
+            self._thread.join(STOP_SECONDS)
         self.up = False
-        # Undo the circle of references between paho's client and us: its sockets are closed with it.
-        client.on_socket_open = client.on_connect = client.on_disconnect = None
-        client.on_message = client.on_subscribe = None
 
-    def _begin(self, *, must_connect: bool) -> None:
-        client = self._client
-        assert client is not None  # opened once, and before it is closed
-        self._stagger()
-        client.connect_async(self.address.host, self.address.port, KEEPALIVE_SECONDS)
-        if must_connect:
-            self._connect_now(client)
-        client.loop_start()
-
-    def _connect_now(self, client: Client) -> None:
+    def _live(self) -> None:
+        """The thread of the connection."""
         try:
-            client.reconnect()
-        except OSError as error:
-            self.close()
-            if isinstance(error, ssl.SSLCertVerificationError):
-                reason = f"its certificate is not trusted ({error.verify_message})"
-            elif isinstance(error, ssl.SSLError):
-                reason = f"no TLS with it ({error.reason or error})"
+            while not self._closing.is_set():
+                session = self._attempt(self.address)
+                lasted = 0.0 if session is None else self._stay(session)
+                pause = self._turns.next(lasted)
+                if self._settled.is_set():
+                    self._closing.wait(pause)
+                elif self._turns.rounds:
+                    return  # each was tried once, without a pause, while the program waits for the outcome
+        finally:
+            self._settled.set()
+            self._bell.close()
+
+    def _attempt(self, address: BrokerAddress) -> Session | None:
+        """One broker's turn: a session that it has taken, or None."""
+        protocol = "3.1.1" if address in self._only_311 else self._protocol
+        try:
+            return self._greet(address, protocol)
+        except NoSessionError as problem:
+            failure = problem
+        if failure.version and protocol != "3.1.1" and not self._closing.is_set():
+            try:
+                session = self._greet(address, "3.1.1")
+            except NoSessionError as problem:
+                failure = problem
             else:
-                reason = error.strerror or str(error)
-            raise self._unreachable(reason) from error
+                self._only_311.add(address)
+                log.info("the broker %s does not speak MQTT %s: using 3.1.1", address, protocol)
+                return session
+        if not self._closing.is_set():
+            self._report(address, failure)
+        return None
 
-    def _await_answer(self) -> None:
-        if not self._answered.wait(CONNECT_SECONDS):
-            self.close()
-            raise self._unreachable("it does not answer as an MQTT broker")
-        if self._refusal is not None:
-            self.close()
-            raise TransportError(
-                f"the broker {self.address} refuses us: {self._refusal}",
-                fault=Fault.CALLER,
-                hint="Check user name, password and the broker's access rules.",
-            )
+    def _greet(self, address: BrokerAddress, protocol: str) -> Session:
+        session = Session(address, protocol, self._ask, None if self._make_will is None else self._make_will())
+        try:
+            session.connect()
+        except BaseException:
+            session.discard()
+            raise
+        return session
 
-    def _unreachable(self, reason: str) -> TransportError:
-        return TransportError(
-            f"the broker {self.address} cannot be reached: {reason}",
-            hint="Check that it runs, its address and port, and that nothing in between blocks them.",
-        )
+    def _report(self, address: BrokerAddress, failure: NoSessionError) -> None:
+        """Once for each outage, not for each attempt; to people at once, where only they can mend it."""
+        for error in (failure, failure.__cause__):
+            if error is not None:
+                error.__traceback__ = None  # it would keep the sockets of this attempt open
+        known = self._failures.get(address)
+        self._failures[address] = failure
+        if known is None or str(known) != str(failure):
+            log.warning("%s", failure)
+        if failure.fault is Fault.CALLER and self._settled.is_set():
+            self._complain(str(failure))
 
-    # --- out ----------------------------------------------------------------------------------------------------
+    def _stay(self, session: Session) -> float:
+        """Be connected, for as long as it lasts; how long that was."""
+        since = time.monotonic()
+        self._failures.clear()
+        self._session = session
+        self.up = True
+        self._mailbox.put(Connected())
+        log.info("connected to %s", session.address)
+        self._settled.set()
+        try:
+            while not self._closing.is_set() and session.turn():
+                pass
+            if self._closing.is_set():
+                session.say_goodbye()
+            else:
+                log.warning("lost the broker %s: %s", session.address, session.lost)
+        finally:
+            self.up = False
+            self._session = None
+            self._mailbox.put(Disconnected())
+            session.discard()
+        return time.monotonic() - since
+
+    def _complain(self, text: str) -> None:
+        """Tell people, but not the same thing again and again."""
+        now = time.monotonic()
+        if now - self._complaints.get(text, -ALARM_REPEAT_SECONDS) < ALARM_REPEAT_SECONDS:
+            return
+        self._complaints[text] = now
+        self._on_complaint(text)
+
+    # --- out: the thread of gossip ------------------------------------------------------------------------------
 
     def subscribe(self, filters: list[tuple[str, int]]) -> None:
-        """Subscribe; a refusal is told to `on_refusal`."""
-        if self._client is not None:
-            self._client.subscribe(filters)
+        """Subscribe; a refusal is complained about."""
+        session = self._session
+        if session is not None:
+            session.subscribe(filters)
 
     def publish(self, topic: str, payload: bytes, qos: int, *, retain: bool) -> None:
         """Hand a message over, after waiting for room."""
-        while self._outbox_bytes > OUTBOX_BYTES and self.up and not self._mailbox.closed:
+        session = self._session
+        if session is None:
+            return  # gossip says it again to whoever asks
+        most = session.receive_maximum
+        while self.up and not self._mailbox.closed and (
+            self._outbox_bytes > OUTBOX_BYTES or (qos and most is not None and self._unanswered >= most)
+        ):  # fmt: skip
             self._drain(0.1)
-        client = self._client
-        if client is None:
+        info = session.publish(topic, payload, qos, retain=retain)
+        if info is None:
             return
-        info = client.publish(topic, payload, qos, retain)
-        self._outbox.append((info, len(payload)))
+        self._outbox.append((info, len(payload), qos))
         self._outbox_bytes += len(payload)
+        self._unanswered += qos
         self._drain(0)
 
     def flush(self, seconds: float) -> None:
@@ -172,65 +236,18 @@ class Connection:
     def forget(self) -> None:
         """The connection is gone, and what was under way with it."""
         self._outbox.clear()
-        self._outbox_bytes = 0
+        self._outbox_bytes = self._unanswered = 0
 
     def _drain(self, seconds: float) -> None:
         """Strike off what is done; wait for the oldest at most so long."""
         while self._outbox:
-            info, size = self._outbox[0]
+            info, size, qos = self._outbox[0]
             if not _done(info, seconds):
                 return
             seconds = 0
             self._outbox.popleft()
             self._outbox_bytes -= size
-
-    # --- in: paho's thread --------------------------------------------------------------------------------------
-
-    def _connected(
-        self, _client: Client, _userdata: Any, _flags: ConnectFlags, code: ReasonCode, _properties: Properties | None
-    ) -> None:
-        self._refusal = str(code) if code.is_failure else None
-        if self._refusal is None:
-            self.up = True
-            self._mailbox.put(Connected())
-            log.info("connected to %s", self.address)
-        elif self._answered.is_set():
-            log.warning("the broker %s refuses us: %s", self.address, self._refusal)
-        self._answered.set()
-
-    def _disconnected(
-        self, _client: Client, _userdata: Any, _flags: DisconnectFlags, code: ReasonCode, _properties: Properties | None
-    ) -> None:
-        if self.up:
-            self.up = False
-            self._mailbox.put(Disconnected())
-            if code.is_failure:
-                log.warning("lost the broker %s: %s", self.address, code)
-        self._stagger()
-
-    def _received(self, _client: Client, _userdata: Any, message: MQTTMessage) -> None:
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            return  # not one of ours
-        self._mailbox.receive(topic, bytes(message.payload))
-
-    def _subscribed(
-        self, _client: Client, _userdata: Any, _mid: int, codes: list[ReasonCode], _properties: Properties | None
-    ) -> None:
-        if any(code.is_failure for code in codes):
-            self._on_refusal(f"the broker {self.address} refuses a subscription: its access rules are too narrow")
-
-    def _stagger(self) -> None:
-        # paho doubles the pause from the smaller to the larger figure; both differ from box to box and time to time.
-        if self._client is not None:
-            self._client.reconnect_delay_set(random.uniform(0.2, 1), random.uniform(15, 30))  # type: ignore[arg-type]
-
-
-def _without_delay(_client: Client, _userdata: Any, sock: Any) -> None:
-    """Send small frames at once: waiting for an acknowledgement that is itself delayed costs 40 ms a frame."""
-    with contextlib.suppress(OSError):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._unanswered -= qos
 
 
 def _done(info: MQTTMessageInfo, seconds: float) -> bool:
@@ -243,3 +260,15 @@ def _done(info: MQTTMessageInfo, seconds: float) -> bool:
         return info.is_published()
     except (RuntimeError, ValueError):
         return True
+
+
+def _no_broker(failures: list[NoSessionError]) -> TransportError:
+    """Why the first round came to nothing."""
+    if len(failures) == 1:
+        return failures[0]
+    faults = {failure.fault for failure in failures}
+    return TransportError(
+        f"none of {len(failures)} brokers can be used: {'; '.join(map(str, failures))}",
+        fault=faults.pop() if len(faults) == 1 else Fault.NOBODY,
+        hint=failures[0].hint,
+    )

@@ -4,7 +4,7 @@ Rules:
 
 - One thread owns the gossip machine and everything it touches; other threads only leave notes in its mailbox.
 - What leaves is what the machine says, which is what the ledger has released: persisted, and known to the witness.
-- The ledger outlives the broker. Without one everything goes on but gossip; when it comes back, so does gossip.
+- The ledger outlives the broker. Without one everything goes on but gossip; when one comes back, so does gossip.
 - Nothing that the network or the disk does ends the thread. Should a fault of our own do so, that is an alarm, is
   logged, and stands in `status()`.
 - `close` publishes what was appended last and takes less than two seconds, whatever state the network is in.
@@ -17,7 +17,7 @@ import random
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from os import PathLike
 from types import TracebackType
@@ -26,11 +26,13 @@ from typing import Any, Final, Self
 from medledger.errors import Fault, TransportError, UsageError
 from medledger.importing import Advance
 from medledger.ledger import Ledger
+from medledger.limits import KEEPALIVE_SECONDS
 from medledger.sync import Alarm, Disconnected, Effect, Node, Publish, Subscribe, Tick, WakeAt
 
 from .address import BrokerAddress
 from .connection import Connection
 from .mailbox import Mailbox
+from .session import VERSIONS
 
 FLUSH_SECONDS: Final = 0.6
 JOIN_SECONDS: Final = 1.2
@@ -42,29 +44,35 @@ log = logging.getLogger("medledger.transport")
 class Gossip:
     """Keeps `ledger` converging with its peers from `start` to `close`, or while used as a context manager.
 
-    `url` is mqtt:// or mqtts://; `username` and `password` override what it says. `ca` is a file of certificates to
-    trust instead of the system's, `certificate` and `key` are ours for a broker that asks. `on_alarm` is called, in a
-    thread of gossip's, with one sentence for people. With `must_connect=False` a broker that is not there at the start
-    is waited for.
+    `url` is mqtt:// or mqtts://, or several of them, of which one at a time is used, in turn. `username` and `password`
+    override what the URLs say. `ca` is a file of certificates to trust instead of the system's, `certificate` and `key`
+    are ours for a broker that asks. `protocol` is "3.1.1", or "5" for the hints that a broker of that version gives; to
+    one that does not speak it we speak 3.1.1. A broker that has fallen silent is left after one to two times
+    `keepalive` seconds. `on_alarm` is called, in a thread of gossip's, with one sentence for people. With
+    `must_connect=False` a broker that is not there at the start is waited for.
     """
 
     def __init__(
         self,
         ledger: Ledger,
-        url: str,
+        url: str | Iterable[str],
         *,
         username: str | None = None,
         password: str | None = None,
         ca: str | PathLike[str] | None = None,
         certificate: str | PathLike[str] | None = None,
         key: str | PathLike[str] | None = None,
+        protocol: str = "3.1.1",
         client_id: str = "medledger",
+        keepalive: int = KEEPALIVE_SECONDS,
         on_alarm: Callable[[str], None] | None = None,
         must_connect: bool = True,
     ) -> None:
-        address = BrokerAddress.parse(url)
+        addresses = BrokerAddress.parse_all(url)
         if username is not None:
-            address = replace(address, username=username, password=password)
+            addresses = tuple([replace(each, username=username, password=password) for each in addresses])
+        if protocol not in VERSIONS:
+            raise UsageError(f"there is no MQTT {protocol!r} here", hint=f"Choose one of: {', '.join(VERSIONS)}.")
         transport_key = ledger.transport_key
         if transport_key is None:
             raise UsageError("gossip needs the identity of a member", hint="Give the identity when opening the ledger.")
@@ -73,11 +81,13 @@ class Gossip:
         self._must_connect = must_connect
         self._mailbox = Mailbox()
         self._connection = Connection(
-            address,
+            addresses,
             self._mailbox,
+            protocol=protocol,
             client_id=client_id,
-            tls=_tls(ca, certificate, key) if address.tls else None,
-            on_refusal=self._raise_alarm,
+            tls=_tls(ca, certificate, key) if any(each.tls for each in addresses) else None,
+            on_complaint=self._raise_alarm,
+            keepalive=keepalive,
         )
         randomness = random.SystemRandom()
         self._node = Node(
@@ -99,7 +109,7 @@ class Gossip:
     # --- for the program ----------------------------------------------------------------------------------------
 
     def start(self) -> Self:
-        """Connect and begin. Raises `TransportError` where the broker cannot be reached and must be."""
+        """Connect and begin. Raises `TransportError` where no broker can be reached and one must be."""
         if self._unwatch is not None:
             raise UsageError("gossip has been started already")
         self._connection.open(must_connect=self._must_connect)
@@ -138,6 +148,8 @@ class Gossip:
         """What is going on, for people and programs."""
         return {
             "broker": str(self._connection.address),
+            "brokers": [str(each) for each in self._connection.addresses],
+            "protocol": self._connection.protocol,
             "connected": self._connection.up,
             **self._snapshot,
             "dropped_frames": self._mailbox.dropped,

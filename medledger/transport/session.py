@@ -1,0 +1,290 @@
+"""One MQTT connection to one broker, from first packet to last: what paho is told, and what it is not trusted with.
+
+Rules:
+
+- A session is used once. The next connection is another session with a client id, a will and a queue of its own:
+  nothing that an old broker left half done is carried to a new one.
+- paho brings packets, keepalive and callbacks. Sockets are waited for here, in the one thread that calls `connect` and
+  `turn`, so that it is known when a connection has ended. Other threads only publish and subscribe.
+- MQTT 3.1.1 says all that gossip needs. MQTT 5 adds hints: a broker that names its limits is not sent what is beyond
+  them, and one that refuses a publication says so.
+- Clean sessions, and a client id with a random suffix: two boxes with one id throw each other out for ever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import select
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage, MQTTMessageInfo
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from medledger.errors import Fault, TransportError
+from medledger.limits import CONNECT_SECONDS, MAX_FRAME_BYTES
+from medledger.sync import Publish
+
+from .address import BrokerAddress
+from .bell import Bell
+from .echo import Echo
+
+VERSIONS: Final = {"3.1.1": MQTTProtocolVersion.MQTTv311, "5": MQTTProtocolVersion.MQTTv5}
+IN_FLIGHT: Final = 100  # at QoS 1; with few, delayed acknowledgements stall the connection
+LARGEST_PACKET: Final = MAX_FRAME_BYTES + 256  # with its topic and the rest of a publication
+TURN_SECONDS: Final = 1.0  # how often keepalive is looked at
+GOODBYE_SECONDS: Final = 0.4
+ACCOUNT: Final = frozenset((0x86, 0x87, 0x8A, 0x8C))  # bad user name or password, not authorised, banned, bad method
+UNSUPPORTED_VERSION: Final = 0x84
+
+
+class NoSessionError(TransportError):
+    """This attempt came to nothing. `version`: the broker may not speak the version of MQTT that was tried."""
+
+    def __init__(self, message: str, *, version: bool = False, fault: Fault | None = None, hint: str) -> None:
+        super().__init__(message, fault=fault, hint=hint)
+        self.version = version
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is the same for every session of a node."""
+
+    client_id: str
+    tls: ssl.SSLContext | None
+    keepalive: int
+    bell: Bell
+    received: Callable[[str, bytes], None]
+    complain: Callable[[str], None]
+    closing: Callable[[], bool]
+
+
+class Session:
+    """A connection to the broker at `address`, with MQTT `protocol` ("3.1.1" or "5")."""
+
+    def __init__(self, address: BrokerAddress, protocol: str, ask: Ask, will: Publish | None) -> None:
+        self.address: Final = address
+        self.protocol: Final = protocol
+        self.lost: str | None = None
+        self.receive_maximum: int | None = None  # publications at QoS 1 that may wait for an answer, if it says
+        self._largest: int | None = None
+        self._retains = True
+        self._qos = 1
+        self._ask = ask
+        self._answer: ReasonCode | None = None
+        self._echo = Echo()
+        self._filters: list[str] = []
+        self._client = self._make(will)
+
+    def _make(self, will: Publish | None) -> Client:
+        five = self.protocol == "5"
+        client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=f"{self._ask.client_id[:14]}-{secrets.token_hex(4)}",  # 23 characters, which 3.1.1 guarantees
+            clean_session=None if five else True,
+            protocol=VERSIONS[self.protocol],
+            reconnect_on_failure=False,  # or paho would go on with MQTT 3.1 by itself where 3.1.1 is refused
+        )
+        if self.address.username is not None:
+            client.username_pw_set(self.address.username, self.address.password)
+        if self.address.tls and self._ask.tls is not None:
+            client.tls_set_context(self._ask.tls)
+        if will is not None:
+            client.will_set(will.topic, will.payload, will.qos, will.retain)
+        client.connect_timeout = CONNECT_SECONDS
+        client.max_inflight_messages_set(IN_FLIGHT)
+        client.on_socket_open = _without_delay
+        client.on_socket_register_write = self._wants_to_write
+        client.on_connect = self._answered
+        client.on_disconnect = self._disconnected
+        client.on_message = self._received
+        client.on_subscribe = self._subscribed
+        if five:
+            client.on_publish = self._published
+        return client
+
+    # --- the thread of the connection ---------------------------------------------------------------------------
+
+    def connect(self) -> None:
+        """Connect, and wait until the broker takes us. Raises `NoSessionError`."""
+        try:
+            if self.protocol == "5":
+                hints = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+                hints.SessionExpiryInterval = 0
+                hints.MaximumPacketSize = LARGEST_PACKET
+                self._client.connect(
+                    self.address.host, self.address.port, self._ask.keepalive, clean_start=True, properties=hints
+                )
+            else:
+                self._client.connect(self.address.host, self.address.port, self._ask.keepalive)
+        except (OSError, ValueError) as error:  # ValueError: a host name that cannot be one
+            raise self._unreachable(_why(error)) from error
+        deadline = time.monotonic() + CONNECT_SECONDS
+        while self._answer is None:
+            left = deadline - time.monotonic()
+            if left <= 0 or self._ask.closing():
+                raise self._unreachable("it does not answer as an MQTT broker")
+            if not self.turn(left) and self._answer is None:
+                raise self._unreachable("it hangs up instead of answering as an MQTT broker", version=True)
+        self._heed_refusal(self._answer)
+
+    def _heed_refusal(self, answer: ReasonCode) -> None:
+        if answer.is_failure:
+            account = answer.value in ACCOUNT
+            raise NoSessionError(
+                f"the broker {self.address} refuses us: {answer}",
+                version=answer.value == UNSUPPORTED_VERSION,
+                fault=Fault.CALLER if account else Fault.NOBODY,
+                hint="Check user name, password and the broker's access rules." if account else "Look at its log.",
+            )
+
+    def _unreachable(self, reason: str, *, version: bool = False) -> NoSessionError:
+        return NoSessionError(
+            f"the broker {self.address} cannot be reached: {reason}",
+            version=version,
+            hint="Check that it runs, its address and port, and that nothing in between blocks them.",
+        )
+
+    def turn(self, seconds: float = TURN_SECONDS) -> bool:
+        """Wait for something to do, and do it; false when the connection has ended."""
+        client = self._client
+        sock: Any = client.socket()
+        if sock is None:
+            return False
+        held = hasattr(sock, "pending") and sock.pending()  # TLS may hold bytes that the socket no longer shows
+        code = MQTTErrorCode.MQTT_ERR_SUCCESS
+        if self._wait(sock, 0 if held else min(seconds, TURN_SECONDS)) or held:
+            code = client.loop_read()
+        if code == MQTTErrorCode.MQTT_ERR_SUCCESS and client.want_write():
+            code = client.loop_write()
+        if code == MQTTErrorCode.MQTT_ERR_SUCCESS:
+            code = client.loop_misc()
+        if code != MQTTErrorCode.MQTT_ERR_SUCCESS or client.socket() is None:
+            self.lost = self.lost or "the connection broke"
+            return False
+        if self._echo.missing(time.monotonic()):
+            self._ask.complain(
+                f"the broker {self.address} takes what we publish and does not deliver it: its access rules may be too "
+                "narrow for this account"
+            )
+        return True
+
+    def _wait(self, sock: Any, seconds: float) -> bool:
+        """Until the socket or another thread has something, at most so long. Whether there is something to read."""
+        poll = select.poll()  # made for each wait: cheap beside a packet, and right whatever paho did to its socket
+        poll.register(sock, select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
+        bell = self._ask.bell
+        poll.register(bell, select.POLLIN)
+        ready = dict(poll.poll(seconds * 1000))
+        if ready.pop(bell.fileno(), 0):
+            bell.heard()
+        return any(events & ~select.POLLOUT for events in ready.values())
+
+    def say_goodbye(self) -> None:
+        """End in good order, so that the will is not published, unless that takes too long."""
+        deadline = time.monotonic() + GOODBYE_SECONDS
+        self._client.disconnect()
+        while self.turn(0.05) and time.monotonic() < deadline:
+            pass
+
+    def discard(self) -> None:
+        """Close the socket, whatever state it is in, and undo the circle of references between paho's client and us."""
+        client = self._client
+        client.on_socket_register_write = _nothing  # with none, paho would write in the thread that publishes
+        client.on_socket_open = client.on_connect = client.on_disconnect = None
+        client.on_message = client.on_subscribe = client.on_publish = None
+        sock = client.socket()
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.close()
+
+    # --- any thread ---------------------------------------------------------------------------------------------
+
+    def subscribe(self, filters: list[tuple[str, int]]) -> None:
+        """Subscribe; a refusal is complained about."""
+        self._filters = [topic for topic, _ in filters]
+        self._client.subscribe(filters)
+
+    def publish(self, topic: str, payload: bytes, qos: int, *, retain: bool) -> MQTTMessageInfo | None:
+        """Hand a message to paho. None where the broker has said that it takes none of that size."""
+        if self._largest is not None and len(topic) + len(payload) + 16 > self._largest:
+            return None
+        self._echo.published(topic, payload, time.monotonic())
+        return self._client.publish(topic, payload, min(qos, self._qos), retain and self._retains)
+
+    # --- called by paho, in the thread of the connection --------------------------------------------------------
+
+    def _wants_to_write(self, _client: Client, _userdata: Any, _sock: Any) -> None:
+        self._ask.bell.ring()
+
+    def _answered(
+        self, _client: Client, _userdata: Any, _flags: ConnectFlags, code: ReasonCode, hints: Properties | None
+    ) -> None:
+        self._answer = code
+        if self.protocol != "5" or code.is_failure:
+            return
+        self._qos = min(1, getattr(hints, "MaximumQoS", 1))
+        self._retains = bool(getattr(hints, "RetainAvailable", 1))
+        self.receive_maximum = getattr(hints, "ReceiveMaximum", None)
+        self._largest = getattr(hints, "MaximumPacketSize", None)
+        if self._largest is not None and self._largest < LARGEST_PACKET:
+            self._ask.complain(
+                f"the broker {self.address} takes no packet over {self._largest} bytes; gossip needs {LARGEST_PACKET}"
+            )
+
+    def _disconnected(
+        self, _client: Client, _userdata: Any, _flags: DisconnectFlags, code: ReasonCode, _properties: Properties | None
+    ) -> None:
+        self.lost = str(code)
+
+    def _received(self, _client: Client, _userdata: Any, message: MQTTMessage) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            return  # not one of ours
+        payload = bytes(message.payload)
+        self._echo.received(topic, payload)
+        self._ask.received(topic, payload)
+
+    def _subscribed(
+        self, _client: Client, _userdata: Any, _mid: int, codes: list[ReasonCode], _properties: Properties | None
+    ) -> None:
+        if any(code.is_failure for code in codes):
+            self._echo.refused()
+            self._ask.complain(f"the broker {self.address} refuses a subscription: its access rules are too narrow")
+        else:
+            self._echo.subscribed(self._filters)
+
+    def _published(
+        self, _client: Client, _userdata: Any, _mid: int, code: ReasonCode, _properties: Properties | None
+    ) -> None:
+        if code.is_failure:
+            self._ask.complain(f"the broker {self.address} refuses what we publish: {code}")
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({error.verify_message})"
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS with it ({error.reason or error})"
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return str(error)
+
+
+def _nothing(_client: Client, _userdata: Any, _sock: Any) -> None:
+    """The session is over."""
+
+
+def _without_delay(_client: Client, _userdata: Any, sock: Any) -> None:
+    """Send small frames at once: waiting for an acknowledgement that is itself delayed costs 40 ms a frame."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
