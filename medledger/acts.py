@@ -20,6 +20,7 @@ from .limits import (
     MAX_LABEL_CHARS,
     MAX_NOTARIES,
     MAX_ROLES,
+    MAX_SEALED_PER_ENTRY,
     MAX_SEQ,
     MAX_TYPE_CHARS,
     MAX_TYPES_PER_ROLE,
@@ -29,6 +30,7 @@ from .schema import Array, Bytes, Int, Map, MapOf, Nullable, Text, Tuple, Valida
 
 HASH: Final = Bytes(32)
 FEED: Final = Bytes(32)
+SEALED_KEY: Final = Bytes(80)  # a libsodium sealed box around 32 bytes
 
 
 def _first(item: Any) -> Any:
@@ -200,3 +202,42 @@ class GovApprove(RecordBase):
         """The record that `content` describes; SchemaError when it does not conform."""
         cls.SCHEMA.check(content)
         return cls(act=content[0], round=content[1], subject=subject, time=time)
+
+
+@record
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GovTransport(RecordBase):
+    """Hands a transport key to members, each copy sealed to its own. Needs no approval: see `medledger.rotations`.
+
+    A further act of the same generation and key reaches more members.
+    """
+
+    TYPE: ClassVar[str] = "gov.transport"
+    CONTROL: ClassVar[bool] = True
+    SCHEMA: ClassVar[Validator] = Map(
+        {
+            "epoch": Int(0, MAX_INT),  # in which its author governs: its closing bounds this as it bounds approvals
+            "generation": Int(1, MAX_INT),  # the key in use has the highest; 0 is what join replies brought at first
+            "key": HASH,  # the key's name: who opens a copy can tell that it is the one that everybody was given
+            "boxes": Array(Tuple(FEED, SEALED_KEY), 1, MAX_SEALED_PER_ENTRY, order=_first),  # to whom
+        }
+    )
+
+    epoch: int
+    generation: int
+    key: bytes
+    boxes: Sequence[tuple[bytes, bytes]]
+    subject: bytes | None = None
+    time: int | None = None
+
+    def __post_init__(self) -> None:
+        self.check()
+
+    def to_content(self) -> dict[str, Any]:
+        """The content of this record's entry."""
+        return {
+            "epoch": self.epoch,
+            "generation": self.generation,
+            "key": self.key,
+            "boxes": [list(box) for box in self.boxes],
+        }

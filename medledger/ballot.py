@@ -1,4 +1,4 @@
-"""What feeds propose and approve: the raw material of governance.
+"""What feeds propose, approve and hand over: the raw material of governance.
 
 - An *act* is a governance entry `gov.epoch`, `gov.enrol` or `gov.revoke`. Its id covers its content and the ledger, not
   who wrote it or where: two proposals of one content are one act. Whose proposals count is `lineage`'s and
@@ -7,6 +7,7 @@
   stands in. A governor who approves twice has approved once, at two positions. Proposing is not approving. A round
   other than 0 is reserved and counts for nothing yet.
 - An approval may come before the act it names: it waits in its feed's sheet and nothing else happens.
+- A *handing over* is an entry `gov.transport`, by which its author alone gives a transport key to members.
 - A malformed entry is no act and no approval. It is listed in `ignored` and never an error: one author's nonsense
   must not stop everybody's governance.
 
@@ -21,7 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from medledger.acts import GovApprove, GovEnrol, GovEpoch, GovRevoke
+from medledger.acts import GovApprove, GovEnrol, GovEpoch, GovRevoke, GovTransport
 from medledger.errors import MedledgerError, SchemaError
 from medledger.governance import CONTROL_PREFIX, Point, act_id
 
@@ -47,6 +48,17 @@ class Act:
     place: Place
 
 
+@dataclass(frozen=True, slots=True)
+class Handing:
+    """A well-formed `gov.transport`: copies of a key of this name, each sealed to the member it stands under."""
+
+    place: Place
+    epoch: int
+    generation: int
+    key: bytes
+    boxes: Mapping[bytes, bytes]
+
+
 class Ignored(NamedTuple):
     """A governance entry that is not an act or approval, and why."""
 
@@ -57,10 +69,11 @@ class Ignored(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What one control block proposes and approves."""
+    """What one control block proposes, approves and hands over."""
 
     acts: tuple[Act, ...]
     approved: tuple[bytes, ...]
+    handings: tuple[Handing, ...]
     ignored: tuple[Ignored, ...]
 
 
@@ -93,6 +106,7 @@ class Sheet:
     acts: Mapping[bytes, Act]
     successors: Mapping[bytes, Sequence[Act]]
     approvals: Mapping[bytes, Sequence[Point]]
+    handings: tuple[Handing, ...]
     ignored: tuple[Ignored, ...]
 
 
@@ -141,6 +155,7 @@ def _sheet(ledger_id: bytes, blocks: Iterable[ControlBlock]) -> Sheet:
     acts: dict[bytes, Act] = {}
     successors: dict[bytes, list[Act]] = {}
     approvals: dict[bytes, list[Point]] = {}
+    handings: list[Handing] = []
     ignored: list[Ignored] = []
     for block in sorted(blocks, key=lambda block: (block.seq, block.id)):
         statement = block.statement(ledger_id)
@@ -148,16 +163,18 @@ def _sheet(ledger_id: bytes, blocks: Iterable[ControlBlock]) -> Sheet:
             acts.setdefault(act.id, act)
         for approved in statement.approved:
             approvals.setdefault(approved, []).append(Point(block.seq, block.id))
+        handings += statement.handings
         ignored += statement.ignored
     for act in acts.values():
         if act.type == GovEpoch.TYPE:
             successors.setdefault(act.content[1], []).append(act)
-    return Sheet(acts, successors, approvals, tuple(ignored))
+    return Sheet(acts, successors, approvals, tuple(handings), tuple(ignored))
 
 
 def _statement(ledger_id: bytes, block: ControlBlock) -> Statement:
     acts: list[Act] = []
     approved: dict[bytes, None] = {}
+    handings: list[Handing] = []
     ignored: list[Ignored] = []
     for index, entry_type, content in block.entries:
         if not entry_type.startswith(CONTROL_PREFIX):
@@ -166,12 +183,20 @@ def _statement(ledger_id: bytes, block: ControlBlock) -> Statement:
         try:
             if entry_type == GovApprove.TYPE:
                 approved[_approved(content)] = None
+            elif entry_type == GovTransport.TYPE:
+                handings.append(_handing(place, content))
             else:
                 check_act(entry_type, content)
                 acts.append(Act(act_id(ledger_id, entry_type, content), entry_type, content, place))
         except MedledgerError as error:
             ignored.append(Ignored(place, entry_type, str(error)))
-    return Statement(tuple(acts), tuple(approved), tuple(ignored))
+    return Statement(tuple(acts), tuple(approved), tuple(handings), tuple(ignored))
+
+
+def _handing(place: Place, content: Any) -> Handing:
+    GovTransport.SCHEMA.check(content)
+    boxes = {feed: box for feed, box in content["boxes"]}
+    return Handing(place, content["epoch"], content["generation"], content["key"], boxes)
 
 
 def _approved(content: Any) -> bytes:

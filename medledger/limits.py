@@ -232,6 +232,18 @@ RECENT_ALARMS: Final = 20
 STATUS_ROWS: Final = 100
 """Peers, and feeds that lag, that a node's status names one by one; of the others it tells how many there are."""
 
+STATUS_SECONDS: Final = 2.0
+"""Shortest time between two writings of the status file, while something changes."""
+
+STATUS_QUIET_SECONDS: Final = 15.0
+"""Longest time between two writings of the status file, while nothing does."""
+
+STATUS_SILENT_SECONDS: Final = 45.0
+"""A status file this old shows that its process hangs or is gone, though it may look alive."""
+
+MAX_STATUS_BYTES: Final = 1024 * 1024
+"""A status file; with all rows and the longest labels less than a fifth of it."""
+
 MAILBOX_FRAMES: Final = 4096
 """Frames received and not handled yet; more are dropped, counted, and healed by gossip."""
 

@@ -12,7 +12,8 @@
  (5) cuts: revocations of every approved epoch, rivals of a void included. All cuts on a feed apply. A block stands when
      it is the last block of every cut or its ancestor. A key with a cut is dead for ever: a later enrolment of it is
      effective, and changes nothing beyond the cut.
- (6) succession: an enrolment that `succeeds` a feed is *planned* when the block that this feed's earliest cut names
+ (6) transport keys that governors handed out      medledger.rotations
+ (7) succession: an enrolment that `succeeds` a feed is *planned* when the block that this feed's earliest cut names
      proposes this very enrolment: then the old key signed for the new one. Otherwise it is the governors' word alone.
 
 What the fold reads, and nothing else (docs/adr/0014). Replicas that hold the same of it have equal memberships:
@@ -41,7 +42,7 @@ What more blocks can do, for one ledger:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -63,6 +64,7 @@ from medledger.governance import (
 )
 from medledger.joining import read_request
 from medledger.lineage import GovernanceVoid, Lineage, trace
+from medledger.rotations import Rotations, rotations
 
 __all__ = [
     "CUT_UNRESOLVED",
@@ -141,6 +143,7 @@ class Membership:
     pending: tuple[PendingAct, ...]
     awaited: Mapping[bytes, tuple[bytes, ...]]  # act ids that electors approved and no governor here has proposed
     ignored: tuple[Ignored, ...]
+    transport: Rotations = field(default_factory=Rotations)
 
     @property
     def epoch(self) -> Epoch:
@@ -212,7 +215,7 @@ def fold(genesis: Genesis, control: Iterable[ControlBlock], is_ancestor: IsAnces
     enrolments = _enrolments([verdict for verdict in proven if verdict.effective], ballot, cuts)
     admitted = {verdict.act.content["sig"][1] for verdict in proven}
     offices = {key for epoch in lineage.approved for key in (*epoch.governors, *epoch.notaries)}
-    return Membership(
+    membership = Membership(
         genesis=genesis,
         epochs=lineage.chain,
         void=lineage.void,
@@ -225,6 +228,11 @@ def fold(genesis: Genesis, control: Iterable[ControlBlock], is_ancestor: IsAnces
         awaited=decisions.awaited,
         ignored=_ignored(ballot, lineage, decisions.enrolments),
     )
+
+    def stands(feed: bytes, point: Point) -> bool:
+        return membership.fallen(feed, point, is_ancestor) is None
+
+    return replace(membership, transport=rotations(ballot, lineage, cuts.keys(), stands, is_ancestor))
 
 
 def check_proof(content: Mapping[str, Any]) -> None:
@@ -262,7 +270,7 @@ def _ignored(ballot: Ballot, lineage: Lineage, enrolments: Iterable[Verdict]) ->
     return tuple(sorted({*malformed, *lineage.ignored, *unproven}))
 
 
-# --- (4) members, (5) cuts, (6) succession --------------------------------------------------------------------------
+# --- (4) members, (5) cuts, (7) succession --------------------------------------------------------------------------
 
 
 def _cuts(verdicts: Iterable[Verdict]) -> dict[bytes, tuple[Cut, ...]]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, ClassVar, Final, Self
 
-from .acts import GovApprove, GovEnrol, GovEpoch, GovRevoke
+from .acts import GovApprove, GovEnrol, GovEpoch, GovRevoke, GovTransport
 from .decimals import Exact, as_decimal, format_decimal, parse_decimal, to_exact
 from .errors import SchemaError
 from .registry import Record, RecordBase, lookup, record, register, registered
@@ -35,6 +35,7 @@ __all__ = [
     "GovEnrol",
     "GovEpoch",
     "GovRevoke",
+    "GovTransport",
     "Reading",
     "Record",
     "Sample",

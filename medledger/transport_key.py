@@ -1,7 +1,8 @@
 """The key that seals a ledger's gossip, so that a broker learns sizes and times at most.
 
 Every member holds it, and nobody else. A replica keeps it sealed to its own member's key, so that a copy of the
-database handed to somebody gives nothing away. Its id, which stands in front of each frame, is a hash of it.
+database handed to somebody gives nothing away. Its name is a hash of it, and its id, which stands in front of each
+frame, the beginning of that.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from .errors import UsageError
 
 KEY_BYTES: Final = 32
 KEY_ID_BYTES: Final = 4
+NAME_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
 class TransportKey:
-    """One transport key. `id` tells members which key a frame was sealed with; it reveals nothing of it."""
+    """One transport key. `name` and `id` reveal nothing of it."""
 
     key: bytes = field(repr=False)
 
@@ -27,5 +29,11 @@ class TransportKey:
             raise UsageError(f"a transport key is {KEY_BYTES} bytes")
 
     @property
+    def name(self) -> bytes:
+        """What acts on the ledger call it: nobody can make another key of this name."""
+        return blake2b(self.key, digest_size=NAME_BYTES, person=b"medledger/tkid/1").digest()
+
+    @property
     def id(self) -> bytes:
-        return blake2b(self.key, digest_size=KEY_ID_BYTES, person=b"medledger/tkid/1").digest()
+        """Tells members which of their keys a frame was sealed with."""
+        return self.name[:KEY_ID_BYTES]

@@ -16,13 +16,29 @@ from .events import Alarm
 DIFFERENT = 64  # texts remembered
 
 
+class AlarmLog:
+    """The last alarms, and when they were raised."""
+
+    def __init__(self) -> None:
+        self._last: deque[tuple[float, Alarm]] = deque(maxlen=RECENT_ALARMS)
+
+    def add(self, alarm: Alarm, now: float) -> None:
+        """One more; the oldest makes room."""
+        self._last.append((now, alarm))
+
+    def data(self, now: float) -> list[dict[str, Any]]:
+        """As plain data, the newest first."""
+        last = list(self._last)[::-1]
+        return [{"text": alarm.text, "hint": alarm.hint, "seconds": round(now - at, 3)} for at, alarm in last]
+
+
 class Alarms:
     """The alarms of one node."""
 
     def __init__(self) -> None:
         self._new: list[Alarm] = []
         self._told: dict[str, float] = {}
-        self._recent: deque[tuple[float, Alarm]] = deque(maxlen=RECENT_ALARMS)
+        self.log = AlarmLog()
 
     def tell(self, text: str, now: float, *, hint: str | None = None) -> None:
         """One sentence for people, and one that says what to do about it."""
@@ -32,7 +48,7 @@ class Alarms:
             self._told.clear()
         self._told[text] = now
         self._new.append(Alarm(text, hint or ""))
-        self._recent.append((now, self._new[-1]))
+        self.log.add(self._new[-1], now)
 
     def twin(self, now: float) -> None:
         """Somebody else speaks with our key."""
@@ -58,13 +74,6 @@ class Alarms:
         """Those that have not been raised yet."""
         new, self._new = self._new, []
         return new
-
-    def recent(self, now: float) -> list[dict[str, Any]]:
-        """The last ones as plain data, the newest first."""
-        return [
-            {"text": alarm.text, "hint": alarm.hint, "seconds": round(now - at, 3)}
-            for at, alarm in reversed(self._recent)
-        ]
 
     @contextmanager
     def about(self, what: str, now: float) -> Iterator[None]:

@@ -113,7 +113,7 @@ def picture(node: Subject, now: float) -> dict[str, Any]:
         },
         "probes_under_way": node.prober.under_way,
         "pulls_under_way": sum(len(desk.pulls) for desk in node.desks),
-        "alarms": node.alarms.recent(now),
+        "alarms": node.alarms.log.data(now),
     }
 
 

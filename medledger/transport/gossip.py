@@ -20,18 +20,22 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from os import PathLike
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from medledger import statusfile
 from medledger.errors import Fault, TransportError, UsageError
 from medledger.importing import Advance
 from medledger.ledger import Ledger
 from medledger.limits import KEEPALIVE_SECONDS
-from medledger.sync import Alarm, Disconnected, Effect, Node, Publish, Subscribe, Tick, WakeAt
+from medledger.sync import Alarm, Connected, Disconnected, Effect, Node, Publish, Subscribe, Tick, WakeAt
+from medledger.sync.alarms import AlarmLog
 
 from .address import BrokerAddress
 from .connection import Connection
 from .mailbox import Mailbox
+from .reporting import Reporter
 from .session import VERSIONS
 
 FLUSH_SECONDS: Final = 0.6
@@ -49,7 +53,8 @@ class Gossip:
     are ours for a broker that asks. `protocol` is "3.1.1", or "5" for the hints that a broker of that version gives; to
     one that does not speak it we speak 3.1.1. A broker that has fallen silent is left after one to two times
     `keepalive` seconds. `on_alarm` is called, in a thread of gossip's, with one sentence for people. With
-    `must_connect=False` a broker that is not there at the start is waited for.
+    `must_connect=False` a broker that is not there at the start is waited for. With `status_file` the status is kept in
+    a file beside the ledger, or where that says, for `medledger net status` and other programs (see `statusfile`).
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class Gossip:
         keepalive: int = KEEPALIVE_SECONDS,
         on_alarm: Callable[[str], None] | None = None,
         must_connect: bool = True,
+        status_file: bool | str | PathLike[str] = False,
     ) -> None:
         addresses = BrokerAddress.parse_all(url)
         if username is not None:
@@ -97,10 +103,15 @@ class Gossip:
             boot_id=randomness.randbytes(8),
             now=time.monotonic(),
         )
+        path = statusfile.place(ledger.path) if status_file is True else Path(status_file) if status_file else None
+        self._reporter = Reporter(ledger, path)
         self._wake = time.monotonic()
         self._changed = threading.Condition()
         self._snapshot: dict[str, Any] = self._node.status(time.monotonic())
-        self._snapshot_at = float("-inf")
+        self._snapshot_at = time.monotonic()
+        self._look = float("inf")  # when to, should nothing happen before
+        self._connected_at: float | None = None
+        self._alarms = AlarmLog()
         self._last_alarm: str | None = None
         self._failure: str | None = None
         self._thread = threading.Thread(target=self._work, name="medledger-gossip", daemon=True)
@@ -124,6 +135,7 @@ class Gossip:
         self._unwatch()
         self._mailbox.close()
         self._thread.join(JOIN_SECONDS)
+        self._reporter.end(self.status(), "closed")
         self._connection.close()
         with self._changed:
             self._changed.notify_all()
@@ -145,13 +157,25 @@ class Gossip:
             return self._changed.wait_for(lambda: self._over or self._snapshot["in_sync"], timeout) and not self._over
 
     def status(self) -> dict[str, Any]:
-        """What is going on, for people and programs."""
+        """What is going on, for people and programs: what `medledger.sync.picture` says, and what is only known here.
+
+        broker, brokers, protocol   where we are, or try to be, connected; all that were named; which MQTT
+        connected           we are; connected_seconds: since when
+        taken_seconds       how old the rest of this is
+        alarms              those of the connection too; last_alarm: the newest one's text
+        dropped_frames      frames that came faster than they could be handled
+        failure             a fault of our own that has ended gossip
+        """
+        now = time.monotonic()
         return {
             "broker": str(self._connection.address),
             "brokers": [str(each) for each in self._connection.addresses],
             "protocol": self._connection.protocol,
             "connected": self._connection.up,
+            "connected_seconds": None if self._connected_at is None else round(now - self._connected_at, 3),
             **self._snapshot,
+            "taken_seconds": round(now - self._snapshot_at, 3),
+            "alarms": self._alarms.data(now),
             "dropped_frames": self._mailbox.dropped,
             "last_alarm": self._last_alarm,
             "failure": self._failure,
@@ -166,13 +190,14 @@ class Gossip:
     def _work(self) -> None:
         try:
             while not self._mailbox.closed:
-                self._step(self._wake - time.monotonic())
+                self._step(min(self._wake, self._look, self._reporter.next) - time.monotonic())
             self._step(0)  # what was appended last
             self._connection.flush(FLUSH_SECONDS)
         except Exception as error:
             log.exception("gossip has stopped")
             self._failure = f"{type(error).__name__}: {error}"
-            self._raise_alarm(f"gossip has stopped on a fault of its own: {self._failure}")
+            self._raise_alarm(f"gossip has stopped on a fault of its own: {self._failure}", "Please report this.")
+            self._reporter.end(self.status(), "failed")
             with self._changed:
                 self._changed.notify_all()
 
@@ -182,6 +207,9 @@ class Gossip:
         for event in events:
             if isinstance(event, Disconnected):
                 self._connection.forget()
+                self._connected_at = None
+            elif isinstance(event, Connected):
+                self._connected_at = time.monotonic()
             self._carry_out(self._node.handle(event, time.monotonic()))
         now = time.monotonic()
         if now >= self._wake or self._mailbox.closed:
@@ -197,7 +225,7 @@ class Gossip:
             elif isinstance(effect, Subscribe):
                 self._connection.subscribe(list(effect.filters))
             elif isinstance(effect, Alarm):
-                self._raise_alarm(effect.text)
+                self._raise_alarm(effect.text, effect.hint)
 
     def _show(self, *, idle: bool) -> None:
         """Renew what `status` and `wait_in_sync` see: at once when that changes, else not too often."""
@@ -208,9 +236,14 @@ class Gossip:
                 self._snapshot = self._node.status(now)
                 self._snapshot_at = now
                 self._changed.notify_all()
+            self._look = float("inf")
+            self._reporter.show(self.status())
+        else:
+            self._look = self._snapshot_at + SNAPSHOT_SECONDS
 
-    def _raise_alarm(self, text: str) -> None:
+    def _raise_alarm(self, text: str, hint: str = "") -> None:
         self._last_alarm = text
+        self._alarms.add(Alarm(text, hint), time.monotonic())
         log.warning("%s", text)
         if self._on_alarm is not None:
             try:
