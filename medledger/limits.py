@@ -54,6 +54,9 @@ MAX_NOTARIES: Final = 64
 MAX_ROLES: Final = 64
 MAX_TYPES_PER_ROLE: Final = 256
 
+MAX_SEALED_PER_ENTRY: Final = 240
+"""Members to whom one entry seals a transport key: 27 KiB. A larger ledger takes several entries."""
+
 MAX_GENESIS_BYTES: Final = 8 * 1024
 """A genesis document: 128 governors and notaries and a generous policy. It travels whole in a join reply."""
 
@@ -77,6 +80,12 @@ MAX_JOIN_BYTES: Final = 16 * 1024
 MAX_TRANSPORT_KEYS: Final = 8
 """Transport keys in one join reply: the current one and those that peers may still use."""
 
+MAX_HELD_KEYS: Final = 16
+"""Transport keys that a member uses: the one in use, and those under which members that missed one may speak."""
+
+TRANSPORT_KEY_DAYS: Final = 31
+"""Age of a transport key from which on a governor is reminded to replace it."""
+
 MAX_URL_CHARS: Final = 256
 """The broker's address in a join reply, or several with blanks between them."""
 
@@ -95,6 +104,9 @@ MAX_DATA_BYTES: Final = 64 * 1024
 
 MAX_BEACON_BYTES: Final = 200
 """A sealed and signed beacon, whatever the number of feeds."""
+
+MAX_QUERY_BYTES: Final = 6 * 1024
+"""A sealed and signed query: 64 ranges with whole ids."""
 
 BEACON_MIN_SECONDS: Final = 0.25
 """Shortest interval of the Trickle timer (RFC 6206 Imin): after a change, a peer hears of it this soon."""
@@ -140,6 +152,9 @@ MAX_PULLS_PER_PEER: Final = 2
 RANGES_PER_WANT: Final = 64
 """Ranges asked for in one frame."""
 
+MAX_EXCLUDED: Final = 16
+"""Peers that one query excludes, since they claimed such ranges and did not deliver."""
+
 PULL_FRAMES_MIN: Final = 2
 """Frames of credit for a peer that was never pulled from, or just failed."""
 
@@ -157,6 +172,9 @@ BRANCH_IDS_PER_REQUEST: Final = 4096
 
 BRANCH_REQUEST_COST: Final = 10
 """What a request for branches takes of its sender's budget of requests: its answer is looked for block by block."""
+
+QUERY_COST: Final = 25
+"""What a query takes of its sender's budget of requests: its answer goes to all."""
 
 MAX_INTERESTS: Final = 65_536
 """Feeds that a node knows it lacks blocks of; parked ones of unknown authors are counted apart, to the same bound."""
@@ -263,7 +281,7 @@ KEEPALIVE_SECONDS: Final = 30
 after one to two of these."""
 
 RECONNECT_SECONDS: Final = 1.0
-"""Longest pause before the first attempt after a connection was lost; doubled with each round of brokers that fails. The
+"""Longest pause before the first attempt after a connection was lost; doubled with each round that fails. The
 shortest is a fifth of it, the rest is up to chance, so that boxes do not come back all at once."""
 
 RECONNECT_MAX_SECONDS: Final = 30.0

@@ -22,7 +22,7 @@ from vector_checks_members import CHECKS as MEMBER_CHECKS
 TEXTS = frozenset(
     (
         *("type", "text", "topic", "broker", "name", "label", "organisation", "roles", "reason", "state"),
-        *("verdict", "error", "fault", "beacons", "live", "forks", "inbox", "outcomes"),
+        *("verdict", "error", "fault", "beacons", "queries", "live", "forks", "inbox", "outcomes"),
     )
 )
 """Fields that are text, not bytes."""

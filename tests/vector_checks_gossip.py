@@ -31,6 +31,7 @@ def check_names(inputs: Inputs) -> Inputs:
     return {
         "key_id": codec.key_id,
         "beacons": topics.beacons,
+        "queries": topics.queries,
         "live": topics.live(inputs["feed"]),
         "forks": topics.proofs(inputs["feed"]),
         "inbox": topics.inbox(inputs["peer"]),

@@ -142,8 +142,8 @@ class BranchDesk:
                 self._drop(search, who)
         ready = [peer for peer in self._known(search) if max(peer.retry_at, search.not_before) <= now]
 
-        def rank(peer: Peer) -> tuple[int, bool, float]:
-            return peer.failures, not search.sources[peer.id].low, self._rng.random()
+        def rank(peer: Peer) -> tuple[bool, int, bool, float]:
+            return peer.gone, peer.failures, not search.sources[peer.id].low, self._rng.random()
 
         return min(ready, key=rank, default=None)
 

@@ -33,7 +33,7 @@ from nacl.exceptions import CryptoError
 from medledger import cbor
 from medledger.errors import FrameError, MalformedError, SignatureError, UsageError
 from medledger.keys import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Signer, verify
-from medledger.limits import MAX_BEACON_BYTES, MAX_FORK_PROOF_BYTES, MAX_FRAME_BYTES, MAX_INT
+from medledger.limits import MAX_BEACON_BYTES, MAX_FORK_PROOF_BYTES, MAX_FRAME_BYTES, MAX_INT, MAX_QUERY_BYTES
 
 from .messages import BOOT_BYTES, READERS, Kind, Message
 from .topics import Channel
@@ -47,6 +47,7 @@ MAX_DEPTH: Final = 3
 
 MAX_BYTES: Final = {
     Channel.BEACONS: MAX_BEACON_BYTES,
+    Channel.QUERIES: MAX_QUERY_BYTES,
     Channel.INBOX: MAX_FRAME_BYTES,
     Channel.LIVE: MAX_FRAME_BYTES,
     Channel.PROOFS: MAX_FORK_PROOF_BYTES + 256,
@@ -54,7 +55,8 @@ MAX_BYTES: Final = {
 """The largest frame on each channel, sealed."""
 
 KINDS: Final = {
-    Channel.BEACONS: frozenset({Kind.BEACON}),
+    Channel.BEACONS: frozenset({Kind.BEACON, Kind.GONE}),
+    Channel.QUERIES: frozenset({Kind.QUERY, Kind.CLAIM}),
     Channel.INBOX: frozenset({Kind.PROBE, Kind.LEAVES, Kind.WANT, Kind.WANT_BRANCHES, Kind.DATA, Kind.DONE}),
     Channel.LIVE: frozenset({Kind.BLOCKS}),
     Channel.PROOFS: frozenset({Kind.PROOF}),

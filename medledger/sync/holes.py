@@ -140,6 +140,7 @@ class HoleDesk:
             peer.id.key: peer  # of several boots the one heard last
             for peer in self._peers
             if not peer.stranger
+            and not peer.gone
             and peer.id.key not in self._asked
             and peer.retry_at <= now < peer.heard_at + PEER_SECONDS
         }

@@ -3,11 +3,11 @@
 Rules:
 
 - A message is a deterministic CBOR array of exactly the fields below, in order; anything else is a `FrameError`.
-- Beacons, probes, leaves, wants of both kinds, data and dones are *signed* by who sends them: members share the
-  transport key and need not trust each other. Blocks and proofs are *bare*: the signatures inside them say all there is
-  to say, and a retained proof must still be good when its publisher's boot is long over.
-- What answers a request carries the request's nonce, so that an old answer answers nothing. A request names the boot
-  it is meant for, so that an old request asks nobody.
+- All but blocks and proofs are *signed* by who sends them: members share the transport key and need not trust each
+  other. Blocks and proofs are *bare*: the signatures inside them say all there is to say, and a retained proof must
+  still be good when its publisher's boot is long over.
+- What answers a request carries the request's nonce, so that an old answer answers nothing. A request to one peer names
+  the boot it is meant for, so that an old request asks nobody.
 - Reading checks forms and limits only. Whether a thing is true is for others to find out.
 """
 
@@ -25,6 +25,7 @@ from medledger.limits import (
     LEAVES_PER_PAGE,
     MAX_BLOCK_BYTES,
     MAX_DATA_BYTES,
+    MAX_EXCLUDED,
     MAX_FORK_PROOF_BYTES,
     MAX_LEAF_PAGES,
     MAX_SEQ,
@@ -41,6 +42,7 @@ ID_BYTES: Final = 32
 COUNT_MAX: Final = 2**32 - 1
 SALTED_BYTES: Final = 8
 PLACE_BYTES: Final = 8 + ID_BYTES
+CLAIMED_BYTES: Final = RANGES_PER_WANT // 8
 
 
 class Kind(IntEnum):
@@ -53,6 +55,9 @@ class Kind(IntEnum):
     DATA = 5
     DONE = 6
     WANT_BRANCHES = 7
+    GONE = 8
+    QUERY = 9
+    CLAIM = 10
     BLOCKS = 16
     PROOF = 17
 
@@ -265,8 +270,68 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
+class Gone:
+    """The sender's connection has ended: sealed when it began, and published by the broker as its last will."""
+
+    KIND: ClassVar = Kind.GONE
+
+    def body(self) -> list[Any]:
+        return []
+
+    @classmethod
+    def read(cls, items: list[Any]) -> Gone:
+        _fields(items, 0)
+        return cls()
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Who has these ranges? To all, from somebody who does not know whom to ask.
+
+    `excluded` are prefixes of the keys of peers that have claimed such ranges before and did not deliver.
+    """
+
+    KIND: ClassVar = Kind.QUERY
+    nonce: bytes
+    ranges: tuple[Range, ...]
+    excluded: bytes  # prefixes of 8 bytes, one after the other
+
+    def body(self) -> list[Any]:
+        return [self.nonce, [list(each) for each in self.ranges], self.excluded]
+
+    @classmethod
+    def read(cls, items: list[Any]) -> Query:
+        nonce, ranges, excluded = _fields(items, 3)
+        _bytes(excluded, 0, MAX_EXCLUDED * PREFIX_BYTES)
+        return cls(
+            _bytes(nonce, NONCE_BYTES),
+            _list(ranges, 1, RANGES_PER_WANT, _read_range),
+            _bytes(excluded, len(excluded) - len(excluded) % PREFIX_BYTES),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """I have these ranges of a query, and answer it: all others may keep silent about them."""
+
+    KIND: ClassVar = Kind.CLAIM
+    nonce: bytes
+    ranges: bytes  # a bitmap: the first bit is the query's first range
+
+    def body(self) -> list[Any]:
+        return [self.nonce, self.ranges]
+
+    @classmethod
+    def read(cls, items: list[Any]) -> Claim:
+        nonce, ranges = _fields(items, 2)
+        if not any(_bytes(ranges, CLAIMED_BYTES)):
+            raise FrameError("a claim claims nothing")
+        return cls(_bytes(nonce, NONCE_BYTES), ranges)
+
+
+@dataclass(frozen=True, slots=True)
 class Blocks:
-    """Blocks of one feed as their author writes them. Bare."""
+    """Blocks of one feed, to all: as their author writes them, or again for those who missed them. Bare."""
 
     KIND: ClassVar = Kind.BLOCKS
     feed: bytes
@@ -298,11 +363,11 @@ class Proof:
         return cls(_bytes(feed, KEY_BYTES), _bytes(proof, 1, MAX_FORK_PROOF_BYTES))
 
 
-Request: TypeAlias = Probe | Want | WantBranches
-Message: TypeAlias = Beacon | Probe | Leaves | Want | WantBranches | Data | Done | Blocks | Proof
+Message: TypeAlias = Beacon | Probe | Leaves | Want | WantBranches | Data | Done | Gone | Query | Claim | Blocks | Proof
 
 READERS: Final[dict[int, Callable[[list[Any]], Message]]] = {
-    kind.KIND: kind.read for kind in (Beacon, Probe, Leaves, Want, WantBranches, Data, Done, Blocks, Proof)
+    kind.KIND: kind.read
+    for kind in (Beacon, Probe, Leaves, Want, WantBranches, Data, Done, Gone, Query, Claim, Blocks, Proof)
 }
 
 

@@ -33,7 +33,7 @@ from medledger.limits import (
 from .alarms import Alarms
 from .branches import BranchDesk
 from .delivery import Delivery
-from .events import Advanced, Connected, Disconnected, Effect, Event, Received, Subscribe, Tick, WakeAt
+from .events import Advanced, Connected, Disconnected, Effect, Event, Publish, Received, Subscribe, Tick, WakeAt
 from .forks import ForkDesk
 from .frames import Codec, TransportKey
 from .frontier import Frontier, agree
@@ -41,7 +41,7 @@ from .gate import Gate
 from .heights import Heights
 from .holes import HoleDesk
 from .live import LiveBlocks
-from .messages import BOOT_BYTES, Beacon, Blocks, Data, Done, Leaves, Probe, Proof, Want, WantBranches
+from .messages import BOOT_BYTES, Beacon, Blocks, Data, Done, Gone, Leaves, Probe, Proof, Want, WantBranches
 from .peers import Peer, PeerId, Peers
 from .picture import Subject, picture
 from .probing import Prober, Verdict
@@ -165,7 +165,8 @@ class Node:
                 return
             else:
                 self._alone = False
-                _SIGNED[type(message)](self, message, peer, now)
+                if type(message) in _SIGNED:
+                    _SIGNED[type(message)](self, message, peer, now)
         except FrameError as error:
             if admitted is None:
                 self._traffic.dropped(event.topic, REFUSED, len(event.payload))
@@ -188,6 +189,16 @@ class Node:
         differs = verdict is Verdict.DIFFERENT and peer.probe_pause < BACKOFF_MAX_SECONDS
         if beacon.answer or verdict is Verdict.BEHIND or differs:
             self._trickle.reset(now)
+
+    def _on_gone(self, _: Gone, peer: Peer, now: float) -> None:
+        peer.probe_at = None
+        for desk in self._desks:
+            desk.pulls.hasten(peer.id, now)
+
+    def _on_own_will(self, _: Gone, now: float) -> None:
+        """The broker has told all that we are gone: it means a connection before this one."""
+        if self.connected:
+            self._send_beacon(now)
 
     def _on_probe(self, probe: Probe, peer: Peer, now: float) -> None:
         buckets = self.frontier.differing(probe.bitmap, probe.digests)
@@ -375,6 +386,12 @@ class Node:
 
     # --- what we say --------------------------------------------------------------------------------------------
 
+    def will(self) -> Publish:
+        """What the broker is to publish, not retained, when the connection that is about to be made ends: a new one for
+        each connection. It tells peers not to wait for us.
+        """
+        return self._voice.will()
+
     def _send_beacon(self, now: float) -> None:
         self._take_over(set(), now)  # what the program imported besides blocks that stand
         frontier = self.frontier
@@ -400,7 +417,7 @@ class Node:
         if self._alone or not (self._puller.idle and self._branches.idle and self._prober.idle) or self._live:
             return False
         return all(
-            peer.level or peer.failures >= PATIENCE_FAILURES or now - peer.heard_at > PEER_SECONDS
+            peer.level or peer.gone or peer.failures >= PATIENCE_FAILURES or now - peer.heard_at > PEER_SECONDS
             for peer in self.peers
             if peer.beacon is not None
         )
@@ -431,9 +448,11 @@ _SIGNED: Final[dict[type, Callable[[Node, Any, Peer, float], None]]] = {
     WantBranches: Node._on_want,
     Data: Node._on_data,
     Done: Node._on_done,
+    Gone: Node._on_gone,
 }
 
 _BARE: Final[dict[type, Callable[[Node, Any, float], None]]] = {
     Blocks: Node._on_blocks,
     Proof: Node._on_proof,
+    Gone: Node._on_own_will,
 }

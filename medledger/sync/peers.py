@@ -6,6 +6,8 @@ Rules:
   cloned card; an old frame, replayed, can at worst raise a peer that does not answer.
 - Frames of one boot may overtake each other by 1,024 counters. A counter is used up only by a frame whose signature
   verified, so that nobody can burn another's.
+- A last will was sealed when its connection began, however many frames were said since: its counter need only be above
+  that of the will before. Its peer is *gone* until it is heard again: asked last, and not waited for.
 - A key whose enrolment has not reached this replica is a stranger. A newcomer knows none but strangers, so they are
   listened to, but few of them and on one shared budget. A revoked key is not heard at all.
 - Memory is bounded in peers, boots of one key, and strangers; the one not heard for longest makes room.
@@ -78,6 +80,8 @@ class Peer:
     id: PeerId
     stranger: bool
     heard_at: float
+    gone: bool = False
+    will: int = -1  # counter of its last will
     window: Window = field(default_factory=Window)
     beacon: Beacon | None = None  # the last one
     beacon_at: float | None = None
@@ -160,6 +164,19 @@ class Peers:
         peer.window.use(counter)
         peer.heard_at = now
         peer.stranger = stranger
+        peer.gone = False
+        return peer
+
+    def may_leave(self, who: PeerId, counter: int) -> bool:
+        """Whether a last will with this counter may be news: of a peer that is remembered, and later than the last."""
+        peer = self._peers.get(who)
+        return peer is not None and counter > peer.will
+
+    def left(self, who: PeerId, counter: int) -> Peer:
+        """Take note of a last will that may be news, and whose signature has verified."""
+        peer = self._peers[who]
+        peer.will = counter
+        peer.gone = True
         return peer
 
     def may_ask(self, peer: Peer, now: float, cost: int = 1) -> bool:

@@ -217,9 +217,10 @@ class Puller:
         if not fresh or len(self.pulls) + len(shares) >= MAX_PULLS:
             return None
 
-        def rank(peer: PeerId) -> tuple[int, bool, int, float]:
-            guess = not interest.head and peer.key != interest.feed
-            return self._peer(peer).failures, guess, asked[peer], self._rng.random()
+        def rank(who: PeerId) -> tuple[bool, int, bool, int, float]:
+            peer = self._peer(who)
+            guess = not interest.head and who.key != interest.feed
+            return peer.gone, peer.failures, guess, asked[who], self._rng.random()
 
         return min(fresh, key=rank)
 

@@ -136,6 +136,12 @@ class Pulls:
         """Pulls of which nothing more is expected."""
         return [self._open.pop(nonce) for nonce, pull in list(self._open.items()) if pull.deadline <= now]
 
+    def hasten(self, peer: PeerId, now: float) -> None:
+        """This peer is gone: what it sent may still arrive, and nothing more is waited for."""
+        for pull in self._open.values():
+            if pull.peer == peer:
+                pull.deadline = min(pull.deadline, now + GAP_PATIENCE_SECONDS)
+
     def clear(self) -> None:
         """Forget all: the connection they would be answered on is gone."""
         self._open.clear()

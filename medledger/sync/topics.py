@@ -2,8 +2,8 @@
 
 Rules:
 
-- Every topic is `ml/1/<ledger token>/<channel>[/<token>]`: `s` beacons, `b/<feed>` live blocks, `e/<feed>` fork
-  proofs, `i/<peer>` a peer's inbox. `q` (wants that anybody may answer) and `r` (roster head) are kept free.
+- Every topic is `ml/1/<ledger token>/<channel>[/<token>]`: `s` beacons, `q` queries that anybody may answer, `b/<feed>`
+  live blocks, `e/<feed>` fork proofs, `i/<peer>` a peer's inbox. `r` (roster head) is kept free.
 - A token is 16 bytes of BLAKE2b, in hex, of a name under a key derived from the transport key and the ledger id. Who
   does not hold the transport key cannot tell which feed or peer a topic is about, nor find it again after a rotation.
 - Hex has none of the characters that brokers treat specially (`/ + # $`, and `. * >` of those that bridge to others).
@@ -23,6 +23,7 @@ class Channel(Enum):
     """What is published on a topic."""
 
     BEACONS = "s"
+    QUERIES = "q"
     LIVE = "b"
     PROOFS = "e"
     INBOX = "i"
@@ -42,6 +43,7 @@ class Topics:
         self._key = blake2b(ledger_id, key=transport_key, person=b"medledger topics", digest_size=32).digest()
         self._prefix = f"ml/{VERSION}/{self._token(b'ledger', ledger_id)}/"
         self.beacons: Final = self._prefix + Channel.BEACONS.value
+        self.queries: Final = self._prefix + Channel.QUERIES.value
         self.all_live: Final = f"{self._prefix}{Channel.LIVE.value}/+"
         self.all_proofs: Final = f"{self._prefix}{Channel.PROOFS.value}/+"
         self._feed_tokens: dict[bytes, str] = {}
@@ -76,7 +78,7 @@ class Topics:
             channel = Channel(name)
         except ValueError:
             return None
-        shared = channel is Channel.BEACONS
+        shared = channel in (Channel.BEACONS, Channel.QUERIES)
         if bool(slash) == shared or len(token) != (0 if shared else 2 * TOKEN_BYTES):
             return None
         return Address(channel, token)

@@ -7,7 +7,7 @@ from medledger.keys import Signer
 from .events import Publish
 from .frames import Codec, Origin
 from .gate import Gate
-from .messages import Beacon, Blocks, Message, Proof
+from .messages import Beacon, Blocks, Claim, Gone, Message, Proof, Query
 from .peers import PeerId, Peers
 from .topics import Topics
 from .traffic import Traffic
@@ -50,8 +50,19 @@ class Voice:
         return self._publish(self._topics.inbox(peer.key), message, qos=0, to=peer)
 
     def live(self, blocks: Blocks) -> Publish:
-        """New blocks of ours, to all."""
+        """New blocks of ours, or blocks that somebody missed, to all."""
         return self._publish(self._topics.live(blocks.feed), blocks, qos=1)
+
+    def query(self, message: Query | Claim) -> Publish:
+        """A question to all, or that we are the one to answer it. A lost one is asked again."""
+        return self._publish(self._topics.queries, message, qos=0)
+
+    def will(self) -> Publish:
+        """What the broker is to publish when this connection ends. Not remembered as ours: should it come back to us,
+        others were told what is not so.
+        """
+        frame = self._codec.seal_signed(self._topics.beacons, Gone(), self._origin(), self._signer)
+        return Publish(self._topics.beacons, frame, qos=0)
 
     def proof(self, proof: Proof) -> Publish:
         """A fork proof, to all and to whoever comes later."""
@@ -61,11 +72,14 @@ class Voice:
         self, topic: str, message: Message, *, qos: int, retain: bool = False, to: PeerId | None = None
     ) -> Publish:
         if message.KIND.signed:
-            origin = Origin(*self._me, self._counter)
-            self._counter += 1
-            frame = self._codec.seal_signed(topic, message, origin, self._signer)
+            frame = self._codec.seal_signed(topic, message, self._origin(), self._signer)
         else:
             frame = self._codec.seal(topic, message)
         self._gate.sent(frame)
         self._traffic.sent(topic, message, len(frame), None if to is None else self._peers.get(to))
         return Publish(topic, frame, qos, retain)
+
+    def _origin(self) -> Origin:
+        """Who speaks, with the next number."""
+        self._counter += 1
+        return Origin(*self._me, self._counter - 1)

@@ -22,24 +22,30 @@ from medledger.limits import (
     MAX_BEACON_BYTES,
     MAX_BLOCK_BYTES,
     MAX_DATA_BYTES,
+    MAX_EXCLUDED,
     MAX_FRAME_BYTES,
     MAX_INT,
+    MAX_QUERY_BYTES,
     MAX_SEQ,
     PULL_FRAMES_MAX,
+    RANGES_PER_WANT,
 )
 from medledger.sync.frames import KINDS, Codec, Frame, Origin
 from medledger.sync.frontier import BUCKETS, Frontier, Height
 from medledger.sync.messages import (
     Beacon,
     Blocks,
+    Claim,
     Data,
     Done,
+    Gone,
     Kind,
     Leaf,
     Leaves,
     Message,
     Probe,
     Proof,
+    Query,
     Range,
     Status,
     Want,
@@ -57,6 +63,9 @@ TOPICS = Topics(LEDGER_ID, KEY.key)
 ORIGIN = Origin(SIGNER.public_key, b"boot-id!", 0)
 CHANNELS = {
     Beacon: Channel.BEACONS,
+    Gone: Channel.BEACONS,
+    Query: Channel.QUERIES,
+    Claim: Channel.QUERIES,
     Blocks: Channel.LIVE,
     Proof: Channel.PROOFS,
 }
@@ -72,7 +81,8 @@ def place(message: Message) -> tuple[str, Channel]:
     channel = CHANNELS.get(type(message), Channel.INBOX)
     if isinstance(message, Blocks | Proof):
         return (TOPICS.live if isinstance(message, Blocks) else TOPICS.proofs)(message.feed), channel
-    return (TOPICS.beacons if channel is Channel.BEACONS else TOPICS.inbox(b"p" * 32)), channel
+    shared = {Channel.BEACONS: TOPICS.beacons, Channel.QUERIES: TOPICS.queries}
+    return shared.get(channel, TOPICS.inbox(b"p" * 32)), channel
 
 
 def seal(message: Message, *, origin: Origin = ORIGIN, by: Codec | None = None, topic: str | None = None) -> bytes:
@@ -136,6 +146,14 @@ messages: st.SearchStrategy[Message] = st.one_of(
     ),
     st.builds(Data, prefixes, st.just(1), st.just(3), blocks),
     st.builds(Done, prefixes, st.integers(0, PULL_FRAMES_MAX), st.sampled_from(Status)),
+    st.builds(Gone),
+    st.builds(
+        Query,
+        prefixes,
+        st.lists(ranges, min_size=1, max_size=20).map(tuple),
+        st.lists(prefixes, max_size=MAX_EXCLUDED).map(b"".join),
+    ),
+    st.builds(Claim, prefixes, st.binary(min_size=8, max_size=8).filter(any)),
     st.builds(Blocks, ids, blocks),
     st.builds(Proof, ids, st.binary(min_size=1, max_size=2000)),
 )
@@ -192,6 +210,15 @@ def test_a_beacon_never_takes_more_than_200_bytes() -> None:
     """Sealed and signed, whatever the counter and however much the replica holds."""
     largest = Beacon(b"r" * 16, 2**32 - 1, 2**62, b"n" * 8, answer=True)
     assert len(seal(largest, origin=ORIGIN._replace(counter=MAX_INT))) <= MAX_BEACON_BYTES
+
+
+def test_the_largest_query_fits_its_channel() -> None:
+    """64 ranges with whole ids, the highest numbers, and all peers excluded that may be."""
+    ranges = (Range(b"f" * 32, MAX_SEQ, MAX_SEQ + 1, b"h" * 32),) * RANGES_PER_WANT
+    largest = Query(b"n" * 8, ranges, bytes(8 * MAX_EXCLUDED))
+    frame = seal(largest, origin=ORIGIN._replace(counter=MAX_INT))
+    assert len(frame) <= MAX_QUERY_BYTES
+    assert open_frame(largest, frame).message == largest
 
 
 def test_the_largest_of_each_kind_fits_its_frame() -> None:

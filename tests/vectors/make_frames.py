@@ -21,12 +21,15 @@ from medledger.sync.frontier import Frontier, Height
 from medledger.sync.messages import (
     Beacon,
     Blocks,
+    Claim,
     Data,
     Done,
+    Gone,
     Leaf,
     Leaves,
     Message,
     Probe,
+    Query,
     Range,
     Status,
     Want,
@@ -62,6 +65,9 @@ MESSAGES: dict[str, tuple[str, Message]] = {
     ),
     "data": (INBOX, Data(NONCE, 0, 1, (b"a block", b"another block"))),
     "done": (INBOX, Done(NONCE, 1, Status.COMPLETE)),
+    "gone": (topics.beacons, Gone()),
+    "query": (topics.queries, Query(NONCE, (Range(FEED, 990, 1000, b""),), ADDRESSEE[:8])),
+    "claim": (topics.queries, Claim(NONCE, b"\x80" + bytes(7))),
     "blocks": (topics.live(FEED), Blocks(FEED, (b"a block",))),
 }
 

@@ -18,7 +18,8 @@ MY_BOOT, BOOT = b"\x01" * 8, b"\x02" * 8
 FEED = key(PEER)
 BLOCK = block(PEER, None, [heart_rate(0)], ledger=LEDGER)
 
-BEACON, PROBE, LEAVES, WANT, DATA, DONE, WANT_BRANCHES, BLOCKS, PROOF = 1, 2, 3, 4, 5, 6, 7, 16, 17
+BEACON, PROBE, LEAVES, WANT, DATA, DONE, WANT_BRANCHES, GONE, QUERY, CLAIM = range(1, 11)
+BLOCKS, PROOF = 16, 17
 
 
 def derived(purpose: bytes, ledger: bytes = LEDGER, transport: bytes = TRANSPORT) -> bytes:
@@ -28,7 +29,7 @@ def derived(purpose: bytes, ledger: bytes = LEDGER, transport: bytes = TRANSPORT
 
 def key_id(transport: bytes = TRANSPORT) -> bytes:
     """The name that a transport key goes by."""
-    return blake2b(transport, digest_size=4, person=b"medledger/tkid/1").digest()
+    return blake2b(transport, digest_size=32, person=b"medledger/tkid/1").digest()[:4]
 
 
 def token(kind: bytes, name: bytes) -> str:
@@ -43,6 +44,7 @@ def topic(channel: str, name: str = "") -> str:
 
 
 BEACONS = topic("s")
+QUERIES = topic("q")
 INBOX = topic("i", token(b"peer", key(ME)))
 LIVE = topic("b", token(b"feed", FEED))
 PROOFS = topic("e", token(b"feed", FEED))
@@ -105,6 +107,9 @@ FIELDS: dict[str, tuple[str, int, list[Any]]] = {
         WANT_BRANCHES,
         [NONCE, MY_BOOT, 2, 131_072, FEED, bytes(7) + b"\x05", b"", sha256(NONCE + sha256(b"a block on a branch"))[:8]],
     ),
+    "gone": (BEACONS, GONE, []),
+    "query": (QUERIES, QUERY, [NONCE, [[FEED, 4, 5, b""], [key("ada"), 0, 2, sha256(b"head")]], key("ben")[:8]]),
+    "claim": (QUERIES, CLAIM, [NONCE, b"\x80" + bytes(7)]),
     "blocks": (LIVE, BLOCKS, [FEED, [BLOCK]]),
     "proof": (PROOFS, PROOF, [FEED, proof(headers_of(BEFORE, 1), headers_of(BEFORE, 2))]),
 }
@@ -123,7 +128,14 @@ def inputs(where: str, raw: bytes) -> dict[str, Any]:
 
 def names() -> list[Vector]:
     """What brokers see instead of names."""
-    told = {"key_id": key_id(), "beacons": BEACONS, "live": LIVE, "forks": PROOFS, "inbox": INBOX}
+    told = {
+        "key_id": key_id(),
+        "beacons": BEACONS,
+        "queries": QUERIES,
+        "live": LIVE,
+        "forks": PROOFS,
+        "inbox": INBOX,
+    }
     given = {"ledger_id": LEDGER, "transport_key": TRANSPORT, "feed": FEED, "peer": key(ME)}
     return [accepted("gossip-names", "names", "The transport key's id, and the topics of a ledger.", given, **told)]
 
@@ -160,7 +172,9 @@ def frames() -> list[Vector]:
     bad("nothing-inside", "A seal around nothing.", where, seal(where, b""))
     bad("too-large", "A beacon over 200 bytes.", where, beacon + bytes(200))
     bad("kind-of-another-channel", "Blocks among the beacons.", where, bare(where, BLOCKS, FIELDS["blocks"][2]))
-    bad("kind-unknown", "A kind that nobody knows.", INBOX, signed(INBOX, 9, [NONCE]))
+    bad("kind-unknown", "A kind that nobody knows.", INBOX, signed(INBOX, 15, [NONCE]))
+    bad("query-in-an-inbox", "A query is for all, not for one.", INBOX, signed(INBOX, QUERY, FIELDS["query"][2]))
+    bad("want-among-queries", "A want is for one, not for all.", QUERIES, signed(QUERIES, WANT, FIELDS["want"][2]))
     bad(
         "signature",
         "A member forges another member's signature.",
@@ -251,6 +265,20 @@ def frames() -> list[Vector]:
         INBOX,
         signed(INBOX, WANT_BRANCHES, [*asked[:5], bytes(41), *asked[6:]]),
     )
+    nonce, ranges, _ = FIELDS["query"][2]
+    bad("gone-with-fields", "A last will says no more than that.", BEACONS, signed(BEACONS, GONE, [0]))
+    bad("query-no-ranges", "Nothing asked for.", QUERIES, signed(QUERIES, QUERY, [nonce, [], b""]))
+    bad("query-65-ranges", "A range too many.", QUERIES, signed(QUERIES, QUERY, [nonce, ranges[:1] * 65, b""]))
+    bad("query-excluded-9-bytes", "Prefixes are 8 bytes.", QUERIES, signed(QUERIES, QUERY, [nonce, ranges, bytes(9)]))
+    bad("query-17-excluded", "A peer too many.", QUERIES, signed(QUERIES, QUERY, [nonce, ranges, bytes(8 * 17)]))
+    bad(
+        "query-feed-prefix",
+        "Feeds are named whole.",
+        QUERIES,
+        signed(QUERIES, QUERY, [nonce, [[FEED[:8], 4, 5, b""]], b""]),
+    )
+    bad("claim-nothing", "No range is claimed.", QUERIES, signed(QUERIES, CLAIM, [nonce, bytes(8)]))
+    bad("claim-9-bytes", "A bitmap for 72 ranges.", QUERIES, signed(QUERIES, CLAIM, [nonce, b"\x80" + bytes(8)]))
     bad("done-status-3", "An unknown status.", INBOX, signed(INBOX, DONE, [NONCE, 1, 3]))
     bad("blocks-none", "No blocks.", LIVE, bare(LIVE, BLOCKS, [FEED, []]))
     bad("proof-empty", "An empty proof.", PROOFS, bare(PROOFS, PROOF, [FEED, b""]))
@@ -327,12 +355,33 @@ def gates() -> list[Vector]:
             (where, from_peer(9, n=1), yes),
         ),
         sequence("revoked", "A revoked key is not heard.", (where, beacon, no), revoked=(PEER,)),
+        sequence(
+            "last-will",
+            "Sealed when the connection began: its counter need not be in the window, only later than the will before.",
+            (where, from_peer(2000), yes),
+            (BEACONS, frame("gone", counter=3)[1], yes),
+            (BEACONS, frame("gone", counter=3, n=1)[1], no),
+            (BEACONS, frame("gone", counter=2)[1], no),
+            (BEACONS, frame("gone", counter=4)[1], yes),
+        ),
+        sequence(
+            "last-will-of-nobody",
+            "Of a peer that was never heard, nothing is to be learned from its last will.",
+            (BEACONS, frame("gone")[1], no),
+        ),
         sequence("stranger", "A key that is not enrolled here yet is listened to.", (where, beacon, yes), known=()),
         sequence(
             "other-boot-asked",
             "A request meant for another boot of ours asks nobody.",
             (INBOX, signed(INBOX, WANT, [want[0], b"\x09" * 8, *want[2:]]), no),
             (INBOX, frame("want", counter=8)[1], yes),
+        ),
+        sequence(
+            "query-asks-all",
+            "A query names no boot, and nor does what claims it.",
+            (QUERIES, frame("query")[1], yes),
+            (QUERIES, frame("claim", counter=8)[1], yes),
+            (QUERIES, frame("claim", counter=8)[1], again),
         ),
         sequence("other-topic", "A topic of another ledger.", ("ml/1/00000000000000000000000000000000/s", beacon, no)),
         sequence(
