@@ -151,8 +151,14 @@ def _gossip(ledger: Ledger, section: GossipSection) -> Iterator[None]:
 
     password = None if section.password_file is None else _first_line(section.password_file, "password_file")
     with Gossip(
-        ledger, url, username=section.username, password=password, ca=section.ca_file, must_connect=False
-    ):  # fmt: skip
+        ledger,
+        url,
+        username=section.username,
+        password=password,
+        ca=section.ca_file,
+        must_connect=False,
+        status_file=True,
+    ):
         yield
 
 

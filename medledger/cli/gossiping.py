@@ -43,14 +43,20 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """How to sync, as the options say."""
+class Way:
+    """Which broker, and as whom, as the options say."""
 
     broker: str | None
     username: str | None
     ca: Path | None
     certificate: Path | None
     certificate_key: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Request(Way):
+    """How to sync, as the options say."""
+
     duration: int | None
     stay: bool
     patience: int
@@ -58,8 +64,8 @@ class Request:
     as_json: bool
 
 
-def sync_options(command: F) -> F:
-    """The options of `Request`, but --json."""
+def broker_options(command: F) -> F:
+    """The options of `Way`."""
     for option in reversed(
         (
             click.option("--broker", metavar="URL", envvar="MEDLEDGER_BROKER_URL", show_envvar=True, help=_BROKER_HELP),
@@ -67,6 +73,17 @@ def sync_options(command: F) -> F:
             click.option("--ca", type=_file, help="Certificates to trust, for mqtts:// (default: the system's)."),
             click.option("--certificate", type=_file, help="Our certificate, for a broker that asks for one."),
             click.option("--certificate-key", type=_file, help="The private key of our certificate."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def sync_options(command: F) -> F:
+    """The options of `Request`, but --json."""
+    for option in reversed(
+        (
+            broker_options,
             click.option(
                 "--until-in-sync", is_flag=True, help="End when in sync: what happens without an option, too."
             ),
@@ -91,15 +108,33 @@ def read_request(until_in_sync: bool, as_json: bool, **given: Any) -> Request:
     return Request(as_json=as_json, **given)
 
 
-def run(ledger: Ledger, request: Request) -> None:
-    """Sync as asked. Raises `TransportError` where the broker is not there, or sync does not come in time."""
+def gossip(
+    ledger: Ledger, way: Way, *, on_alarm: Callable[[str], None], must_connect: bool, status_file: bool = True
+) -> Gossip:
+    """Gossip that way, not started yet. Raises `UsageError` where no broker is known."""
     from medledger.transport import Gossip
 
-    url = request.broker or ledger.broker
+    url = way.broker or ledger.broker
     if url is None:
         raise UsageError("no broker is known for this ledger", hint="Name one: --broker mqtts://broker.example:8883")
     # What gossip has to say comes through on_alarm; without this, Python prints it a second time.
     logging.getLogger("medledger").addHandler(logging.NullHandler())
+    return Gossip(
+        ledger,
+        url,
+        username=way.username,
+        password=os.environ.get(PASSWORD),
+        ca=way.ca,
+        certificate=way.certificate,
+        key=way.certificate_key,
+        on_alarm=on_alarm,
+        must_connect=must_connect,
+        status_file=status_file,
+    )
+
+
+def run(ledger: Ledger, request: Request) -> None:
+    """Sync as asked. Raises `TransportError` where the broker is not there, or sync does not come in time."""
     line = LiveLine()
     arrived: queue.SimpleQueue[Advance] = queue.SimpleQueue()
     undo = ledger.watch(arrived.put)
@@ -111,20 +146,10 @@ def run(ledger: Ledger, request: Request) -> None:
     before = _blocks(ledger)
     try:
         with (
-            Gossip(
-                ledger,
-                url,
-                username=request.username,
-                password=os.environ.get(PASSWORD),
-                ca=request.ca,
-                certificate=request.certificate,
-                key=request.certificate_key,
-                on_alarm=alarm,
-                must_connect=not request.stay,
-            ) as gossip,
-            _stop_signals() as stopped,
+            gossip(ledger, request, on_alarm=alarm, must_connect=not request.stay) as running,
+            stop_signals() as stopped,
         ):
-            status = _watch(ledger, gossip, request, arrived, line, stopped)
+            status = _watch(ledger, running, request, arrived, line, stopped)
     finally:
         line.clear()
         undo()
@@ -132,7 +157,7 @@ def run(ledger: Ledger, request: Request) -> None:
 
 
 @contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
+def stop_signals() -> Iterator[threading.Event]:
     """Set by SIGTERM, so that a service manager's stop is an orderly end."""
     stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():
