@@ -1,0 +1,279 @@
+"""What happens to machines, people and the broker in a run: one function for each kind, counted by its name.
+
+Each is called at random moments, and does nothing where it cannot happen just then.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from random import Random
+
+from medledger.governing import approve, change_epoch
+
+from .disk import Disk, Mode
+from .machine import DATABASE, Machine
+from .world import World
+
+POINTS = 60  # persist points within which a power cut strikes
+CLONES = 2  # of one run
+
+
+class Happenings:
+    """The misfortunes of one world."""
+
+    def __init__(self, world: World, rng: Random) -> None:
+        self._world = world
+        self._rng = rng
+        self._images: dict[int, tuple[Disk, int]] = {}  # by machine: its disk at an earlier moment
+        self._clones = 0
+        self._names = 0
+
+    def happen(self, name: str) -> None:
+        """Let one thing of this kind happen."""
+        if _KINDS[name](self):
+            self._world.faults[name] += 1
+
+    def _somebody(self, *, running: bool = True) -> Machine | None:
+        """One of the honest machines."""
+        found = [each for each in self._world.honest() if each.running or not running]
+        return self._rng.choice(found) if found else None
+
+    def _later(self, low: float, high: float, act: Callable[[], object]) -> None:
+        self._world.schedule.after(self._rng.uniform(low, high), act)
+
+    # --- processes and power ------------------------------------------------------------------------------------
+
+    def _kill(self) -> bool:
+        machine = self._somebody()
+        if machine is not None:
+            machine.crash()
+        return machine is not None
+
+    def _kill_amid_effects(self) -> bool:
+        machine = self._somebody()
+        if machine is not None:
+            machine.die_amid_effects()
+        return machine is not None
+
+    def _cut_power(self) -> bool:
+        """At one of the next persist points, whatever the machine does then."""
+        machine = self._somebody()
+        if machine is not None:
+            machine.disk.crash_at = machine.disk.points + self._rng.randrange(1, POINTS)
+        return machine is not None
+
+    def _jump_clock(self) -> bool:
+        machine = self._somebody(running=False)
+        if machine is not None:
+            self._world.faults[f"wall clock: {machine.clock.jump()}"] += 1
+        return machine is not None
+
+    # --- disks --------------------------------------------------------------------------------------------------
+
+    def _restore(self) -> bool:
+        """Put back an image of the database that was taken earlier; or take one, for another time."""
+        machine = self._somebody()
+        if machine is None:
+            return False
+        image = self._images.pop(machine.number, None)
+        if image is None:
+            copy = machine.disk.copy(f"image of {machine.number}")
+            self._images[machine.number] = (copy, len(machine.acknowledged))
+            return False
+        machine.halt()
+        _replace_database(machine.disk, image[0], self._rng)
+        self._world.checks.forget(machine, image[1])
+        self._later(1, 20, machine.boot)
+        return True
+
+    def _clone(self) -> bool:
+        """Copy a card, key and all, and put the copy in another box: both go on."""
+        machine = self._somebody()
+        if machine is None or self._clones >= CLONES or machine.me in self._world.truth.guilty:
+            return False
+        self._clones += 1
+        machine.halt()
+        world = self._world
+        world.truth.guilty.add(machine.me)
+        twin = world.machine(
+            f"{machine.name}'",
+            disk=machine.disk.copy(f"{len(world.machines)}-clone"),
+            seed=machine.seed,
+        )
+        twin.acknowledged = list(machine.acknowledged)
+        self._later(0, 5, machine.boot)
+        self._later(0, 5, twin.boot)
+        self._world.start_writing(twin)
+        return True
+
+    def _fill(self) -> bool:
+        machine = self._somebody()
+        if machine is None or machine.disk.capacity is not None:
+            return False
+        disk = machine.disk
+        disk.capacity = disk.used + self._rng.randrange(20_000)
+
+        def empty() -> None:
+            disk.capacity = None
+
+        self._later(5, 60, empty)
+        return True
+
+    def _fail(self) -> bool:
+        """A write, a flush or another call fails, once; a flush may take the data with it."""
+        machine = self._somebody()
+        if machine is None:
+            return False
+        kind = self._rng.choice(["write", "sync", "sync", "truncate", "open", "rename", "dirsync", "any"])
+        lose = kind in ("sync", "dirsync") and self._rng.random() < 0.5
+        error = self._rng.choice([errno.EIO, errno.ENOSPC])
+        machine.disk.fail(kind, nth=self._rng.randrange(1, 30), error=error, lose=lose)
+        self._world.faults["flush that loses what it was to save"] += lose
+        return True
+
+    # --- the network --------------------------------------------------------------------------------------------
+
+    def _part(self) -> bool:
+        """Sites lose each other, for a while."""
+        machines = self._world.machines
+        for machine in machines:
+            machine.group = self._rng.randrange(2)
+
+        def meet() -> None:
+            for machine in self._world.machines:
+                machine.group = 0
+
+        self._later(5, 150, meet)
+        return True
+
+    def _disconnect(self) -> bool:
+        machine = self._somebody()
+        if machine is not None:
+            machine.cut_off(self._rng.choice([0.1, 5.0, 60.0]) * (0.5 + self._rng.random()))
+        return machine is not None
+
+    def _restart_broker(self) -> bool:
+        broker = self._world.broker
+        if not broker.up:
+            return False
+        seconds = self._rng.choice([0.5, 5.0, 40.0])
+        for client in broker.die():
+            if isinstance(client, Machine):
+                client.cut_off(seconds + self._rng.random())
+
+        def come_back() -> None:
+            broker.up = True
+
+        self._later(seconds * 0.9, seconds, come_back)
+        return True
+
+    def _censor(self) -> bool:
+        """One feed's live blocks are not passed on, or nothing that one machine says is."""
+        machine = self._somebody()
+        if machine is None or machine.node is None:
+            return False
+        broker = self._world.broker
+        if self._rng.random() < 0.5:
+            broker.silenced.add(machine.number)
+            self._later(5, 200, lambda: broker.silenced.discard(machine.number))
+        else:
+            topic = self._world.live_topic(machine.me)
+            broker.censored.add(topic)
+            self._later(5, 200, lambda: broker.censored.discard(topic))
+        return True
+
+    # --- people -------------------------------------------------------------------------------------------------
+
+    def _revoke(self) -> bool:
+        """A governor cuts the feed of a member, who may have written more by then."""
+        governor = self._governor()
+        members = [each for each in self._world.honest() if each not in self._world.governors]
+        if governor is None or governor.ledger is None or len(members) < 2:
+            return False
+        ledger, member = governor.ledger, self._rng.choice(members)
+        before = ledger.membership
+        if not governor.attempt(lambda: ledger.revoke(member.me)):
+            return False
+        if governor.ledger is ledger and ledger.membership is not before:
+            self._world.revoked(member.me)
+            self._approve_soon()
+        return True
+
+    def _enrol(self) -> bool:
+        governor = self._governor()
+        if governor is None:
+            return False
+        self._names += 1
+        newcomer = self._world.join(governor, f"new{self._names}", "bedside")
+        if newcomer is not None:
+            self._world.start_writing(newcomer)
+            self._approve_soon()
+        return newcomer is not None
+
+    def _new_epoch(self) -> bool:
+        governor = self._governor()
+        if governor is None or governor.ledger is None:
+            return False
+        ledger = governor.ledger
+        done = governor.attempt(lambda: change_epoch(ledger))
+        self._approve_soon()
+        return done
+
+    def _governor(self) -> Machine | None:
+        found = [each for each in self._world.governors if each.running]
+        return self._rng.choice(found) if found else None
+
+    def _approve_soon(self) -> None:
+        approve_soon(self._world, self._rng)
+
+
+def approve_soon(world: World, rng: Random) -> None:
+    """Governors look at what is pending, each in its own time."""
+    for governor in world.governors:
+        world.schedule.after(rng.uniform(0.5, 20), _approve_all, governor)
+
+
+def _approve_all(governor: Machine) -> None:
+    ledger = governor.ledger
+    if ledger is None:
+        return
+    for act in ledger.membership.pending:
+        if governor.ledger is ledger and governor.me not in act.approved:
+            governor.attempt(lambda act=act: approve(ledger, act.id))
+
+
+def _replace_database(disk: Disk, image: Disk, rng: Random) -> None:
+    """What an operator does who restores a backup: the database's files, and not the key's and the witness's."""
+    image.crash(Mode.KILLED, rng)
+    disk.mend()
+    disk.crash_at = None
+    names = {name for name in (*disk.names(), *image.names()) if name.startswith(DATABASE)}
+    for name in sorted(names):
+        if disk.find(name) is not None:
+            disk.unlink(name)
+        if image.find(name) is not None:
+            data = bytes(image.open(name).data)
+            file = disk.open(name, create=True)
+            disk.write(file, name, 0, data)
+            disk.sync(file, name)
+    disk.sync_directory()
+
+
+_KINDS: dict[str, Callable[[Happenings], bool]] = {
+    "process killed": Happenings._kill,
+    "killed amid effects": Happenings._kill_amid_effects,
+    "power cut": Happenings._cut_power,
+    "wall clock jump": Happenings._jump_clock,
+    "partition": Happenings._part,
+    "connection lost": Happenings._disconnect,
+    "broker restart": Happenings._restart_broker,
+    "censorship": Happenings._censor,
+    "restored backup": Happenings._restore,
+    "cloned node": Happenings._clone,
+    "disk full": Happenings._fill,
+    "I/O error": Happenings._fail,
+    "revocation": Happenings._revoke,
+    "newcomer": Happenings._enrol,
+    "new epoch": Happenings._new_epoch,
+}

@@ -1,0 +1,133 @@
+"""One run from one seed: a world is made as the seed's plan has it, goes through its faults, and must come to rest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+
+from medledger import Reading
+from medledger.governing import change_epoch
+
+from .happenings import Happenings, approve_soon
+from .machine import Machine
+from .plan import HAPPENINGS, Plan
+from .truth import Failure
+from .world import World
+
+EVENTS = 20_000
+"""Events of a run before it is calm."""
+
+SETTLING_SECONDS = 30.0
+ENEMY_SECONDS = 0.5  # between two acts of an enemy, on average
+
+
+@dataclass
+class Result:
+    """What a run came to. `failure` is None where every invariant held."""
+
+    seed: int
+    plan: str
+    events: int = 0
+    simulated: float = 0.0
+    frames: int = 0
+    trace: str = ""
+    converged_after: float | None = None
+    failure: str | None = None
+    faults: Counter[str] = field(default_factory=Counter)
+    refusals: Counter[str] = field(default_factory=Counter)
+    alarms: Counter[str] = field(default_factory=Counter)
+    largest: dict[str, int] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+
+
+def run_seed(seed: int, events: int = EVENTS, *, plant: Callable[[World], None] | None = None) -> Result:
+    """Run a seed to its end or its first failure. `plant` may spoil the world first: see the canaries."""
+    plan = Plan.draw(Random(f"medledger plan {seed}"))
+    result = Result(seed, str(plan))
+    with World(seed) as world:
+        try:
+            if plant is not None:
+                plant(world)
+            populate(world, plan)
+            _live_through(world, plan, events)
+            world.be_calm()
+            result.converged_after = world.converge()
+            world.finish()
+        except Failure as failure:
+            result.failure = str(failure)
+        _sum_up(world, result)
+    return result
+
+
+def populate(world: World, plan: Plan) -> None:
+    """Found the ledger, enrol everybody, and let them meet in good weather."""
+    founder = world.found()
+    for number in range(1, plan.governors):
+        governor = world.join(founder, f"governor{number}", "hospital")
+        assert governor is not None  # nothing goes wrong yet
+        world.governors.append(governor)
+    for number in range(plan.members):
+        world.join(founder, f"bedside{number}", "bedside")
+    if plan.auditor:
+        world.join(founder, "auditor", "auditor")
+    enemies = [world.enemy(founder) for _ in range(plan.enemies)]
+    if plan.governors > 1:
+        ledger = founder.ledger
+        assert ledger is not None  # nothing goes wrong yet
+        change_epoch(ledger, governors=[each.me for each in world.governors], threshold=plan.governors // 2 + 1)
+    if not world.run(SETTLING_SECONDS, until=world.level):
+        raise Failure("convergence", "a new world does not settle")
+    for enemy in enemies:
+        world.every(ENEMY_SECONDS, enemy.act, world.fork_rng(f"acts {enemy.number}"))
+
+
+def _live_through(world: World, plan: Plan, events: int) -> None:
+    """Write, and let the plan's faults happen."""
+    world.broker.weather = plan.weather
+
+    def start_writing(machine: Machine) -> None:
+        rng = world.fork_rng(f"writes {machine.number}")
+
+        def write() -> None:
+            for _ in range(rng.randrange(plan.burst) + 1):
+                machine.write(_reading(rng))
+
+        world.every(plan.write_seconds, write, rng)
+
+    world.start_writing = start_writing
+    for machine in world.machines:
+        if machine.name != "auditor":
+            start_writing(machine)
+    happenings = Happenings(world, world.fork_rng("happenings"))
+    if plan.happenings:
+        weights = [HAPPENINGS[name] for name in plan.happenings]
+        rng = world.fork_rng("what happens")
+        world.pace(plan.pace, lambda: happenings.happen(rng.choices(plan.happenings, weights)[0]), rng)
+    world.run(float("inf"), events=events)
+    approve_soon(world, world.fork_rng("last approvals"))
+
+
+def _reading(rng: Random) -> Reading:
+    """One reading; rarely a large one."""
+    count = 1 if rng.random() < 0.9 else rng.choice([5, 50])
+    return Reading(device="MON-7", samples=[("8867-4", str(rng.randrange(40, 180)), "/min") for _ in range(count)])
+
+
+def _sum_up(world: World, result: Result) -> None:
+    result.events = world.trace.events
+    result.simulated = world.now
+    result.frames = world.broker.frames
+    result.trace = world.trace.digest
+    result.faults = world.faults
+    result.largest = world.checks.largest
+    result.lines = world.trace.lines()
+    for machine in world.machines:
+        result.refusals += machine.refusals
+        result.alarms += Counter({_kind(text): count for text, count in machine.alarms.items()})
+
+
+def _kind(alarm: str) -> str:
+    """An alarm without what differs from one to the next."""
+    return " ".join(word for word in alarm.split() if not any(c.isdigit() or c == "-" or c == "/" for c in word))

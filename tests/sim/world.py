@@ -1,0 +1,244 @@
+"""A simulated world: machines around one broker, and one seed that everything in it comes from.
+
+A run has two parts. In the first, until its events are used up, people write and things go wrong, as the seed's
+`Plan` has it. In the second nothing goes wrong any more, and all honest replicas must come to hold the same within
+three of the longest beacon intervals. The invariants (`checks`) hold all the time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from random import Random
+from typing import Any
+
+from medledger import make_request
+from medledger.limits import BEACON_MAX_SECONDS
+from medledger.sync.topics import Topics
+
+from .broker import Broker, Weather
+from .checks import Checks
+from .disk import Disk
+from .enemies import Enemy
+from .machine import DATABASE, Machine, WatchedLedger
+from .mounting import mounted
+from .schedule import Schedule
+from .trace import Trace
+from .truth import Failure, Pen, Truth
+
+CONVERGENCE_SECONDS = 3 * BEACON_MAX_SECONDS
+LOOK_SECONDS = 2.0
+STUCK = 100_000  # events at one moment
+ENEMIES = 1000  # the first enemy's number among the broker's clients
+
+
+class World:
+    """Machines, their broker, and what happens to them."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self._mounts = ExitStack()
+        self.rng = Random(f"medledger simulation {seed}")
+        self.schedule = Schedule()
+        self.trace = Trace()
+        self.truth = Truth()
+        self.checks = Checks(self.truth)
+        self.faults: Counter[str] = Counter()
+        self.broker = Broker(self.schedule, self.fork_rng("broker"), self.faults)
+        self.machines: list[Machine] = []
+        self.governors: list[Machine] = []
+        self.enemies: list[Enemy] = []
+        self.start_writing: Callable[[Machine], None] = lambda _: None
+        self._next_happening = float("inf")
+        self._happen: Callable[[], None] = lambda: None
+        self.calm = False
+
+    def fork_rng(self, name: str) -> Random:
+        """Randomness of one part of the world, so that parts do not shift each other's."""
+        return Random(f"medledger simulation {self.seed} {name}")
+
+    @property
+    def now(self) -> float:
+        return self.schedule.now
+
+    def __enter__(self) -> World:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._mounts.close()
+
+    def mount(self, disk: Disk) -> Disk:
+        """Let the shipped code find a disk, as long as this world lasts."""
+        self._mounts.enter_context(mounted(disk))
+        return disk
+
+    # --- people -------------------------------------------------------------------------------------------------
+
+    def machine(self, name: str, *, disk: Disk | None = None, seed: bytes | None = None) -> Machine:
+        """A machine with a key and an empty disk, or with those given."""
+        rng = self.fork_rng(f"machine {len(self.machines)} {name}")
+        own_seed = rng.randbytes(32)
+        disk = self.mount(disk or Disk(f"{len(self.machines)}-{name}"))
+        machine = Machine(
+            len(self.machines),
+            name,
+            disk=disk,
+            seed=seed or own_seed,
+            schedule=self.schedule,
+            broker=self.broker,
+            truth=self.truth,
+            trace=self.trace,
+            faults=self.faults,
+            rng=rng,
+        )
+        self.machines.append(machine)
+        self.checks.watch(machine)
+        return machine
+
+    def found(self, name: str = "governor", **options: Any) -> Machine:
+        """The machine that founds the ledger."""
+        machine = self.machine(name)
+        path = machine.disk.path(DATABASE)
+        made = WatchedLedger.create(
+            path, machine.pen, name="A simulated ward", label=name, roles=["hospital"], **options, **machine.options
+        )
+        machine.adopt(made)
+        self.governors.append(machine)
+        return machine
+
+    def join(self, governor: Machine, name: str, role: str) -> Machine | None:
+        """A newcomer that the governor enrols, with nothing but the reply; None where the governor cannot."""
+        ledger = governor.ledger
+        if ledger is None:
+            return None
+        machine = self.machine(name)
+        secret = machine.rng.randbytes(16)
+        request = make_request(machine.pen, secret=secret, label=name, roles=[role])
+        replies: list[str] = []
+        if not governor.attempt(lambda: replies.append(ledger.enrol(request))):
+            machine.dead = True
+            return None
+        path = machine.disk.path(DATABASE)
+        joined = WatchedLedger.join(path, machine.pen, replies[0], secret, **machine.options)
+        machine.adopt(joined)
+        return machine
+
+    def enemy(self, governor: Machine) -> Enemy:
+        """A byzantine member, enrolled like any other."""
+        ledger = governor.ledger
+        assert ledger is not None  # it runs
+        assert ledger.transport_key is not None  # with an identity
+        rng = self.fork_rng(f"enemy {len(self.enemies)}")
+        pen = Pen(rng.randbytes(32), self.truth)
+        self.truth.guilty.add(pen.public_key)
+        ledger.enrol(make_request(pen, secret=rng.randbytes(16), label="enemy", roles=["bedside"]))
+        enemy = Enemy(
+            ENEMIES + len(self.enemies),
+            pen,
+            ledger.id,
+            ledger.transport_key,
+            broker=self.broker,
+            truth=self.truth,
+            faults=self.faults,
+            rng=rng,
+        )
+        self.enemies.append(enemy)
+        return enemy
+
+    def revoked(self, key: bytes) -> None:
+        """The governors have cut this feed: its machines are out of the comparison."""
+        for machine in self.machines:
+            if machine.me == key:
+                machine.honest = False
+
+    def live_topic(self, feed: bytes) -> str:
+        """Where the live blocks of a feed are published."""
+        ledger = next(each.ledger for each in self.machines if each.ledger is not None)
+        key = ledger.transport_key
+        assert key is not None  # machines open their ledgers with identities
+        return Topics(ledger.id, key.key).live(feed)
+
+    def honest(self) -> list[Machine]:
+        """The machines that are to hold the same in the end."""
+        return [machine for machine in self.machines if machine.honest and not machine.dead]
+
+    # --- time ---------------------------------------------------------------------------------------------------
+
+    def run(self, seconds: float, *, events: int | None = None, until: Callable[[], bool] | None = None) -> bool:
+        """Let time pass, or events: true as soon as `until` holds."""
+        end = self.now + seconds
+        last, stuck = self.now, 0
+        step, trace = self.schedule.step, self.trace
+        while events is None or trace.events < events:
+            if not step(end):
+                break
+            if trace.events >= self._next_happening and not self.calm:
+                self._happen()
+            if self.now > last:
+                last, stuck = self.now, 0
+            else:
+                stuck += 1
+                if stuck > STUCK:
+                    raise Failure("time goes on", f"{STUCK} events at {self.now}")
+            if until is not None and until():
+                return True
+        return until is not None and until()
+
+    def pace(self, events: float, act: Callable[[], object], rng: Random) -> None:
+        """Do this again and again, at random, so many events apart on average, until the world is calm."""
+
+        def happen() -> None:
+            self._next_happening = self.trace.events + 1 + rng.expovariate(1 / events)
+            act()
+
+        self._happen = happen
+        self._next_happening = self.trace.events + rng.expovariate(1 / events)
+
+    def every(self, seconds: float, act: Callable[[], object], rng: Random) -> None:
+        """Do this again and again, at random, so often on average, until the world is calm."""
+
+        def again() -> None:
+            if not self.calm:
+                act()
+                self.schedule.after(rng.expovariate(1 / seconds), again)
+
+        self.schedule.after(rng.expovariate(1 / seconds), again)
+
+    def be_calm(self) -> None:
+        """From now on nothing goes wrong."""
+        self.calm = True
+        self.broker.weather = Weather()
+        self.broker.censored.clear()
+        self.broker.silenced.clear()
+        self.broker.up = True
+        for machine in self.machines:
+            machine.group = 0
+            machine.disk.mend()
+            machine.disk.crash_at = None
+            if machine.honest:
+                machine.boot()
+
+    def level(self) -> bool:
+        """Whether all honest replicas export the same digest."""
+        digests = set()
+        for machine in self.honest():
+            if machine.ledger is None:
+                return False
+            digests.add(machine.ledger.digest())
+        return len(digests) == 1
+
+    def converge(self) -> float:
+        """After the faults have stopped: how long it takes until all honest replicas hold the same."""
+        start = self.now
+        while self.now - start < CONVERGENCE_SECONDS:
+            self.run(LOOK_SECONDS)
+            if self.level():
+                return self.now - start
+        holders = Counter((m.ledger.digest().hex()[:8] if m.ledger else "down") for m in self.honest())
+        raise Failure("convergence", f"after {CONVERGENCE_SECONDS:.0f} s: {dict(holders)}")
+
+    def finish(self) -> None:
+        """The last checks, of everything that every honest machine holds."""
+        for machine in self.honest():
+            self.checks.in_the_end(machine)
