@@ -389,13 +389,27 @@ class Ledger(Replica):
         """`verify`, and that the indexes say what the blocks say. Raises `CorruptError`."""
         return fsck(self)
 
-    def export_bundle(self, target: str | Path) -> bundle.Manifest:
-        """Write every block and fork proof to one file that `import_bundle` takes anywhere. Raises `StoreError`."""
-        return bundle.export_bundle(self, Path(target))
+    def export_bundle(
+        self, target: str | Path, *, unpacked: bool = False, progress: bundle.Notify | None = None
+    ) -> bundle.Manifest:
+        """Write every block and fork proof to one new file that `import_bundle` takes anywhere. Raises `StoreError`.
 
-    def import_bundle(self, source: str | Path) -> ImportReport:
-        """Take what is valid of a bundle. Raises `MalformedError` where it is not one, of this ledger and undamaged."""
-        return bundle.import_bundle(self, Path(source))
+        `unpacked` makes a directory of it, for a stick or a web server, or brings the one there up to date.
+        """
+        export = bundle.export_directory if unpacked else bundle.export_file
+        return export(self, Path(target), progress)
+
+    def import_bundle(
+        self, source: str | Path | bundle.Source, *, progress: bundle.Notify | None = None
+    ) -> ImportReport:
+        """Take what is valid of a bundle: a file, a directory, or an opened `bundle.Source`.
+
+        Raises `MalformedError` where it is not one, of this ledger and undamaged.
+        """
+        if not isinstance(source, str | Path):
+            return bundle.import_bundle(self, source, progress)
+        with bundle.open_bundle(source) as opened:
+            return bundle.import_bundle(self, opened, progress)
 
 
 def _is_behind(head: Head | None, witnessed: int | None) -> bool:

@@ -92,7 +92,33 @@ MAX_URL_CHARS: Final = 256
 BUNDLE_SEGMENT_BYTES: Final = 8 * 1024 * 1024
 """One content-addressed part of a bundle: what is read into memory, or fetched again, at once."""
 
-MAX_MANIFEST_BYTES: Final = 64 * 1024 * 1024
+MAX_MANIFEST_BYTES: Final = 32 * 1024 * 1024
+
+MAX_BUNDLE_SEGMENTS: Final = 2**17
+"""Segments of one bundle: 1 TiB."""
+
+MAX_BUNDLE_SPANS: Final = 2**18
+"""Runs of blocks that a bundle's segments hold, at least one for each feed: a manifest of about 20 MB. An export that
+would add more to a bundle writes it anew."""
+
+# --- a bundle over HTTP -------------------------------------------------------------------------------------------
+
+WEB_STALL_SECONDS: Final = 20.0
+"""How long a web server may say nothing, while connecting and in the middle of a file."""
+
+WEB_ANSWER_SECONDS: Final = 60.0
+"""How long a file may take, whatever its size; what it may take beyond that depends on its size."""
+
+WEB_MIN_BYTES_PER_SECOND: Final = 4 * 1024
+"""A server that is slower in the long run is given up: 35 minutes for a whole segment."""
+
+WEB_ATTEMPTS: Final = 3
+"""Times that a file is asked for when the connection breaks or the server is busy."""
+
+WEB_PAUSE_SECONDS: Final = 1.0
+"""Pause before the second attempt; doubled before each further one."""
+
+WEB_REDIRECTS: Final = 5
 
 # --- gossip -------------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,15 @@ import pytest
 from forge import Chain, small_entry
 from medledger import Ledger, cbor, make_request
 from medledger.block import split_block
-from medledger.bundle import MANIFEST_NAME, decode_manifest, encode_manifest, read_manifest, split_segment
+from medledger.bundle import (
+    MANIFEST_NAME,
+    Manifest,
+    decode_manifest,
+    encode_manifest,
+    open_bundle,
+    read_manifest,
+    split_segment,
+)
 from medledger.errors import (
     BlockSignatureError,
     MalformedBlockError,
@@ -40,10 +48,16 @@ def founder(tmp_path: Path) -> Iterator[Ledger]:
         yield ledger
 
 
+def manifest_of(bundle: Path) -> Manifest:
+    """What a bundle says it holds."""
+    with open_bundle(bundle) as source:
+        return read_manifest(source)
+
+
 def test_a_bundle_brings_a_replica_to_the_same_digest(founder: Ledger, tmp_path: Path) -> None:
     """Into an empty replica, twice, and into one that is ahead in another feed."""
     manifest = founder.export_bundle(tmp_path / "all.bundle")
-    assert manifest == read_manifest(tmp_path / "all.bundle")
+    assert manifest == manifest_of(tmp_path / "all.bundle")
     assert manifest.blocks == 32
     with Ledger.replicate(tmp_path / "replica.db", manifest.genesis) as replica:
         assert replica.import_bundle(tmp_path / "all.bundle").accepted == 32

@@ -237,8 +237,8 @@ def filled() -> Schema:
     first = json.loads((VECTORS / "bundle-segment" / "two-blocks.json").read_text())["expected"]["blocks"][0]
     genesis = json.loads((VECTORS / "genesis" / "sole.json").read_text())["inputs"]["genesis"]
     proof = json.loads((VECTORS / "fork" / "two-blocks.json").read_text())["inputs"]["proof"]
-    head = [bytes(32), 0, bytes(32)]
-    schema.conforms("manifest", [1, read(genesis), [head], [[bytes(32), len(read(first)), 1]], [read(proof)]])
+    segment = [bytes(32), len(read(first)), 1, [[bytes(32), 0, 1, bytes(32)]]]
+    schema.conforms("manifest", [1, read(genesis), [segment], [read(proof)]])
     schema.conforms("reply-mac-input", [bytes(32), [1, bytes(32)], b"sealed"])
     return schema
 

@@ -180,8 +180,8 @@ def check_manifest(inputs: Inputs) -> Inputs:
     manifest = decode_manifest(inputs["manifest"])
     return {
         "genesis": manifest.genesis,
+        "segments": [[*segment[:3], [list(span) for span in segment.spans]] for segment in manifest.segments],
         "frontier": [[feed, seq, block_id] for feed, (seq, block_id) in manifest.frontier.items()],
-        "segments": [list(segment) for segment in manifest.segments],
         "fork_proofs": list(manifest.fork_proofs),
     }
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from medledger.errors import BlockError, UnknownAuthorError
 
+from .bundling import progress_line
 from .describe import Names
-from .output import count_text, emit, progress, say, warn
+from .output import count_text, emit, say, warn
 
 if TYPE_CHECKING:
-    from medledger.bundle import Manifest
+    from medledger.bundle import Source
     from medledger.importing import ImportReport
     from medledger.ledger import Ledger
 
@@ -26,21 +26,10 @@ class RefusedError(BlockError):
     """Some of the blocks were refused; what became of them has been shown."""
 
 
-def run(ledger: Ledger, source: Path, manifest: Manifest) -> ImportReport:
-    """Import with a progress bar. Whole batches are kept whenever it is stopped."""
-    done = 0
-    with progress("Importing", manifest.blocks) as advance:
-
-        def count(grown: tuple[bytes, int, int]) -> None:
-            nonlocal done
-            done += grown[2] - grown[1] + 1
-            advance(done)
-
-        undo = ledger.watch(count)
-        try:
-            return ledger.import_bundle(source)
-        finally:
-            undo()
+def run(ledger: Ledger, source: Source) -> ImportReport:
+    """Import and show how far it has come. Whole batches are kept whenever it is stopped."""
+    with progress_line("Importing") as notify:
+        return ledger.import_bundle(source, progress=notify)
 
 
 def show(ledger: Ledger, report: ImportReport, *, as_json: bool) -> None:
