@@ -7,11 +7,14 @@ Neither keeps anything across a restart: the ledger's database is the outbox, ne
 
 from __future__ import annotations
 
+import getpass
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -57,29 +60,39 @@ class Broker(Protocol):
     ) -> None: ...
 
 
-class Mosquitto:
-    """A real Mosquitto with a configuration of its own: localhost only, anonymous, nothing persisted."""
+EVERYBODY = ("allow_anonymous true", "persistence false")
 
-    def __init__(self, program: str, directory: Path, host: str = "127.0.0.1") -> None:
+
+class Mosquitto:
+    """A real Mosquitto with a configuration of its own: localhost only, and, unless told otherwise, anonymous.
+
+    `settings` are the lines of its configuration that follow its listener.
+    """
+
+    def __init__(
+        self, program: str, directory: Path, host: str = "127.0.0.1", settings: Sequence[str] = EVERYBODY
+    ) -> None:
         self.host = host
         self.port = free_port(host)
         self._program = program
         self._configuration = directory / f"mosquitto-{self.port}.conf"
         self._log = directory / f"mosquitto-{self.port}.log"
         self._process: subprocess.Popen[bytes] | None = None
-        self._configuration.write_text(
-            f"listener {self.port} {host}\n"
-            "allow_anonymous true\n"
-            "persistence false\n"
-            "log_dest stderr\n"
-            "log_type error\n"
-            "log_type warning\n"
-        )
+        self.tls = any(line.startswith("certfile") for line in settings)
+        lines = ["log_dest stderr", "log_type error", "log_type warning"]
+        lines.append(f"user {getpass.getuser()}")  # as root it would become a user who cannot read the tests' files
+        lines.append(f"listener {self.port} {host}")
+        self._configuration.write_text("\n".join([*lines, *settings]) + "\n")
 
     @property
     def url(self) -> str:
         """The address for clients."""
-        return f"mqtt://{self.host}:{self.port}"
+        return f"mqtt{'s' if self.tls else ''}://{self.host}:{self.port}"
+
+    @property
+    def log(self) -> str:
+        """What Mosquitto said on standard error."""
+        return self._log.read_text()
 
     def start(self) -> Self:
         """Start Mosquitto and wait until it accepts connections."""
@@ -103,6 +116,7 @@ class Mosquitto:
         """Ask Mosquitto to end and wait for it."""
         if self._process is not None:
             self._process.terminate()
+            self.resume()  # should it be paused, it would never hear of it
             self._process.wait(START_SECONDS)
             self._process = None
 
@@ -112,6 +126,16 @@ class Mosquitto:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def pause(self) -> None:
+        """SIGSTOP: the kernel goes on taking connections and bytes, and nobody answers."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def restart(self) -> None:
         """Kill and start again on the same port."""

@@ -7,7 +7,7 @@ Rules:
 - The brokers are tried in turn (`turns`), never two at once: the next session begins when the last one has ended. With
   `must_connect` the first round either leads to a connection or is an error that says why; otherwise, and after that,
   it goes on for ever.
-- A broker that refuses MQTT 5, or hangs up on it, is greeted with 3.1.1 in the same attempt, and from then on.
+- A broker that refuses MQTT 5, or does not answer to it, is greeted with 3.1.1 in the same attempt, and from then on.
 - What is handed to paho and not on the wire yet is counted, and whoever publishes waits while it is too much: paho
   itself would queue without bounds, in memory.
 """

@@ -6,6 +6,8 @@ Rules:
   nothing that an old broker left half done is carried to a new one.
 - paho brings packets, keepalive and callbacks. Sockets are waited for here, in the one thread that calls `connect` and
   `turn`, so that it is known when a connection has ended. Other threads only publish and subscribe.
+- paho gathers a packet of up to 256 MB in memory before it asks anybody. What no frame of ours can hold is cut off
+  while it comes in; what is left of the frame is refused like any other that somebody made up.
 - MQTT 3.1.1 says all that gossip needs. MQTT 5 adds hints: a broker that names its limits is not sent what is beyond
   them, and one that refuses a publication says so.
 - Clean sessions, and a client id with a random suffix: two boxes with one id throw each other out for ever.
@@ -30,8 +32,9 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from medledger.errors import Fault, TransportError
-from medledger.limits import CONNECT_SECONDS, MAX_FRAME_BYTES
+from medledger.limits import CONNECT_SECONDS
 from medledger.sync import Publish
+from medledger.sync.frames import MAX_BYTES
 
 from .address import BrokerAddress
 from .bell import Bell
@@ -39,7 +42,8 @@ from .echo import Echo
 
 VERSIONS: Final = {"3.1.1": MQTTProtocolVersion.MQTTv311, "5": MQTTProtocolVersion.MQTTv5}
 IN_FLIGHT: Final = 100  # at QoS 1; with few, delayed acknowledgements stall the connection
-LARGEST_PACKET: Final = MAX_FRAME_BYTES + 256  # with its topic and the rest of a publication
+LARGEST_PACKET: Final = max(MAX_BYTES.values()) + 256  # with its topic and the rest of a publication
+READ_BYTES: Final = 256 * 1024  # at a time
 TURN_SECONDS: Final = 1.0  # how often keepalive is looked at
 GOODBYE_SECONDS: Final = 0.4
 ACCOUNT: Final = frozenset((0x86, 0x87, 0x8A, 0x8C))  # bad user name or password, not authorised, banned, bad method
@@ -67,6 +71,16 @@ class Ask:
     closing: Callable[[], bool]
 
 
+class _Client(Client):
+    """paho's client, which reads as much of a packet as there is, and keeps it all."""
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        coming = self._in_packet["packet"]
+        if len(coming) > LARGEST_PACKET:
+            del coming[LARGEST_PACKET:]
+        return super()._sock_recv(min(bufsize, READ_BYTES))
+
+
 class Session:
     """A connection to the broker at `address`, with MQTT `protocol` ("3.1.1" or "5")."""
 
@@ -86,7 +100,7 @@ class Session:
 
     def _make(self, will: Publish | None) -> Client:
         five = self.protocol == "5"
-        client = Client(
+        client = _Client(
             CallbackAPIVersion.VERSION2,
             client_id=f"{self._ask.client_id[:14]}-{secrets.token_hex(4)}",  # 23 characters, which 3.1.1 guarantees
             clean_session=None if five else True,
@@ -131,7 +145,7 @@ class Session:
         while self._answer is None:
             left = deadline - time.monotonic()
             if left <= 0 or self._ask.closing():
-                raise self._unreachable("it does not answer as an MQTT broker")
+                raise self._unreachable("it does not answer as an MQTT broker", version=True)
             if not self.turn(left) and self._answer is None:
                 raise self._unreachable("it hangs up instead of answering as an MQTT broker", version=True)
         self._heed_refusal(self._answer)

@@ -1,0 +1,28 @@
+"""Certificates for tests: an authority, and what it has signed, made with openssl as docs/brokers.md says to."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+
+def have_openssl() -> bool:
+    """Whether certificates can be made here."""
+    return shutil.which("openssl") is not None
+
+
+def certificates(directory: Path, *names: str) -> None:
+    """An authority (ca.crt), and for each name a certificate for 127.0.0.1 and its key, all in `directory`."""
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True)
+
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    authority = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")  # without it, newer Pythons trust no authority
+    openssl("req", "-x509", *key, "-days", "1", "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=test", *authority)
+    (directory / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+    for name in names:
+        openssl("req", "-new", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        signing = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "1", "-extfile", "names")
+        openssl("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.crt", *signing)
