@@ -101,7 +101,10 @@ class Connection:
                 if version == 0 and not new:
                     raise StoreError(f"{path} is not a medledger ledger")
                 _migrate(connection)
-            return cls(connection, path)
+            failure = _flush(connection, path)
+            opened = cls(connection, path)
+            opened._failure = failure
+            return opened
         except _SQLITE_ERRORS as error:
             connection.close()
             raise _store_error(path, error) from error
@@ -230,6 +233,20 @@ def _migrate(connection: sqlite3.Connection) -> None:
     from .migrations import migrate
 
     migrate(Database(connection))
+
+
+def _flush(connection: sqlite3.Connection, path: Path) -> str | None:
+    """Make durable what a crash left in the log; what went wrong, where something did: then nothing is written.
+
+    After a flush that failed the system may show commits that are on no disk, and call them clean: no later flush of
+    the log would bring them there, and what is committed behind them goes when they do. Copied to the database they are
+    written anew.
+    """
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    except _SQLITE_ERRORS as error:
+        return str(_store_error(path, error))
+    return None
 
 
 def _store_error(path: Path, error: Exception) -> StoreError:

@@ -1,7 +1,7 @@
 """Byzantine members: they hold the transport key and an enrolled key of their own, and say what they like with both.
 
-As an author such a member forks its feed, leaves gaps, and signs headers whose bodies are wrong. As a peer it lies about
-what it holds, asks for everything, answers with rubbish or not at all, and passes on what others made with a bit
+As an author such a member forks its feed, leaves gaps, and signs headers whose bodies are wrong. As a peer it lies
+about what it holds, asks for everything, answers with rubbish or not at all, and passes on what others made with a bit
 changed. Now and then it behaves, since an enemy that never does is soon left alone.
 """
 
