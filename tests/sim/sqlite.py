@@ -4,8 +4,8 @@
   syncs the directory, and overlooks it where that fails; powersafe overwrite is claimed; locks are the same five
   levels. Shared memory is not there: the store's exclusive locking does not need it. Temporary files without a name
   touch no disk.
-- A planted `OSError` becomes the result code that the Unix VFS would give. `PowerCut` passes through SQLite and ends
-  the caller.
+- A planted `OSError` becomes the result code that the Unix VFS would give. So does a power cut; from then on nothing
+  that SQLite still does reaches the disk, and whoever called it gets `PowerCut`.
 - A checkpoint after a commit runs as SQLite's own does, every `Disk.checkpoint_pages` pages of log, and its failure is
   overlooked as SQLite overlooks it; it is started from here because an exception must not look like a failed commit.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import count
@@ -52,6 +53,8 @@ def _called(code: int, action: Callable[..., None], *arguments: Any) -> None:
         action(*arguments)
     except OSError as error:
         raise _error(apsw.SQLITE_FULL if error.errno == errno.ENOSPC else code) from None
+    except PowerCut:
+        raise _error(code) from None
 
 
 class _File:
@@ -64,36 +67,32 @@ class _File:
         self._generation = disk.generation
         self._sync_name = sync_name
 
-    def _check(self) -> None:
-        if self._disk.dead or self._disk.generation != self._generation:
-            raise PowerCut
+    def _is_dead(self) -> bool:
+        return self._disk.dead or self._disk.generation != self._generation
 
     def xRead(self, amount: int, offset: int) -> bytes:
-        self._check()
         return bytes(self._inode.data[offset : offset + amount])
 
     def xWrite(self, data: bytes, offset: int) -> None:
-        self._check()
-        _called(apsw.SQLITE_IOERR_WRITE, self._disk.write, self._inode, self._name, offset, bytes(data))
+        if not self._is_dead():
+            _called(apsw.SQLITE_IOERR_WRITE, self._disk.write, self._inode, self._name, offset, bytes(data))
 
     def xTruncate(self, size: int) -> None:
-        self._check()
-        _called(apsw.SQLITE_IOERR_TRUNCATE, self._disk.truncate, self._inode, self._name, size)
+        if not self._is_dead():
+            _called(apsw.SQLITE_IOERR_TRUNCATE, self._disk.truncate, self._inode, self._name, size)
 
     def xSync(self, flags: int) -> None:
-        self._check()
-        _called(apsw.SQLITE_IOERR_FSYNC, self._disk.sync, self._inode, self._name)
-        if self._sync_name:
+        if not self._is_dead():
+            _called(apsw.SQLITE_IOERR_FSYNC, self._disk.sync, self._inode, self._name)
+        if self._sync_name and not self._is_dead():
             self._sync_name = False
-            with suppress(OSError):  # as in SQLite's os_unix.c
+            with suppress(OSError, PowerCut):  # as in SQLite's os_unix.c
                 self._disk.sync_directory()
 
     def xFileSize(self) -> int:
-        self._check()
         return len(self._inode.data)
 
     def xLock(self, level: int) -> None:
-        self._check()
         locks = self._inode.locks
         own = locks.get(self, 0)
         others = max((held for holder, held in locks.items() if holder is not self), default=0)
@@ -162,13 +161,13 @@ class _Vfs(apsw.VFS):
         create = bool(flags[0] & apsw.SQLITE_OPEN_CREATE)
         try:
             inode = disk.open(name, create=create, exclusive=bool(flags[0] & apsw.SQLITE_OPEN_EXCLUSIVE))
-        except OSError:
+        except (OSError, PowerCut):
             raise _error(apsw.SQLITE_CANTOPEN) from None
         return _File(disk, name, inode, sync_name=create and bool(flags[0] & _NEW_NAME_SYNCED))
 
     def xDelete(self, path: str, sync_directory: bool) -> None:
         disk, name = self._found(path)
-        if disk.find(name) is None:
+        if name not in disk.names():
             raise _error(apsw.SQLITE_IOERR_DELETE_NOENT)
         _called(apsw.SQLITE_IOERR_DELETE, disk.unlink, name)
         if sync_directory:
@@ -176,7 +175,7 @@ class _Vfs(apsw.VFS):
 
     def xAccess(self, path: str, flags: int) -> bool:
         disk, name = self._found(path)
-        return disk.find(name) is not None
+        return name in disk.names()
 
     def xFullPathname(self, path: str) -> str:
         return path
@@ -194,6 +193,12 @@ class _Vfs(apsw.VFS):
         return 0, ""
 
 
+def overlook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """For `sys.excepthook`, which apsw tells of errors that SQLite has overlooked: as it does at home."""
+    if not isinstance(error, apsw.Error):
+        sys.__excepthook__(kind, error, trace)
+
+
 class _Cursor:
     """What the store and sqlite-utils use of a `sqlite3.Cursor`."""
 
@@ -208,19 +213,13 @@ class _Cursor:
         return next(self, None)
 
     def fetchall(self) -> list[Any]:
-        try:
-            return self._cursor.fetchall()
-        except apsw.Error as error:
-            raise self._connection.translated(error) from None
+        return self._connection.run(self._cursor.fetchall)
 
     def __iter__(self) -> Iterator[Any]:
         return self
 
     def __next__(self) -> Any:
-        try:
-            return next(self._cursor)
-        except apsw.Error as error:
-            raise self._connection.translated(error) from None
+        return self._connection.run(next, self._cursor)
 
     @property
     def description(self) -> Any:
@@ -240,10 +239,7 @@ class SimulatedConnection:
     def __init__(self, disk: Disk, path: str) -> None:
         self._disk = disk
         self._generation = disk.generation
-        try:
-            self.apsw = apsw.Connection(path, vfs=_VFS_NAME)
-        except apsw.Error as error:
-            raise self.translated(error) from None
+        self.apsw: apsw.Connection = self.run(lambda: apsw.Connection(path, vfs=_VFS_NAME))
         self.apsw.set_wal_hook(self._after_commit)
         disk.closing.append(self._abandon)
 
@@ -253,49 +249,49 @@ class SimulatedConnection:
                 self.apsw.wal_checkpoint(database, apsw.SQLITE_CHECKPOINT_PASSIVE)
         return int(apsw.SQLITE_OK)
 
-    def execute(self, sql: str, values: Any = ()) -> _Cursor:
+    def run(self, action: Callable[..., Any], *arguments: Any) -> Any:
+        """What a call of apsw gives, or what the sqlite3 module would raise; `PowerCut` where the process has ended."""
         try:
-            return _Cursor(self, self.apsw.execute(sql, values), sql)
+            result = action(*arguments)
         except apsw.Error as error:
-            raise self.translated(error) from None
+            self._check()
+            code = error.result
+            message = _MESSAGES.get(code) or str(error)
+            raise _CLASSES.get(code, sqlite3.OperationalError)(message) from None
+        self._check()
+        return result
+
+    def _check(self) -> None:
+        if self._disk.dead or self._disk.generation != self._generation:
+            raise PowerCut
+
+    def execute(self, sql: str, values: Any = ()) -> _Cursor:
+        return _Cursor(self, self.run(self.apsw.execute, sql, values), sql)
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> _Cursor:
-        try:
-            return _Cursor(self, self.apsw.executemany(sql, rows), sql)
-        except apsw.Error as error:
-            raise self.translated(error) from None
+        return _Cursor(self, self.run(self.apsw.executemany, sql, rows), sql)
 
     @property
     def in_transaction(self) -> bool:
         return bool(self.apsw.in_transaction)
 
     def backup(self, target: SimulatedConnection) -> None:
-        try:
-            with target.apsw.backup("main", self.apsw, "main") as copying:
-                while not copying.done:
-                    copying.step(100)
-        except apsw.Error as error:
-            raise self.translated(error) from None
+        with target.apsw.backup("main", self.apsw, "main") as copying:
+            while not copying.done:
+                self.run(copying.step, 100)
 
     def close(self) -> None:
         """As in the sqlite3 module: what cannot be put in order is left to the next who opens the file."""
         with suppress(apsw.Error):
             self.apsw.close(True)
+        self._check()
         if self._abandon in self._disk.closing:
             self._disk.closing.remove(self._abandon)
 
     def _abandon(self) -> None:
         """The process ended: nothing of this reaches the disk."""
-        with suppress(apsw.Error, PowerCut):
+        with suppress(apsw.Error):
             self.apsw.close(True)
-
-    def translated(self, error: apsw.Error) -> BaseException:
-        """The sqlite3 module's exception for apsw's; `PowerCut` whatever it was, where the process has ended."""
-        if self._disk.dead or self._disk.generation != self._generation:
-            return PowerCut()
-        code = error.result
-        message = _MESSAGES.get(code) or str(error)
-        return _CLASSES.get(code, sqlite3.OperationalError)(message)
 
 
 _MESSAGES: Final = {
