@@ -22,9 +22,11 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from medledger.errors import LimitError
+
+_COPY_BYTES: Final = 1 << 20
 
 
 class Found(NamedTuple):
@@ -139,6 +141,27 @@ def move(source: Path, target: Path) -> None:
         # Crash here: the file is complete under its name, `source` is its second name.
         os.unlink(source)
         os.fsync(directory)
+
+
+def flush_again(path: Path) -> None:
+    """Make durable what whoever ended before us left in a file, and its name; where there is no file, the names beside.
+
+    A flush that failed leaves pages that the system shows, calls clean, and never writes: so every byte is written once
+    more, as it was read, and flushed. A crash meanwhile leaves none of them worse.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        descriptor = -1
+    if descriptor >= 0:
+        try:
+            at = 0
+            while data := os.pread(descriptor, _COPY_BYTES, at):
+                at += os.pwrite(descriptor, data, at)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    sync_directory(path.parent)
 
 
 def supplant(source: Path, target: Path) -> None:

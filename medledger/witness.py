@@ -12,6 +12,8 @@ Rules:
 - `seq` never decreases, not even when two processes write in turn: each reads the file under a lock before it writes.
   When another database was bound meanwhile, `advance` raises: only one may sign.
 - `advance` and `bind` are durable when they return. When they raise, nothing is promised and nothing may leave.
+- What the file says when it is opened may not be durable: the process before us may have ended between giving it its
+  name and flushing that. So each process writes it once before it relies on it.
 - A damaged witness is an error, never an empty one: an empty one would allow everything to be signed again.
 - An identity without a file (tests, a key in a secure element without a path) has its witness in memory.
 """
@@ -65,6 +67,8 @@ class Witness:
         self._ledger_id = ledger_id
         self._lock = threading.Lock()
         self._state = (None if path is None else self._read(path)) or _State(None, None)
+        self._tried = self._state  # what the file may hold since a write of ours failed
+        self._flushed: _State | None = None  # what this process has made durable
 
     @classmethod
     def for_identity(cls, identity: KeyHolder, ledger_id: bytes) -> Witness:
@@ -95,29 +99,33 @@ class Witness:
         """Make `seq` the highest signed, durably; nothing to do when it is not above the present one."""
         if type(seq) is not int or not 0 <= seq <= MAX_SEQ:
             raise UsageError(f"a witness cannot advance to {seq!r}")
-        if self._state.seq is None or seq > self._state.seq:
+        flushed = self._flushed
+        if flushed is None or flushed.seq is None or seq > flushed.seq:
             self._write(seq, None)
 
-    def bind(self, token: bytes) -> None:
-        """Make `token` the instance token, durably, also when another database was bound meanwhile."""
+    def bind(self, token: bytes, seq: int | None = None) -> None:
+        """Make `token` the instance token, durably, also when another database was bound meanwhile; and `seq`, where it
+        is above the present one, the highest signed.
+        """
         if type(token) is not bytes or len(token) != TOKEN_BYTES:
             raise UsageError(f"an instance token is {TOKEN_BYTES} bytes")
-        self._write(None, token)
+        self._write(seq, token)
 
     def _write(self, seq: int | None, token: bytes | None) -> None:
         with self._lock:
             if self._path is None:
                 self._state = _merged(self._state, seq, token)
+                self._flushed = self._state
                 return
             try:
                 with files.locked_directory(self._path.parent) as directory:
                     # Another process may have written since we read the file, or removed it.
-                    found = self._read(self._path)
-                    stored = found or self._state
+                    stored = self._read(self._path) or self._state
                     if token is None and self._overtaken_by(stored):
                         raise _taken_over(self._path)
                     state = _merged(_State(_highest(stored.seq, self._state.seq), stored.token), seq, token)
-                    if state != found:
+                    if state != self._flushed:
+                        self._tried = state
                         files.replace(self._path, self._encoded(state), directory)
             except OSError as error:
                 raise StoreError(
@@ -125,10 +133,13 @@ class Witness:
                     hint="Nothing was sent. Free space or mend the disk, then start again.",
                 ) from error
             self._state = state
+            self._flushed = state
 
     def _overtaken_by(self, stored: _State) -> bool:
         """Whether another copy of the database was bound, or has signed further, since we read the file."""
         ours = self._state
+        if stored == self._tried:
+            return False
         if ours.token not in (None, stored.token):
             return True
         return stored.seq is not None and (ours.seq is None or stored.seq > ours.seq)

@@ -151,6 +151,20 @@ class _System:
         else:
             file.disk.sync(file.inode, file.name)
 
+    def pread(self, descriptor: int, size: int, offset: int) -> bytes:
+        file = self._open.get(descriptor)
+        if file is None:
+            return os.pread(descriptor, size, offset)
+        file.at = offset
+        return file.read(size)
+
+    def pwrite(self, descriptor: int, data: bytes, offset: int) -> int:
+        file = self._open.get(descriptor)
+        if file is None:
+            return os.pwrite(descriptor, data, offset)
+        file.at = offset
+        return file.write(data)
+
     def fstat(self, descriptor: int) -> Any:
         file = self._open.get(descriptor)
         return os.fstat(descriptor) if file is None else _status(file.inode)
