@@ -195,8 +195,7 @@ def _statement(ledger_id: bytes, block: ControlBlock) -> Statement:
 
 def _handing(place: Place, content: Any) -> Handing:
     GovTransport.SCHEMA.check(content)
-    boxes = {feed: box for feed, box in content["boxes"]}
-    return Handing(place, content["epoch"], content["generation"], content["key"], boxes)
+    return Handing(place, content["epoch"], content["generation"], content["key"], dict(content["boxes"]))
 
 
 def _approved(content: Any) -> bytes:

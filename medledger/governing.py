@@ -1,5 +1,7 @@
 """What a governor does with a ledger: each act is proposed and approved in one block of the governor's own feed.
 
+What an act means for the transport key follows it in the same transaction: see `rekeying`.
+
 Where one governor decides alone, that block makes the act effective. Where it takes several, the act is then pending at
 the others (`Membership.pending`), who approve it with `approve`.
 """
@@ -14,35 +16,22 @@ from .block import Block
 from .errors import MembershipError, UsageError
 from .governance import Genesis
 from .header import Head
-from .joining import make_reply, make_request, read_request_text
-from .keys import MemberKey, Randomness
-from .membership import Membership, PendingAct
+from .joining import Request, make_reply, make_request, read_request_text
+from .membership import PendingAct
 from .proposals import approval_content, enrolment_content, propose_epoch, revocation_content
 from .registry import Record
-from .transport_key import TransportKey
+from .rekeying import Keyed, upkeep
 
 
-class Governed(Protocol):
+class Governed(Keyed, Protocol):
     """The ledger that a governor acts on."""
 
     @property
     def genesis(self) -> Genesis: ...
     @property
-    def membership(self) -> Membership: ...
-    @property
-    def identity(self) -> MemberKey | None: ...
-    @property
-    def me(self) -> bytes | None: ...
-    @property
-    def transport_key(self) -> TransportKey | None: ...
-    @property
     def broker(self) -> str | None: ...
-    @property
-    def randomness(self) -> Randomness: ...
     def frontier(self) -> dict[bytes, Head]: ...
     def head(self, feed: bytes) -> Head | None: ...
-    def block(self, feed: bytes, seq: int) -> Block | None: ...
-    def append(self, *records: Record) -> Block: ...
 
 
 def enrol_founder(ledger: Governed, *, label: str, organisation: str, roles: Iterable[str]) -> Block:
@@ -52,17 +41,22 @@ def enrol_founder(ledger: Governed, *, label: str, organisation: str, roles: Ite
     text = make_request(identity, secret=ledger.randomness(16), label=label, organisation=organisation, roles=roles)
     request, _ = read_request_text(text)
     content = enrolment_content(ledger.membership, request)
-    return _decide(ledger, GovEnrol.from_content(content), content)
+    return decide(ledger, GovEnrol.from_content(content), content)
 
 
 def enrol(ledger: Governed, text: str, *, roles: Iterable[str] | None, label: str | None, broker: str | None) -> str:
     """See `Ledger.enrol`."""
     request, secret = read_request_text(text)
-    key = ledger.transport_key
-    if key is None:
+    if not ledger.transport_keys:
         raise UsageError("this replica has no transport key to pass on", hint="Open it with a member's key.")
     content = enrolment_content(ledger.membership, request, roles=roles, label=label)
-    _decide(ledger, GovEnrol.from_content(content), content)
+    decide(ledger, GovEnrol.from_content(content), content)
+    return reply(ledger, request, secret, broker=broker)
+
+
+def reply(ledger: Governed, request: Request, secret: bytes, *, broker: str | None) -> str:
+    """The text that lets an enrolled applicant in, with the transport key in use, as far as we hold it."""
+    key = ledger.transport_keys[-1]
     return make_reply(
         request,
         secret,
@@ -76,7 +70,7 @@ def enrol(ledger: Governed, text: str, *, roles: Iterable[str] | None, label: st
 def revoke(ledger: Governed, feed: bytes, *, reason: str, after: int | None) -> Block:
     """See `Ledger.revoke`."""
     content = revocation_content(ledger.membership, feed, last=_last(ledger, feed, after), reason=reason)
-    return _decide(ledger, GovRevoke.from_content(content), content)
+    return decide(ledger, GovRevoke.from_content(content), content)
 
 
 def _last(ledger: Governed, feed: bytes, after: int | None) -> Head | None:
@@ -110,14 +104,14 @@ def change_epoch(
         notaries=notaries,
         policy=policy,
     )
-    return _decide(ledger, GovEpoch.from_content(content), content)
+    return decide(ledger, GovEpoch.from_content(content), content)
 
 
 def approve(ledger: Governed, act_id: bytes) -> Block:
     """See `Ledger.approve`."""
     pending = find_pending(ledger, act_id)
     content = approval_content(ledger.membership, pending.type, pending.content, by=_me(ledger))
-    return ledger.append(GovApprove.from_content(content))
+    return ledger.writer.append([GovApprove.from_content(content)], lambda: upkeep(ledger))
 
 
 def find_pending(ledger: Governed, act_id: bytes) -> PendingAct:
@@ -131,10 +125,10 @@ def find_pending(ledger: Governed, act_id: bytes) -> PendingAct:
     return found[0]
 
 
-def _decide(ledger: Governed, act: Record, content: Any) -> Block:
-    """Propose and approve in one block."""
+def decide(ledger: Governed, act: Record, content: Any) -> Block:
+    """Propose and approve in one block. Raises `MembershipError`."""
     approval = approval_content(ledger.membership, act.TYPE, content, by=_me(ledger))
-    return ledger.append(act, GovApprove.from_content(approval))
+    return ledger.writer.append([act, GovApprove.from_content(approval)], lambda: upkeep(ledger))
 
 
 def _me(ledger: Governed) -> bytes:

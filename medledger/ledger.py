@@ -19,21 +19,20 @@ from os import urandom
 from pathlib import Path
 from typing import Final, NewType, Self
 
-from . import bundle, files, governing
+from . import bundle, files, governing, rekeying
 from .audit import VerifyReport, fsck, verify
 from .block import Block, join_block
 from .clock import ClockReader, system_clock
 from .errors import ForkedError, JoinError, MembershipError, RecoveringError, StoreError, UsageError
 from .governance import epoch_document, make_genesis
 from .header import Head
+from .holder import Holder
 from .importing import ImportReport
 from .joining import open_reply
 from .keys import MemberKey, Randomness, seal_to
 from .limits import MAX_DATA_BYTES
 from .registry import Record
-from .replica import Replica
 from .store import Store
-from .transport_key import TransportKey
 from .witness import Witness
 from .writer import Writer
 
@@ -75,14 +74,13 @@ def _new_file(path: Path) -> Iterator[Path]:
     files.move(partial, path)
 
 
-class Ledger(Replica):
+class Ledger(Holder):
     """A replica, and where an identity was given, its writer. Make one with `create`, `open` or `join`."""
 
     def __init__(
         self, store: Store, identity: MemberKey | None, *, clock: ClockReader, randomness: Randomness = urandom
     ) -> None:
-        super().__init__(store)
-        self.identity = identity
+        super().__init__(store, identity)
         self.randomness: Final = randomness
         self._witness: Witness | None = None
         self._writer: Writer | None = None
@@ -204,28 +202,6 @@ class Ledger(Replica):
             raise
 
     # --- who we are ---------------------------------------------------------------------------------------------
-
-    @property
-    def me(self) -> bytes | None:
-        """Our own feed (32 bytes), None without an identity."""
-        return None if self.identity is None else self.identity.public_key
-
-    @property
-    def broker(self) -> str | None:
-        """The broker that the reply to our request named, None where it named none."""
-        broker = self._secret("broker")
-        return None if broker is None else broker.decode()
-
-    @property
-    def transport_key(self) -> TransportKey | None:
-        """The key that seals gossip; None without an identity. Raises `SealError` where it is sealed to another key."""
-        key = self._secret("transport_key")
-        return None if key is None else TransportKey(key)
-
-    def _secret(self, name: str) -> bytes | None:
-        """What is kept sealed to our identity, so that a copy of the database gives nothing away."""
-        sealed = self.store.get_meta(name)
-        return None if self.identity is None or sealed is None else self.identity.unseal(sealed)
 
     @property
     def state(self) -> str:
@@ -372,6 +348,18 @@ class Ledger(Replica):
     def approve(self, act_id: bytes) -> Block:
         """Approve a pending act of governance (see `membership.pending`), as a governor. Raises `MembershipError`."""
         return governing.approve(self, act_id)
+
+    def rotate_transport_key(self) -> Block:
+        """Give every member a new transport key, as a governor; its first block. Raises `MembershipError`."""
+        return rekeying.rotate(self)
+
+    def share_transport_key(self) -> tuple[bytes, ...]:
+        """Give the key in use to members that lack it, as a governor: who they were. Raises `MembershipError`."""
+        return rekeying.share(self)
+
+    def key_status(self) -> rekeying.KeyStatus:
+        """The transport key in use: its generation and age, and who lacks it."""
+        return rekeying.status(self)
 
     # --- proof --------------------------------------------------------------------------------------------------
 

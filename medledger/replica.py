@@ -274,6 +274,11 @@ class Replica:
     def is_ancestor(self, feed: bytes, earlier: Point, later: Point) -> bool:
         """Whether `later` is held here and `earlier` is it or one of its ancestors.
 
+    def sealing_key(self, feed: bytes) -> bytes | None:
+        """The X25519 key that secrets for a member are sealed to; None for who is none, or not any more."""
+        member = self.membership.members.get(feed)
+        return None if member is None or member.revoked or member.kem is None else member.kem[1]
+
         What lies beyond a fork or a cut is not shared, so that one replica holds it and another does not. It descends
         from what stands before it: that answer is the same for all, and holds until a fork further back is proved.
         """

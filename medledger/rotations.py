@@ -60,7 +60,7 @@ class Rotation:
 
 @dataclass(frozen=True, slots=True)
 class Rotations:
-    """All of them, the one in use last. `founding_leaked` are the revoked keys, to whom a reply brought generation 0."""
+    """All of them, the one in use last. `founding_leaked` are the revoked keys: a reply brought them generation 0."""
 
     ranked: tuple[Rotation, ...] = ()
     founding_leaked: tuple[bytes, ...] = ()

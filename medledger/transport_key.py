@@ -36,4 +36,9 @@ class TransportKey:
     @property
     def id(self) -> bytes:
         """Tells members which of their keys a frame was sealed with."""
-        return self.name[:KEY_ID_BYTES]
+        return self.id_of(self.name)
+
+    @staticmethod
+    def id_of(name: bytes) -> bytes:
+        """The id of the key of this name."""
+        return name[:KEY_ID_BYTES]

@@ -2,13 +2,16 @@
 
 Threads that append at the same time share a commit: whoever comes first writes for all that queue up meanwhile, each
 append as its own block, in one transaction. An append that fails takes nothing of the others with it.
+
+An append may have consequences: blocks that depend on what the first one changes, as new transport keys depend on who
+is revoked. They follow it in the same transaction, so that nobody ever holds the one without the others.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 
 from .block import Block, check_body_limits, encode_body, entries_root
@@ -36,14 +39,18 @@ from .registry import Record
 from .replica import Replica
 from .validation import ValidBlock
 
+Consequences = Callable[[], Iterable[Sequence[Record]]]
+"""Asked for further blocks' records once the replica has taken the first block in. It must not fail."""
+
 
 class _Append:
     """One call's records on their way to the disk."""
 
-    __slots__ = ("block", "done", "error", "records")
+    __slots__ = ("block", "done", "error", "records", "then")
 
-    def __init__(self, records: Sequence[Record]) -> None:
+    def __init__(self, records: Sequence[Record], then: Consequences | None) -> None:
         self.records = records
+        self.then = then
         self.block: Block | None = None
         self.error: BaseException | None = None
         self.done = False
@@ -71,14 +78,14 @@ class Writer:
         self._judged: Membership | None = None  # by which the author may write the types in `_allowed`, in its epoch
         self._allowed: set[str] = set()
 
-    def append(self, records: Sequence[Record]) -> Block:
-        """See `Ledger.append`."""
+    def append(self, records: Sequence[Record], then: Consequences | None = None) -> Block:
+        """See `Ledger.append`. The first block, where it has consequences."""
         if not records:
             raise UsageError("there is nothing to append")
         for record in records:
             if not hasattr(record, "TYPE"):
                 raise UsageError(f"a record is appended, not {type(record).__name__}", hint="Make a Reading.")
-        mine = _Append(records)
+        mine = _Append(records, then)
         self._queue.append(mine)
         advance = None
         with self._turn:
@@ -109,6 +116,8 @@ class Writer:
                         continue
                     self._replica.store.append(feed, [_as_valid(each.block)])
                     blocks.append(each.block)
+                    if each.then is not None:
+                        blocks += self._follow(each.then)
                 for block in blocks:
                     if block.header.block_class == BlockClass.CONTROL:
                         self._replica.refold()
@@ -121,6 +130,17 @@ class Writer:
             for each in appends:
                 each.done = True
         return Advance(self._signer.public_key, blocks[0].seq, blocks[-1].seq) if blocks else None
+
+    def _follow(self, then: Consequences) -> list[Block]:
+        """Write the consequences of the block that was just written."""
+        self._replica.refold()
+        blocks = []
+        for records in then():
+            feed = self._replica.store.feed(self._signer.public_key)
+            block = self._sign(records, feed.head)
+            self._replica.store.append(feed, [_as_valid(block)])
+            blocks.append(block)
+        return blocks
 
     def _sign(self, records: Sequence[Record], head: Head | None) -> Block:
         """The next block of the feed. Nothing is stored."""

@@ -1,14 +1,16 @@
 """Random histories of governance: several governors, forks, closings, hidden and rival acts.
 
 A history is made by a seeded generator, so that Hypothesis only draws the seed. Its people propose and approve epochs,
-enrolments and revocations that refer to blocks and acts there already or, now and then, not there; they write after
-their heads or fork their feeds. Governance is driven to quorum often enough that chains, voids and closings occur.
+enrolments and revocations that refer to blocks and acts there already or, now and then, not there, and hand out
+transport keys; they write after their heads or fork their feeds. Governance is driven to quorum often enough that
+chains, voids and closings occur.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from hashlib import sha256
 from typing import Any
 
 from governance_world import World, enrolment, key, keys, revocation
@@ -32,7 +34,7 @@ class History:
         self.acts: list[tuple[str, Any]] = []
         self.points: dict[str, list[Point]] = {name: [] for name in EVERYBODY}
         for _ in range(length):
-            self.random.choice((self.epoch, self.enrol, self.enrol, self.revoke, self.chatter))()
+            self.random.choice((self.epoch, self.enrol, self.enrol, self.revoke, self.rotate, self.chatter))()
 
     def some(self, names: tuple[str, ...], least: int, most: int) -> list[str]:
         return self.random.sample(names, self.random.randint(least, most))
@@ -110,6 +112,17 @@ class History:
         epoch, _ = self.random.choice(self.epochs)
         name = self.random.choice(EVERYBODY)
         self.campaign("gov.revoke", revocation(name, self.point(name), epoch=epoch.number), epoch.governors)
+
+    def rotate(self) -> None:
+        """A transport key for some, usually by one who governs, now and then the same for more."""
+        epoch, _ = self.random.choice(self.epochs)
+        boxes = [[feed, bytes(80)] for feed in keys(self.some(EVERYBODY, 1, len(EVERYBODY)))]
+        name = sha256(b"%d" % self.random.randrange(3)).digest()
+        content = {"epoch": epoch.number, "generation": self.random.randint(1, 3), "key": name, "boxes": boxes}
+        governors = [name for name in OFFICERS if key(name) in epoch.governors]
+        self.write(
+            self.random.choice(governors if self.random.random() < 0.8 else EVERYBODY), ("gov.transport", content)
+        )
 
     def chatter(self) -> None:
         """Something that is no act: nonsense, or an approval of what is not there."""

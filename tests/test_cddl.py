@@ -88,6 +88,7 @@ PLAIN = {
     "epoch": ("epoch", "document"),
     "enrolment": ("gov-enrol", "content"),
     "revocation": ("gov-revoke", "content"),
+    "handing": ("gov-transport", "content"),
     "request": ("request", "request"),
     "fork": ("fork-proof", "proof"),
 }
@@ -99,7 +100,7 @@ def of_vector(kind: str, inputs: dict[str, Any], expected: dict[str, Any]) -> It
     if kind in PLAIN:
         rule, field = PLAIN[kind]
         yield rule, inputs[field]
-    elif kind in ("block", "segment", "membership"):
+    elif kind in ("block", "segment", "membership", "rotations"):
         raws = inputs["blocks"][: len(expected.get("ids", inputs["blocks"]))] if kind != "block" else [inputs["block"]]
         for raw in raws:
             yield from of_block(raw)
@@ -155,6 +156,7 @@ def test_a_real_ledger_conforms(schema: Schema, tmp_path: Path) -> None:
     instances = [*real_data(tmp_path)]
     assert [rule for rule, data in instances if not schema.conforms_bytes(rule, data)] == []
     kinds = {"reading", "dispense", "association", "device-status", "epoch", "gov-enrol", "gov-revoke", "gov-approve"}
+    kinds.add("gov-transport")  # a revocation brings a new transport key
     assert kinds <= {rule for rule, _ in instances}
 
 

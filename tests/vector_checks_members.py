@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from medledger import cbor
-from medledger.acts import GovEnrol, GovEpoch, GovRevoke
+from medledger.acts import GovEnrol, GovEpoch, GovRevoke, GovTransport
 from medledger.ballot import ControlBlock, check_act
 from medledger.block import Block, parse_block
 from medledger.entry import decode_entry
@@ -14,8 +14,11 @@ from medledger.errors import MalformedError
 from medledger.governance import Point, act_id, read_epoch, read_genesis
 from medledger.header import BlockClass
 from medledger.joining import open_reply, read_request, read_request_text
+from medledger.keychain import Keychain
 from medledger.keys import Identity
 from medledger.membership import Membership, check_proof, fold
+from medledger.rotations import Rotation, Rotations
+from medledger.transport_key import TransportKey
 
 Inputs = dict[str, Any]
 
@@ -173,6 +176,34 @@ def membership_json(membership: Membership, ask: Inputs, is_ancestor: Callable[[
     }
 
 
+def check_handing(inputs: Inputs) -> Inputs:
+    """An act that hands out a transport key, and what one member finds in it."""
+    content = content_of(inputs)
+    block = ControlBlock(bytes(32), 0, bytes(32), 0, ((0, GovTransport.TYPE, content),))
+    statement = block.statement(bytes(32))
+    GovTransport.SCHEMA.check(content)
+    assert not statement.ignored
+    handed = Rotation(content["generation"], content["key"], statement.handings, (), ())
+    founding = TransportKey(bytes(32))
+    keychain = Keychain(Identity.from_seed(inputs["seed"]), founding)
+    keychain.refresh(Rotations((handed,)))
+    best = keychain.keys[-1]
+    return {"opens": None if best == founding else best.key}
+
+
+def check_rotations(inputs: Inputs) -> Inputs:
+    """The transport keys that control blocks hand out, in every order of the blocks."""
+    held = Held(inputs["blocks"])
+    control = held.control()
+    membership = fold(read_genesis(inputs["genesis"]), control, held.is_ancestor)
+    assert fold(membership.genesis, control[::-1], held.is_ancestor) == membership
+    ranked = [
+        {"generation": each.generation, "key": each.key, "counts": each.counts, "leaked": list(each.leaked)}
+        for each in membership.transport.ranked
+    ]
+    return {"ranked": ranked}
+
+
 CHECKS: dict[str, Callable[[Inputs], Inputs]] = {
     "genesis": check_genesis,
     "epoch": check_epoch,
@@ -182,4 +213,6 @@ CHECKS: dict[str, Callable[[Inputs], Inputs]] = {
     "request-text": check_request_text,
     "reply": check_reply,
     "membership": check_membership,
+    "handing": check_handing,
+    "rotations": check_rotations,
 }

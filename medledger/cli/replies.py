@@ -30,14 +30,11 @@ def pending_enrolment(ledger: Ledger, feed: bytes) -> PendingAct | None:
 
 def again(ledger: Ledger, request: Request, secret: bytes, broker: str | None) -> str:
     """The reply to a request whose key is a member already: nothing is written."""
-    from medledger.joining import make_reply
+    from medledger.governing import reply
 
-    key = ledger.transport_key
-    if key is None:
+    if not ledger.transport_keys:
         raise UsageError("this replica has no transport key to pass on", hint="Open it with a member's key.")
-    return make_reply(
-        request, secret, genesis=ledger.genesis.raw, transport_keys=[(key.id, key.key)], broker=broker or ledger.broker
-    )
+    return reply(ledger, request, secret, broker=broker)
 
 
 def enrolment_again(ledger: Ledger, feed: bytes, *, roles: Iterable[str] | None, label: str | None) -> GovEnrol:
@@ -73,9 +70,6 @@ def enrolment_again(ledger: Ledger, feed: bytes, *, roles: Iterable[str] | None,
 
 def propose(ledger: Ledger, act: GovEnrol, content: Any) -> None:
     """Propose an act and approve it, in one block."""
-    from medledger.acts import GovApprove
-    from medledger.proposals import approval_content
+    from medledger.governing import decide
 
-    assert ledger.me is not None  # opened with a key
-    approval = approval_content(ledger.membership, act.TYPE, content, by=ledger.me)
-    ledger.append(act, GovApprove.from_content(approval))
+    decide(ledger, act, content)
