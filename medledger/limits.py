@@ -248,6 +248,10 @@ RECENT_ROOTS: Final = 256
 SETTLED_SECONDS: Final = 100.0
 """How long a pair of different roots that was found to need nothing is not looked into again."""
 
+RECOVERY_SECONDS: Final = 2.0
+"""How long a node that does not know all that its key has signed listens, after connecting and after the last block of
+its own feed came, before the silence of its peers counts."""
+
 PEER_SECONDS: Final = 160.0
 """A peer not heard for this long (two and a half longest intervals) is not waited for."""
 

@@ -240,6 +240,9 @@ class Replica:
             self.notify(advances)
         return importer.report
 
+    def took(self, feed: bytes, last: int) -> None:
+        """Blocks of a feed came in, up to `last`. Called within the transaction that stores them."""
+
     def index(self, limit: int | None = None) -> int:
         """Bring the lagging indexes forward by at most `limit` blocks; the number of blocks read. See `entries`."""
         return self._indexer.catch_up(limit)
@@ -271,13 +274,13 @@ class Replica:
         """Whether an effective enrolment or office names this feed, so that its blocks are taken."""
         return self.membership.knows(feed)
 
-    def is_ancestor(self, feed: bytes, earlier: Point, later: Point) -> bool:
-        """Whether `later` is held here and `earlier` is it or one of its ancestors.
-
     def sealing_key(self, feed: bytes) -> bytes | None:
         """The X25519 key that secrets for a member are sealed to; None for who is none, or not any more."""
         member = self.membership.members.get(feed)
         return None if member is None or member.revoked or member.kem is None else member.kem[1]
+
+    def is_ancestor(self, feed: bytes, earlier: Point, later: Point) -> bool:
+        """Whether `later` is held here and `earlier` is it or one of its ancestors.
 
         What lies beyond a fork or a cut is not shared, so that one replica holds it and another does not. It descends
         from what stands before it: that answer is the same for all, and holds until a fork further back is proved.

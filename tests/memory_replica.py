@@ -86,7 +86,10 @@ def identity(name: str) -> Identity:
 
 
 class MemoryReplica:
-    """One node's replica. `recover_to` makes it recovering until its own feed is that long."""
+    """One node's replica. `recover_to` makes it recovering until its own feed is that long.
+
+    Blocks of its own that it has not signed make it recovering too, until it is told that nobody has more.
+    """
 
     def __init__(self, who: Identity, governor: bytes, *, recover_to: int = 0) -> None:
         self.id = LEDGER_ID
@@ -96,16 +99,19 @@ class MemoryReplica:
         self.forks: dict[bytes, ForkProof] = {}
         self.membership = MemoryMembership(frozenset({governor}), frozenset({governor}))
         self.recover_to = recover_to
+        self.doubt = False
         self.heard_lengths: list[int] = []
         self.imports = 0
         self.imported: list[bytes] = []
 
     @property
     def state(self) -> str:
-        return "ready" if len(self.chains.get(self.me, ())) >= self.recover_to else "recovering"
+        whole = len(self.chains.get(self.me, ())) >= self.recover_to
+        return "ready" if whole and not self.doubt else "recovering"
 
     def peer_has_no_more(self, length: int) -> None:
         self.heard_lengths.append(length)
+        self.doubt &= length != len(self.chains.get(self.me, ()))
 
     # --- writing ---
 
@@ -210,6 +216,7 @@ class MemoryReplica:
         if seq == len(chain):
             chain.append(block)
             report.accepted += 1
+            self.doubt |= feed == self.me and len(chain) > self.recover_to
             self._learn(block)
             return
         self._adopt(proof_of(chain[seq], block))

@@ -44,12 +44,12 @@ def test_branches_leave_through_release_only_and_the_witness_knows_of_them(clone
     ids = [block_id for _, block_id in places]
     assert [seq for seq, _ in places] == [1, 2]
     (first,) = one.release_branches(one.me, ids, 1)
-    assert one._witness is not None
-    assert one._witness.seq == 1
+    assert one._guard is not None
+    assert one._guard.witness.seq == 1
     raws = one.release_branches(one.me, [bytes(32), *ids])
     assert raws[0] == first
     assert sorted(raws) == sorted(one.branches())
-    assert one._witness.seq == 2
+    assert one._guard.witness.seq == 2
     assert two.import_blocks(raws).duplicates == 2
     one.import_blocks(two.release_branches(one.me, [block_id for _, block_id in two.branch_places(one.me)]))
     assert one.digest() == two.digest()

@@ -58,6 +58,32 @@ class Alarms:
             hint="Where two processes use this key, stop all but one: if both write, its feed forks.",
         )
 
+    def twin_lives(self, now: float) -> None:
+        """Another process has answered a question of ours with our own key."""
+        self.tell(
+            "another process uses this node's key right now: a cloned disk",
+            now,
+            hint="Stop all but one of them at once: if both write, the feed forks, and the key is lost.",
+        )
+
+    def surpassed(self, now: float) -> None:
+        """Blocks came that our key has signed and this ledger has not."""
+        self.tell(
+            "others hold blocks of this node's own feed that this ledger has never signed: signing stops",
+            now,
+            hint="A disk was restored together with its key, or cloned: make sure that no copy of it runs elsewhere. "
+            "Signing goes on by itself once all such blocks are here and no other process uses the key.",
+        )
+
+    def withheld(self, who: bytes, now: float) -> None:
+        """A member has shown more of our own feed than anybody hands over."""
+        self.tell(
+            f"member {fingerprint(who)} says that it holds blocks of this node's own feed that are not here, and does "
+            "not hand them over: no signing until it does",
+            now,
+            hint="If it is known that this node has signed no more: stop it, and run `medledger recover`.",
+        )
+
     def forked(self, feed: bytes, now: float) -> None:
         """A fork was proved."""
         self.tell(

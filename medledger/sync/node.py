@@ -32,20 +32,19 @@ from medledger.limits import (
 
 from .alarms import Alarms
 from .branches import BranchDesk
-from .delivery import Delivery
 from .events import Advanced, Connected, Disconnected, Effect, Event, Publish, Received, Subscribe, Tick, WakeAt
 from .forks import ForkDesk
 from .frames import Codec, TransportKey
 from .frontier import Frontier, agree
 from .gate import Gate
-from .heights import Heights
 from .holes import HoleDesk
+from .intake import Intake
 from .live import LiveBlocks
 from .messages import BOOT_BYTES, Beacon, Blocks, Data, Done, Gone, Leaves, Probe, Proof, Want, WantBranches
+from .own import OwnFeed
 from .peers import Peer, PeerId, Peers
 from .picture import Subject, picture
 from .probing import Prober, Verdict
-from .publishing import Publisher
 from .pulling import Puller
 from .pulls import Desk, Pull
 from .replica import ImportReport, Replica
@@ -55,8 +54,6 @@ from .topics import Topics
 from .traffic import REFUSED, REPEATED, Traffic
 from .trickle import Trickle
 from .voice import Voice
-
-RECOVERING: Final = "recovering"
 
 
 class Node:
@@ -74,7 +71,6 @@ class Node:
         self.frontier: Final = Frontier()
         self.peers: Final = Peers(now)
         roster = self._roster = Roster(replica.membership)
-        self._heights = Heights(replica, roster)
         self._prober = Prober(self.frontier, self.peers, roster, rng)
         self._puller = Puller(self.frontier, self.peers, roster, rng)
         self._branches = BranchDesk(replica, self.frontier, self.peers, roster, rng)
@@ -92,14 +88,14 @@ class Node:
         self._trickle = Trickle(
             now, rng, minimum=BEACON_MIN_SECONDS, maximum=BEACON_MAX_SECONDS, redundancy=BEACON_REDUNDANCY
         )
-        self._delivery = Delivery()
         self._live = LiveBlocks()
         self._effects: list[Effect] = []
         self._alarms = Alarms()
-        self._publisher = Publisher(replica, self.frontier, now)
+        self._own = OwnFeed(replica, self.frontier, self.peers, self._alarms, now)
         self.connected = False
         self._alone = True  # nobody was heard since we connected
         self.counters: Counter[str] = Counter()
+        self._intake = Intake(replica, roster, self.frontier, self._forks, self._alarms, self.counters, self._changed)
         self._subject = Subject(
             me=self.id,
             replica=replica,
@@ -109,13 +105,14 @@ class Node:
             puller=self._puller,
             holes=self._holes,
             desks=self._desks,
-            delivery=self._delivery,
+            delivery=self._own.delivery,
             trickle=self._trickle,
             alarms=self._alarms,
             traffic=self._traffic,
         )
-        self._reload(now)
-        self._publisher.begin()
+        self._puller.urgent = self.id.key
+        self._intake.reload(now)
+        self._own.publisher.begin()
 
     # --- events -------------------------------------------------------------------------------------------------
 
@@ -133,6 +130,7 @@ class Node:
         self.connected = True
         self._alone = True
         self._trickle.restart(now)
+        self._own.listen(now)
         self._forks.connected(now)
 
     def _on_disconnected(self, _: Disconnected, now: float) -> None:  # noqa: ARG002 (the table's signature)
@@ -143,7 +141,7 @@ class Node:
 
     def _on_advanced(self, event: Advanced, now: float) -> None:
         self._holes.look(now)
-        self._take_over({event.feed}, now)
+        self._intake.look({event.feed}, now)
 
     def _on_tick(self, _: Tick, now: float) -> None:
         pass
@@ -180,9 +178,8 @@ class Node:
             self._alarms.twin(now)
         self._traffic.beacon_heard_at = now
         verdict = self._prober.hear(peer, beacon, now)
-        self._delivery.seen_root(beacon.root, now)
-        if verdict is Verdict.EQUAL:
-            self._told_no_more(now)
+        was_ours = verdict in (Verdict.EQUAL, Verdict.BEHIND, Verdict.TRAILING)
+        self._own.seen_root(peer, beacon.root, was_ours=was_ours, now=now)
         if verdict in (Verdict.EQUAL, Verdict.SETTLED):
             self._trickle.heard()
         # Who differs for ever, and has nothing for us however often it is asked, does not make us talk.
@@ -207,15 +204,15 @@ class Node:
 
     def _on_leaves(self, message: Leaves, peer: Peer, now: float) -> None:
         inquiry, leaves = self._prober.leaves(peer.id, message, now)
+        if peer.id.key == self.id.key:
+            self._own.twin(now)
         inquiry.found += self._puller.offer(peer.id, leaves) + self._branches.offer(peer.id, leaves, now)
         for leaf in leaves:
             for feed in self._roster.resolve(leaf.feed):
                 if not agree(leaf.fork, self.frontier.height(feed).fork):
                     self._forks.missing(feed, now)
-                if feed == self._replica.me:
-                    self._delivery.seen_length(leaf.length, now)
-                    if self._recovering:
-                        self._replica.peer_has_no_more(leaf.length)
+                if feed == self.id.key:
+                    self._own.shown(peer, leaf.length, now)
 
     def _on_want(self, want: Want | WantBranches, peer: Peer, now: float) -> None:
         with self._alarms.about("blocks cannot be read or released", now):
@@ -244,15 +241,7 @@ class Node:
             self.counters["repeated bad blocks"] += 1
 
     def _on_proof(self, message: Proof, now: float) -> None:
-        try:
-            news = self._forks.received(message, now)
-        except MedledgerError as error:
-            self.counters["refused fork proofs"] += 1
-            self.counters[f"refused: {type(error).__name__}"] += 1
-            return
-        if news:
-            self._alarms.forked(message.feed, now)
-            self._reload(now)
+        self._intake.proof(message, now)
 
     # --- what that leads to -------------------------------------------------------------------------------------
 
@@ -263,13 +252,14 @@ class Node:
         for desk in self._desks:
             for pull in desk.pulls.expired(now):
                 self._finish(desk, pull, now)
-        probes, level = self._prober.close(now)
-        if level:
-            self._told_no_more(now)
+        probes = self._prober.close(now)
+        if self._own.due(now) and self.connected:
+            self._own.confirm(now, in_sync=self.in_sync(now))
+            self._own.moved(self.frontier.root, now)
         if self._trickle.poll(now) and self.connected:
             self._send_beacon(now)
         if self.connected:
-            if flush and now >= self._publisher.not_before:
+            if flush and now >= self._own.publisher.not_before:
                 self._publish_own(now)
             for peer, probe in (*probes, *self._prober.due(now)):
                 self._effects.append(self._voice.say(peer, probe))
@@ -278,21 +268,21 @@ class Node:
                     self._effects += [self._voice.say(peer, want) for peer, want in desk.due(now)]
             for proof in self._forks.due(now):
                 self._effects.append(self._voice.proof(proof))
-        overdue = self._delivery.overdue(now)
+        overdue = self._own.delivery.overdue(now)
         if overdue is not None:
             self._alarms.unconfirmed(overdue, now)
         self._effects += self._alarms.take()
         self._effects.append(WakeAt(self._wake_at(now)))
 
     def _wake_at(self, now: float) -> float:
-        unpublished = self.connected and self._publisher.waiting
-        if self._live or (unpublished and self._publisher.not_before <= now):
+        unpublished = self.connected and self._own.publisher.waiting
+        if self._live or (unpublished and self._own.publisher.not_before <= now):
             return now
-        times = [self._trickle.next, self._delivery.next]
+        times = [self._trickle.next, self._own.delivery.next]
         if self.connected:
-            times += [self._prober.next, self._forks.next]
+            times += [self._prober.next, self._forks.next, self._own.next]
             times += [min(desk.next, desk.pulls.deadline) for desk in self._desks]
-            times += [self._publisher.not_before] * unpublished
+            times += [self._own.publisher.not_before] * unpublished
         return max(now, min(times))
 
     def _import_live(self, now: float) -> None:
@@ -323,66 +313,21 @@ class Node:
             self._prober.again(now)
 
     def _import(self, blocks: list[bytes], now: float) -> ImportReport | None:
-        """Hand blocks to the replica and take over what changed; None where its disk fails."""
-        try:
-            report = self._replica.import_blocks(blocks)
-        except MedledgerError as error:
-            self._alarms.tell(f"blocks cannot be stored: {error}", now, hint=error.hint)
-            return None
-        self.counters["accepted blocks"] += report.accepted
-        self.counters["duplicate blocks"] += report.duplicates
-        self.counters["refused blocks"] += len(report.refused)
-        for feed in report.forks:
-            self._forks.proved(feed, now)
-            self._alarms.forked(feed, now)
-        for advance in report.advanced:
-            if advance.feed == self._replica.me:  # it came back from peers: no news to them
-                self._publisher.known(advance.last + 1)
-        if report.accepted:
+        report = self._intake.blocks(blocks, now)
+        if report is not None and report.accepted:
             self._holes.look(now)
-        if report.forks:
-            self._reload(now)
-        else:
-            self._take_over({advance.feed for advance in report.advanced}, now)
+            for advance in report.advanced:
+                if advance.feed == self.id.key:  # it came back from peers: no news to them
+                    self._own.publisher.known(advance.last + 1)
         return report
 
-    def _take_over(self, feeds: set[bytes], now: float) -> None:
-        """These feeds have changed in the replica, and perhaps forks and their branches, which nobody tells of."""
-        if self._roster.refresh(self._replica.membership):
-            self._reload(now)
+    def _changed(self, membership: bool, now: float) -> None:
+        """What we hold may have changed."""
+        self._prober.moved(now)
+        self._own.moved(self.frontier.root, now)
+        if membership:
             self._puller.membership_changed()
             self._trickle.reset(now)  # feeds that others have held all along are ours to fetch now
-            for proof in self._forks.parked():
-                self._on_proof(proof, now)
-            return
-        self._measure(feeds, now)
-
-    def _reload(self, now: float) -> None:
-        """Anything may have changed: what stands of a feed ends at its fork or revocation."""
-        self._roster.refresh(self._replica.membership)
-        self._measure(None, now)
-
-    def _measure(self, feeds: set[bytes] | None, now: float) -> None:
-        """Bring the frontier up to date: in these feeds and all that have forked, or in all."""
-        with self._alarms.about("the ledger cannot be read", now):
-            if feeds is None:
-                self.frontier.replace(self._heights.all())
-            else:
-                for feed, height in self._heights.of(feeds).items():
-                    self.frontier.update(feed, height)
-        self._moved(now)
-
-    def _moved(self, now: float) -> None:
-        self._prober.moved(now)
-        self._delivery.moved(self.frontier.root, self._publisher.length, now)
-        self._recovering = self._replica.state == RECOVERING
-        self._puller.urgent = self._replica.me if self._recovering else None
-
-    def _told_no_more(self, now: float) -> None:
-        """A peer has shown that it holds nothing that we lack, of our own feed neither."""
-        if self._recovering:
-            self._replica.peer_has_no_more(self._publisher.length)
-            self._moved(now)
 
     # --- what we say --------------------------------------------------------------------------------------------
 
@@ -393,7 +338,7 @@ class Node:
         return self._voice.will()
 
     def _send_beacon(self, now: float) -> None:
-        self._take_over(set(), now)  # what the program imported besides blocks that stand
+        self._intake.look(set(), now)  # what the program imported besides blocks that stand
         frontier = self.frontier
         beacon = Beacon(frontier.root, frontier.count, frontier.total, frontier.newest, self._alone)
         self._effects.append(self._voice.beacon(beacon))
@@ -402,12 +347,12 @@ class Node:
     def _publish_own(self, now: float) -> None:
         """Publish our new blocks live, as far as the replica releases them."""
         try:
-            self._effects += map(self._voice.live, self._publisher.due())
+            self._effects += map(self._voice.live, self._own.publisher.due())
         except MedledgerError as error:
             self._alarms.tell(f"own blocks cannot be released: {error}", now, hint=error.hint)
-            self._publisher.postpone(now)
+            self._own.publisher.postpone(now)
             return
-        if self._publisher.leave_rest():
+        if self._own.publisher.leave_rest():
             self._trickle.reset(now)
 
     # --- what there is to see -----------------------------------------------------------------------------------

@@ -86,6 +86,7 @@ class Peer:
     beacon: Beacon | None = None  # the last one
     beacon_at: float | None = None
     showed: int = 0  # blocks that it then held more than we did; fewer where that is negative
+    own: int = 0  # blocks of our own feed that it has shown to hold
     level: bool = False  # we hold all that it had when we last learned of it
     probe_at: float | None = None  # when to ask what it holds
     probe_pause: float = PROBE_PAUSE_SECONDS

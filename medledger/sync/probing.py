@@ -219,13 +219,9 @@ class Prober:
         inquiry.forks |= not same_fork
         inquiry.alike &= same_fork and ours.length == leaf.length and agree(ours.head, leaf.head)
 
-    def close(self, now: float) -> tuple[list[tuple[PeerId, Probe]], list[Peer]]:
-        """End the probes whose answers are complete or overdue.
-
-        Returns the probes to send in their place, for whole ids, and the peers that have nothing for us.
-        """
+    def close(self, now: float) -> list[tuple[PeerId, Probe]]:
+        """End the probes whose answers are complete or overdue; the probes to send in their place, for whole ids."""
         probes: list[tuple[PeerId, Probe]] = []
-        level: list[Peer] = []
         for nonce, inquiry in list(self._open.items()):
             if inquiry.deadline > now:
                 continue
@@ -251,8 +247,7 @@ class Prober:
             self._settle(inquiry.root + inquiry.ours, now)
             if peer.beacon.root == inquiry.root:
                 peer.level = True
-            level.append(peer)
-        return probes, level
+        return probes
 
     def _collides(self, inquiry: Inquiry) -> bool:
         """Whether the digests can only differ by what prefixes do not show."""

@@ -53,9 +53,7 @@ def test_whole_ids_are_asked_for_where_prefixes_collide() -> None:
     bench = Bench({A: Height(5, b"same pre" + bytes(24))})
     nonce = bench.probe()
     bench.prober.leaves(PEER, Leaves(nonce, 0, 1, (Leaf(A[:8], 5, b"same pre", b""),)), 1.1)
-    probes, level = bench.prober.close(1.1)
-    assert level == []
-    ((who, probe),) = probes
+    ((who, probe),) = bench.prober.close(1.1)
     assert who == PEER
     assert probe.full
     leaf = Leaf(A[:8], 5, b"same pre" + bytes(23) + b"!", b"")
@@ -72,9 +70,9 @@ def test_an_answer_is_complete_when_all_its_pages_are_here() -> None:
     nonce = bench.probe()
     for page in (2, 0, 0):
         bench.prober.leaves(PEER, Leaves(nonce, page, 3, ()), 1.1)
-    assert bench.prober.close(1.2) == ([], [])
+    assert bench.prober.close(1.2) == []
     bench.prober.leaves(PEER, Leaves(nonce, 1, 3, ()), 1.3)
-    assert bench.prober.close(1.3) == ([], [bench.peer])
+    assert bench.prober.close(1.3) == []
     assert bench.prober.hear(bench.peer, bench.beacon, 1.4) is Verdict.SETTLED
     assert bench.prober.hear(bench.peer, bench.beacon, 200.0) is Verdict.DIFFERENT
 
@@ -84,7 +82,7 @@ def test_a_probe_without_a_whole_answer_is_a_failure() -> None:
     bench = Bench({})
     nonce = bench.probe()
     bench.prober.leaves(PEER, Leaves(nonce, 0, 2, ()), 1.1)
-    assert bench.prober.close(60.0) == ([], [])
+    assert bench.prober.close(60.0) == []
     assert bench.peer.failures == 1
     assert not bench.peer.level
 
