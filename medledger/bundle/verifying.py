@@ -20,12 +20,13 @@ given, not that it is of the ledger one has in mind.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from medledger.audit import verify
-from medledger.errors import CorruptError, MalformedError, MedledgerError
+from medledger.errors import CorruptError, MalformedError, MedledgerError, StoreError
 from medledger.fork import read_proof
 from medledger.governance import Genesis, read_genesis
 from medledger.importing import ImportReport
@@ -88,31 +89,32 @@ def verify_bundle(
             f"the bundle is of ledger {genesis.ledger_id.hex()}", hint="Ask whoever gave you the id, or the bundle."
         )
     report = BundleReport(genesis, manifest)
-    with tempfile.TemporaryDirectory(prefix="medledger-verify-") as directory:
-        replica = _begin(Path(directory) / "replica.db", genesis)
-        with replica:
-            segments = _Segments()
-            taken = take(replica, source, manifest, notify, segments)
-            report.problems += segments.problems.values()
-            _note_refused(report, taken)
-            _compare_feeds(report, replica)
-            _compare_forks(report, replica)
-            if every_signature:
-                _check_signatures(report, replica, processes)
-            _describe(report, replica)
+    with _temporary_replica(genesis) as replica:
+        segments = _Segments()
+        taken = take(replica, source, manifest, notify, segments)
+        report.problems += segments.problems.values()
+        _note_refused(report, taken)
+        _compare_feeds(report, replica)
+        _compare_forks(report, replica)
+        if every_signature:
+            _check_signatures(report, replica, processes)
+        _describe(report, replica)
     del report.problems[MAX_PROBLEMS:]
     return report
 
 
-def _begin(path: Path, genesis: Genesis) -> Replica:
-    """A replica that knows nothing but the genesis."""
-    store = Store.create(path)
+@contextmanager
+def _temporary_replica(genesis: Genesis) -> Iterator[Replica]:
+    """A replica that knows nothing but the genesis, and is removed however this ends."""
     try:
+        directory = tempfile.TemporaryDirectory(prefix="medledger-verify-")
+    except OSError as error:
+        raise StoreError(
+            f"no temporary directory can be made: {error.strerror or error}", hint="TMPDIR says where there is room."
+        ) from error
+    with directory as place, closing(Store.create(Path(place) / "replica.db")) as store:
         store.set_meta("genesis", genesis.raw)
-        return Replica(store)
-    except BaseException:
-        store.close()
-        raise
+        yield Replica(store)
 
 
 class _Segments:

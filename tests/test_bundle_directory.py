@@ -1,0 +1,454 @@
+"""Unpacked bundles: brought up to date with what is new, whole at every moment, and copied from anywhere."""
+
+from __future__ import annotations
+
+import os
+import random
+import zipfile
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from forge import Chain, small_entry
+from medledger import Ledger
+from medledger.block import Hidden, encode_body, join_block, split_block, split_body
+from medledger.bundle import (
+    MANIFEST_NAME,
+    Manifest,
+    Progress,
+    encode_manifest,
+    export_directory,
+    fetch_bundle,
+    open_bundle,
+    read_manifest,
+    verify_bundle,
+)
+from medledger.errors import CorruptError, MalformedError, NeedsNewerError, StoreError
+from worlds import found, join, reading, sync
+
+SEGMENT_BYTES = 4096  # in these tests: a dozen blocks
+
+
+@pytest.fixture(autouse=True)
+def _small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("segments", "exporting"):
+        monkeypatch.setattr(f"medledger.bundle.{module}.BUNDLE_SEGMENT_BYTES", SEGMENT_BYTES)
+
+
+@pytest.fixture
+def founder(tmp_path: Path) -> Iterator[Ledger]:
+    """A governor's replica with three feeds and 62 blocks."""
+    with found(tmp_path) as ledger:
+        for name in ("box", "other"):
+            with join(ledger, tmp_path, name) as member:
+                grow(member, 20)
+                sync(member, ledger)
+        grow(ledger, 17)
+        yield ledger
+
+
+def grow(ledger: Ledger, count: int) -> None:
+    """Some more blocks of its own, of which the witness knows."""
+    for n in range(count):
+        block = ledger.append(reading(n))
+        ledger.release(block.author, block.seq, block.seq + 1)
+
+
+def manifest_of(bundle: Path) -> Manifest:
+    """What a bundle says it holds."""
+    with open_bundle(bundle) as source:
+        return read_manifest(source)
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """Every file of a bundle."""
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def check(directory: Path, ledger: Ledger) -> None:
+    """The bundle is consistent, holds all of the ledger, and no file but its own."""
+    with open_bundle(directory) as source:
+        report = verify_bundle(source, ledger_id=ledger.id)
+        names = {segment.name for segment in read_manifest(source).segments}
+    assert (report.problems, report.digest) == ([], ledger.digest())
+    assert names | {MANIFEST_NAME} <= contents(directory).keys()
+
+
+def written(ledger: Ledger, directory: Path) -> Progress:
+    """Export, and how much of it was new."""
+    told: list[Progress] = []
+    export_directory(ledger, directory, told.append)
+    return told[-1]
+
+
+def test_the_zip_file_unpacks_to_the_directory(founder: Ledger, tmp_path: Path) -> None:
+    """The same names and bytes, so that `unzip` makes what a web server needs."""
+    file = founder.export_bundle(tmp_path / "all.bundle")
+    assert founder.export_bundle(tmp_path / "all", unpacked=True) == file
+    with zipfile.ZipFile(tmp_path / "all.bundle") as archive:
+        archive.extractall(tmp_path / "unzipped")
+    assert contents(tmp_path / "unzipped") == contents(tmp_path / "all")
+    assert len(file.segments) > 3
+
+
+def test_a_later_export_writes_what_is_new(founder: Ledger, tmp_path: Path) -> None:
+    """Segments that were there stay; a directory that is up to date is not touched."""
+    target = tmp_path / "all"
+    first = export_directory(founder, target)
+    before = contents(target)
+    assert written(founder, target).kept_blocks == founder_blocks(founder)
+    assert contents(target) == before
+    grow(founder, 12)
+    progress = written(founder, target)
+    assert progress.blocks == progress.total_blocks == founder_blocks(founder)
+    assert progress.blocks - progress.kept_blocks < 12 + 14  # the last segment is written again where it is small
+    after = manifest_of(target)
+    kept = [segment for segment in first.segments if segment in after.segments]
+    assert kept == list(first.segments[: len(kept)])
+    assert len(kept) >= len(first.segments) - 1
+    check(target, founder)
+
+
+def founder_blocks(ledger: Ledger) -> int:
+    """Of all feeds."""
+    return sum(head.seq + 1 for head in ledger.frontier().values())
+
+
+def test_many_small_exports_leave_few_segments(founder: Ledger, tmp_path: Path) -> None:
+    """Their number is logarithmic, and so is what each export writes again; superseded ones are removed."""
+    target = tmp_path / "all"
+    total = 0
+    for _ in range(40):
+        grow(founder, 1)
+        progress = written(founder, target)
+        total += progress.blocks - progress.kept_blocks
+    manifest = manifest_of(target)
+    full = manifest.size_bytes // (SEGMENT_BYTES // 2)
+    assert len(manifest.segments) <= full + 5
+    assert total < founder_blocks(founder) + 40 * 6
+    # Those of the manifest before are kept for whoever fetches with it.
+    assert len(contents(target)) <= len(manifest.segments) + 1 + 4
+    check(target, founder)
+
+
+def test_each_import_of_a_grown_bundle_reads_what_is_new(founder: Ledger, tmp_path: Path) -> None:
+    """A replica that follows a directory reads no segment twice; one that begins late gets the same."""
+    target = tmp_path / "all"
+    export_directory(founder, target)
+    with Ledger.replicate(tmp_path / "follower.db", founder.genesis.raw) as follower:
+        follower.import_bundle(target)
+        for _ in range(5):
+            grow(founder, 5)
+            export_directory(founder, target)
+            for path in (target / "segments").iterdir():
+                if path.stem in held_names(target, follower):
+                    path.write_bytes(b"never read")  # and its size differs, so that the next export repairs it
+            told: list[Progress] = []
+            report = follower.import_bundle(target, progress=told.append)
+            assert (report.accepted, report.refused) == (5, [])
+            assert told[-1].kept_blocks + report.accepted <= told[-1].total_blocks
+            assert follower.digest() == founder.digest()
+    export_directory(founder, target)
+    check(target, founder)
+
+
+def held_names(target: Path, replica: Ledger) -> set[str]:
+    """The segments of which a replica holds everything."""
+    frontier = replica.frontier()
+    return {
+        segment.hash.hex()
+        for segment in manifest_of(target).segments
+        if all(span.feed in frontier and frontier[span.feed].seq >= span.stop - 1 for span in segment.spans)
+    }
+
+
+def test_a_segment_that_may_fill_a_hole_is_read(founder: Ledger, tmp_path: Path) -> None:
+    """Entries that were hidden from a replica come back from a bundle, though it holds every block."""
+    export_directory(founder, tmp_path / "all")
+    feed = founder.me
+    assert feed is not None
+    with Ledger.replicate(tmp_path / "replica.db", founder.genesis.raw) as replica:
+        raws = [raw for each in founder.frontier() for raw in founder.raw_blocks(each)]
+        header, body = split_block(raws[-1])
+        hidden = [Hidden(sha256(b"\0" + entry).digest()) for entry in split_body(body) if isinstance(entry, bytes)]
+        order = sorted(founder.frontier(), key=lambda each: each != feed)
+        blocks = [raw for each in order for raw in founder.raw_blocks(each)]
+        blocks[blocks.index(raws[-1])] = join_block(header, encode_body(hidden))
+        replica.import_blocks(blocks)
+        assert len(replica.holes()) == 1
+        assert replica.import_bundle(tmp_path / "all").refused == []
+        assert replica.holes() == []
+
+
+class Crash(BaseException):
+    """The power fails."""
+
+
+def crashing(monkeypatch: pytest.MonkeyPatch, steps: int) -> list[str]:
+    """The power fails after so many steps that change the directory: nothing more happens after that."""
+    done: list[str] = []
+
+    def wrap(owner: Any, name: str) -> None:
+        real: Callable[..., Any] = getattr(owner, name)
+
+        def step(*args: Any, **options: Any) -> Any:
+            if len(done) >= steps:
+                raise Crash
+            done.append(name)
+            return real(*args, **options)
+
+        monkeypatch.setattr(owner, name, step)
+
+    for owner, name in ((os, "fsync"), (Path, "replace"), (Path, "unlink"), (Path, "mkdir")):
+        wrap(owner, name)
+    return done
+
+
+def test_an_export_may_be_cut_short_anywhere(founder: Ledger, tmp_path: Path) -> None:
+    """Before it, between any two steps of it: the directory holds the bundle of before or the new one."""
+    target = tmp_path / "all"
+    export_directory(founder, target)
+    check(target, founder)
+    old = founder.digest()
+    steps = outcomes = 0
+    while True:
+        grow(founder, 25)
+        with pytest.MonkeyPatch.context() as patch:
+            done = crashing(patch, steps)
+            try:
+                export_directory(founder, target)
+            except Crash:
+                outcomes += 1
+            else:
+                if len(done) < steps:
+                    break
+        with open_bundle(target) as source:
+            report = verify_bundle(source)
+        assert (report.problems, report.digest in (old, founder.digest())) == ([], True)
+        export_directory(founder, target)
+        check(target, founder)
+        assert not list(target.rglob("*.partial"))
+        old = founder.digest()
+        steps += 1
+    assert outcomes > 8
+
+
+def test_a_first_export_that_was_cut_short_goes_on(founder: Ledger, tmp_path: Path) -> None:
+    """What it wrote is not written again, and no manifest lies there that promises more than there is."""
+    steps = 0
+    while True:
+        target = tmp_path / f"all-{steps}"
+        with pytest.MonkeyPatch.context() as patch:
+            crashing(patch, steps)
+            try:
+                export_directory(founder, target)
+            except Crash:
+                pass
+            else:
+                break
+        if (target / MANIFEST_NAME).exists():
+            check(target, founder)
+        there = {path.name for path in target.glob("segments/*") if not path.name.endswith(".partial")}
+        progress = written(founder, target)
+        assert (progress.kept_blocks > 0) == bool(there)
+        check(target, founder)
+        steps += 1
+    assert steps > 10
+
+
+def test_what_is_in_the_way_is_refused(founder: Ledger, tmp_path: Path) -> None:
+    """Somebody's files, another ledger's bundle, one that has more, one of a later version: all stay as they are."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").write_bytes(b"")
+    with pytest.raises(StoreError, match="something else"):
+        export_directory(founder, tmp_path / "photos")
+    target = tmp_path / "all"
+    export_directory(founder, target)
+    before = contents(target)
+    with found(tmp_path, "stranger") as stranger, pytest.raises(StoreError, match="another ledger"):
+        export_directory(stranger, target)
+    with Ledger.replicate(tmp_path / "behind.db", founder.genesis.raw) as behind:
+        with pytest.raises(StoreError, match="more blocks"):
+            export_directory(behind, target)
+        export_directory(behind, tmp_path / "nothing")
+        with open_bundle(tmp_path / "nothing") as source, pytest.raises(StoreError, match="more blocks"):
+            fetch_bundle(source, target)
+    assert contents(target) == before
+    (target / MANIFEST_NAME).write_bytes(b"\x81\x02")
+    with pytest.raises(NeedsNewerError):
+        export_directory(founder, target)
+    with pytest.raises(StoreError):
+        export_directory(founder, tmp_path / "missing" / "all")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StoreError):
+        export_directory(founder, tmp_path / "file")
+
+
+def test_an_export_repairs_what_is_missing_or_cut_off(founder: Ledger, tmp_path: Path) -> None:
+    """A lost manifest, a lost segment, one of another length, and leftovers of a crash."""
+    target = tmp_path / "all"
+    manifest = export_directory(founder, target)
+    (target / manifest.segments[1].name).unlink()
+    export_directory(founder, target)
+    check(target, founder)
+    (target / manifest.segments[0].name).write_bytes(b"short")
+    (target / "segments" / f"{'0' * 64}.partial").write_bytes(b"left over")
+    export_directory(founder, target)
+    check(target, founder)
+    assert not list(target.rglob("*.partial"))
+    (target / MANIFEST_NAME).unlink()
+    first = target / manifest.segments[0].name
+    first.write_bytes(b"\0" * first.stat().st_size)  # without a manifest each segment is held against its name
+    export_directory(founder, target)
+    check(target, founder)
+
+
+def test_strangers_files_beside_the_segments_stay(founder: Ledger, tmp_path: Path) -> None:
+    """Only what has the name of a segment is ever removed."""
+    target = tmp_path / "all"
+    export_directory(founder, target)
+    for name in ("README.txt", "segments/index.html"):
+        (target / name).write_text("kept")
+    for _ in range(3):
+        grow(founder, 20)
+        export_directory(founder, target)
+    assert {"README.txt", "segments/index.html"} <= contents(target).keys()
+
+
+def test_a_fork_takes_its_blocks_out_again(founder: Ledger, tmp_path: Path) -> None:
+    """Segments that hold what no longer stands are replaced; the proof is in the manifest."""
+    target = tmp_path / "all"
+    with join(founder, tmp_path, "clone") as box:
+        assert box.identity is not None
+        one, other = Chain(box.identity, box.id), Chain(box.identity, box.id)
+        for n in range(30):
+            one.add([small_entry(n)])
+        other.add([small_entry(100)])
+        founder.import_blocks(one.raws)
+        assert box.me in export_directory(founder, target).frontier
+        founder.import_blocks(other.raws)
+        assert box.me in founder.forks
+        manifest = export_directory(founder, target)
+        assert box.me not in manifest.frontier
+        assert len(manifest.fork_proofs) == 1
+        check(target, founder)
+
+
+def test_branches_lie_in_segments_of_their_own(founder: Ledger, tmp_path: Path) -> None:
+    """And are written once, however often the directory is brought up to date."""
+    assert founder.identity is not None
+    branch = Chain(founder.identity, founder.id, list(founder.raw_blocks(founder.identity.public_key, 0, 2)))
+    branch.grow(30)
+    founder.import_blocks(branch.raws)
+    assert founder.branches()
+    target = tmp_path / "all"
+    manifest = export_directory(founder, target)
+    assert any(not segment.spans for segment in manifest.segments)
+    check(target, founder)
+    assert written(founder, target).kept_blocks == manifest.blocks
+    check(target, founder)
+
+
+def test_fetching_goes_on_where_it_was_cut_short(founder: Ledger, tmp_path: Path) -> None:
+    """From a file or a directory: after a crash at any step nothing that was fetched is read again."""
+    founder.export_bundle(tmp_path / "all.bundle")
+    steps = 0
+    while True:
+        target = tmp_path / f"copy-{steps}"
+        with open_bundle(tmp_path / "all.bundle") as source:
+            with pytest.MonkeyPatch.context() as patch:
+                crashing(patch, steps)
+                try:
+                    fetch_bundle(source, target)
+                except Crash:
+                    pass
+                else:
+                    break
+            there = sum(path.stat().st_size for path in target.glob("segments/*") if path.suffix != ".partial")
+            told: list[Progress] = []
+            fetch_bundle(source, target, told.append)
+        assert told[-1].kept_bytes == there
+        assert told[-1].bytes == told[-1].total_bytes
+        check(target, founder)
+        steps += 1
+    assert steps > 10
+
+
+def test_a_copy_follows_its_source(founder: Ledger, tmp_path: Path) -> None:
+    """What is new is fetched, what was superseded goes, and a damaged segment is never kept."""
+    source, copy = tmp_path / "all", tmp_path / "copy"
+    for count in (0, 1, 9, 30):
+        grow(founder, count)
+        manifest = export_directory(founder, source)
+        with open_bundle(source) as opened:
+            fetch_bundle(opened, copy)
+        check(copy, founder)
+        assert manifest_of(copy) == manifest
+    grow(founder, 30)
+    last = export_directory(founder, source).segments[-1]
+    data = (source / last.name).read_bytes()
+    (source / last.name).write_bytes(data[:-1] + b"\0")
+    with open_bundle(source) as opened, pytest.raises(CorruptError, match=last.hash.hex()):
+        fetch_bundle(opened, copy)
+    assert manifest_of(copy) == manifest
+    assert not (copy / last.name).exists()
+    (source / last.name).unlink()
+    with open_bundle(source) as opened, pytest.raises(MalformedError, match="has no"):
+        fetch_bundle(opened, copy)
+
+
+def test_a_copy_that_cannot_fit_is_not_begun(founder: Ledger, tmp_path: Path) -> None:
+    """The manifest says how much it will be."""
+    manifest = founder.export_bundle(tmp_path / "all", unpacked=True)
+    huge = tuple(
+        segment._replace(size=8 * 2**20, hash=n.to_bytes(32, "big"), spans=(), blocks=1)
+        for n, segment in enumerate(manifest.segments * 2**13)
+    )
+    (tmp_path / "all" / MANIFEST_NAME).write_bytes(encode_manifest(Manifest(manifest.genesis, huge, ())))
+    with open_bundle(tmp_path / "all") as source, pytest.raises(StoreError, match="room"):
+        fetch_bundle(source, tmp_path / "copy")
+
+
+@pytest.mark.parametrize("kind", ["fifo", "directory", "link to a device", "longer"])
+def test_a_stick_that_somebody_else_filled(founder: Ledger, tmp_path: Path, kind: str) -> None:
+    """A segment that is no file, or a longer one, is read to its listed size at most, and refused."""
+    target = tmp_path / "all"
+    segment = export_directory(founder, target).segments[0]
+    place = target / segment.name
+    place.unlink()
+    if kind == "fifo":
+        os.mkfifo(place)
+    elif kind == "directory":
+        place.mkdir()
+    elif kind == "link to a device":
+        place.symlink_to("/dev/zero")
+    else:
+        place.write_bytes(bytes(segment.size + 1))
+    with (
+        Ledger.replicate(tmp_path / "replica.db", founder.genesis.raw) as replica,
+        pytest.raises((StoreError, MalformedError)),
+    ):
+        replica.import_bundle(target)
+
+
+def test_no_damage_brings_in_anything_else(founder: Ledger, tmp_path: Path, rng: random.Random) -> None:
+    """Whatever byte of whatever file is changed: refused, or harmless."""
+    target = tmp_path / "all"
+    export_directory(founder, target)
+    files = contents(target)
+    for case in range(40):
+        name = rng.choice([MANIFEST_NAME, rng.choice(sorted(files))])
+        data = bytearray(files[name])
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        (target / name).write_bytes(data)
+        with Ledger.replicate(tmp_path / f"{case}.db", founder.genesis.raw) as replica:
+            try:
+                replica.import_bundle(target)
+            except (MalformedError, NeedsNewerError, StoreError):
+                pass
+            else:
+                assert replica.digest() == founder.digest()
+        (target / name).write_bytes(files[name])
