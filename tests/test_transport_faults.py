@@ -7,24 +7,30 @@ import select
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from random import Random
 
 import pytest
-from paho.mqtt.client import Client
+from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
 from brokers import Mosquitto, find_mosquitto, free_port
 from medledger import Ledger
 from medledger.errors import Fault, TransportError, UsageError
-from medledger.transport import Gossip, session
+from medledger.transport import BrokerAddress, Gossip, session
+from medledger.transport.bell import Bell
+from medledger.transport.session import Ask
 from medledger_agents.broker import EmbeddedBroker
 from worlds import found, join, reading
 
 SECONDS = 20.0
+WILL_BYTES = 160  # more than a last will takes, less than a beacon
 
 pytestmark = pytest.mark.skipif(find_mosquitto() is None, reason="needs mosquitto")
 
@@ -320,6 +326,132 @@ def test_a_huge_packet_does_not_fill_the_memory(tmp_path: Path, stack: ExitStack
 def resident() -> int:
     """Bytes of this process that are in memory."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def test_a_broker_that_sends_rubbish(tmp_path: Path, stack: ExitStack, rng: Random) -> None:
+    """Packets of every kind, of any content and length: a session ends or goes on, and nothing else happens."""
+    server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+    address = BrokerAddress("127.0.0.1", server.getsockname()[1], False)
+    rounds, opened, ends = 1000, 0, Counter[str]()
+    theirs = Random(rng.random())
+
+    def serve() -> None:
+        for _ in range(rounds):
+            connection, _ = server.accept()
+            with connection, suppress(ConnectionError):  # our session may have had enough
+                connection.recv(4096)
+                connection.sendall(theirs.choice((bytes((0x20, 2, 0, 0)), bytes((0x20, 3, 0, 0, 0)), b"")))
+                for _ in range(theirs.randrange(4)):
+                    body = theirs.randbytes(theirs.randrange(40))
+                    connection.sendall(bytes((theirs.randrange(256), len(body) + theirs.choice((0, 0, 0, 1)))) + body)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    bell = Bell()
+    bell.open()
+    stack.callback(bell.close)
+    ask = Ask("fuzz", None, 30, bell, lambda *_: None, lambda *_: None, lambda: False)
+    for _ in range(rounds):
+        each = session.Session(address, rng.choice(("3.1.1", "5")), ask, None)
+        try:
+            each.connect()
+            opened += 1
+            each.subscribe([("s", 1)])
+            while each.turn():
+                pass
+            ends[str(each.lost)] += 1
+        except session.NoSessionError as error:
+            ends[str(error).partition(": ")[2]] += 1
+        finally:
+            each.discard()
+    thread.join()
+    print(opened, ends)
+    assert opened > rounds / 10
+    assert len(ends) >= 3
+
+
+def test_a_fault_of_our_own_is_told(
+    tmp_path: Path, mosquitto: Callable[..., Mosquitto], stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Should the connection's thread end on a bug, that is an alarm and stands in the status; nobody waits for ever."""
+    founder, _ = two(tmp_path, stack)
+    broker = mosquitto()
+
+    def broken(_self: object, _seconds: float) -> float:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("medledger.transport.turns.Turns.next", broken)
+    alarms: list[str] = []
+    gossip = stack.enter_context(Gossip(founder, broker.url, on_alarm=alarms.append))
+    broker.kill()
+    assert not gossip.wait_in_sync(SECONDS)
+    assert gossip.status()["failure"] == "ZeroDivisionError: "
+    assert any("a fault of its own" in alarm for alarm in alarms)
+
+
+# --- the last will ---------------------------------------------------------------------------------------------------
+
+DYING = """
+import sys
+from medledger import Identity, Ledger
+from medledger.transport import Gossip
+with Ledger.open(sys.argv[1], Identity.load(sys.argv[2])) as ledger, Gossip(ledger, sys.argv[3]) as gossip:
+    print(gossip.wait_in_sync(20), flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_last_will_tells_that_a_node_is_gone(
+    tmp_path: Path, mosquitto: Callable[..., Mosquitto], stack: ExitStack
+) -> None:
+    """The broker publishes it, not retained, when a node's process is killed, and not when one ends in good order."""
+    founder, ward = two(tmp_path, stack)
+    ward.close()
+    broker = mosquitto()
+    gossip = stack.enter_context(Gossip(founder, broker.url))
+    wills: list[bytes] = []
+    for kill in (False, True):
+        with subprocess.Popen(
+            [sys.executable, "-c", DYING, tmp_path / "ward.db", tmp_path / "ward.key", broker.url],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        ) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"True\n"
+            wills.clear()
+            watcher = stack.enter_context(watching(broker, wills))
+            if kill:
+                process.kill()
+            else:
+                process.stdin.close()
+            process.wait(10)
+        assert until(lambda: bool(wills), 5 if kill else 1) == kill
+        watcher.close()
+    assert len(wills) == 1
+    assert gossip.status()["failure"] is None
+
+
+def watching(broker: Mosquitto, heard: list[bytes]) -> ExitStack:
+    """Somebody who hears what is published on the topic of beacons and is shorter than any beacon: wills."""
+    client = Client(CallbackAPIVersion.VERSION2)
+    subscribed = threading.Event()
+    client.on_subscribe = lambda *_: subscribed.set()
+
+    def on_message(_client: Client, _data: object, message: MQTTMessage) -> None:
+        if message.topic.endswith("/s") and len(message.payload) < WILL_BYTES:
+            assert not message.retain
+            heard.append(message.payload)
+
+    client.on_message = on_message
+    client.connect(broker.host, broker.port)
+    client.loop_start()
+    client.subscribe("ml/1/+/s")
+    assert subscribed.wait(SECONDS)
+    stack = ExitStack()
+    stack.callback(client.loop_stop)
+    stack.callback(client.disconnect)
+    return stack
 
 
 # --- MQTT 5 ----------------------------------------------------------------------------------------------------------

@@ -52,7 +52,8 @@ class Connection:
         protocol: str = "3.1.1",
         client_id: str,
         tls: ssl.SSLContext | None,
-        on_complaint: Callable[[str], None],
+        on_complaint: Callable[[str, str], None],
+        on_fault: Callable[[Exception], None],
         make_will: Callable[[], Publish | None] | None = None,
         keepalive: int = KEEPALIVE_SECONDS,
     ) -> None:
@@ -61,6 +62,7 @@ class Connection:
         self._protocol = protocol
         self._mailbox = mailbox
         self._on_complaint = on_complaint
+        self._on_fault = on_fault
         self._complaints: dict[str, float] = {}
         self._make_will = make_will
         self._turns = Turns(len(self.addresses), random.SystemRandom())
@@ -125,6 +127,9 @@ class Connection:
                     self._closing.wait(pause)
                 elif self._turns.rounds:
                     return  # each was tried once, without a pause, while the program waits for the outcome
+        except Exception as error:
+            log.exception("the connection has ended")
+            self._on_fault(error)
         finally:
             self._settled.set()
             self._bell.close()
@@ -168,7 +173,7 @@ class Connection:
         if known is None or str(known) != str(failure):
             log.warning("%s", failure)
         if failure.fault is Fault.CALLER and self._settled.is_set():
-            self._complain(str(failure))
+            self._complain(str(failure), failure.hint or "")
 
     def _stay(self, session: Session) -> float:
         """Be connected, for as long as it lasts; how long that was."""
@@ -193,13 +198,13 @@ class Connection:
             session.discard()
         return time.monotonic() - since
 
-    def _complain(self, text: str) -> None:
+    def _complain(self, text: str, hint: str) -> None:
         """Tell people, but not the same thing again and again."""
         now = time.monotonic()
         if now - self._complaints.get(text, -ALARM_REPEAT_SECONDS) < ALARM_REPEAT_SECONDS:
             return
         self._complaints[text] = now
-        self._on_complaint(text)
+        self._on_complaint(text, hint)
 
     # --- out: the thread of gossip ------------------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 Rules:
 
-- One thread owns the gossip machine and everything it touches; other threads only leave notes in its mailbox.
+- One thread runs the gossip machine and everything it touches; other threads only leave notes in its mailbox. That of
+  the connection asks for a last will before each attempt, when the machine is not at work.
 - What leaves is what the machine says, which is what the ledger has released: persisted, and known to the witness.
 - The ledger outlives the broker. Without one everything goes on but gossip; when one comes back, so does gossip.
 - Nothing that the network or the disk does ends the thread. Should a fault of our own do so, that is an alarm, is
@@ -29,7 +30,7 @@ from medledger.errors import Fault, TransportError, UsageError
 from medledger.importing import Advance
 from medledger.ledger import Ledger
 from medledger.limits import KEEPALIVE_SECONDS
-from medledger.sync import Alarm, Connected, Disconnected, Effect, Node, Publish, Subscribe, Tick, WakeAt
+from medledger.sync import Alarm, Connected, Disconnected, Effect, Event, Node, Publish, Subscribe, Tick, WakeAt
 from medledger.sync.alarms import AlarmLog
 
 from .address import BrokerAddress
@@ -93,6 +94,8 @@ class Gossip:
             client_id=client_id,
             tls=_tls(ca, certificate, key) if any(each.tls for each in addresses) else None,
             on_complaint=self._raise_alarm,
+            on_fault=self._fail,
+            make_will=self._make_will,
             keepalive=keepalive,
         )
         randomness = random.SystemRandom()
@@ -105,6 +108,7 @@ class Gossip:
         )
         path = statusfile.place(ledger.path) if status_file is True else Path(status_file) if status_file else None
         self._reporter = Reporter(ledger, path)
+        self._machine = threading.Lock()  # held by whoever uses the node
         self._wake = time.monotonic()
         self._changed = threading.Condition()
         self._snapshot: dict[str, Any] = self._node.status(time.monotonic())
@@ -195,11 +199,15 @@ class Gossip:
             self._connection.flush(FLUSH_SECONDS)
         except Exception as error:
             log.exception("gossip has stopped")
-            self._failure = f"{type(error).__name__}: {error}"
-            self._raise_alarm(f"gossip has stopped on a fault of its own: {self._failure}", "Please report this.")
-            self._reporter.end(self.status(), "failed")
-            with self._changed:
-                self._changed.notify_all()
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """A thread of ours has ended on a fault of our own."""
+        self._failure = f"{type(error).__name__}: {error}"
+        self._raise_alarm(f"gossip has stopped on a fault of its own: {self._failure}", "Please report this.")
+        self._reporter.end(self.status(), "failed")
+        with self._changed:
+            self._changed.notify_all()
 
     def _step(self, timeout: float) -> None:
         """Handle what has come, then what time has made due."""
@@ -210,11 +218,24 @@ class Gossip:
                 self._connected_at = None
             elif isinstance(event, Connected):
                 self._connected_at = time.monotonic()
-            self._carry_out(self._node.handle(event, time.monotonic()))
+            self._carry_out(self._handle(event))
         now = time.monotonic()
         if now >= self._wake or self._mailbox.closed:
-            self._carry_out(self._node.handle(Tick(), now))
+            self._carry_out(self._handle(Tick()))
         self._show(idle=not events)
+
+    def _handle(self, event: Event) -> list[Effect]:
+        with self._machine:
+            return self._node.handle(event, time.monotonic())
+
+    def _make_will(self) -> Publish | None:
+        """Called by the connection's thread before each attempt. A will is a hint: without one it goes on, too."""
+        try:
+            with self._machine:
+                return self._node.will()
+        except Exception:
+            log.exception("there is no last will for this connection")
+            return None
 
     def _carry_out(self, effects: list[Effect]) -> None:
         for effect in effects:

@@ -16,6 +16,7 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import logging
 import secrets
 import select
 import socket
@@ -48,6 +49,9 @@ TURN_SECONDS: Final = 1.0  # how often keepalive is looked at
 GOODBYE_SECONDS: Final = 0.4
 ACCOUNT: Final = frozenset((0x86, 0x87, 0x8A, 0x8C))  # bad user name or password, not authorised, banned, bad method
 UNSUPPORTED_VERSION: Final = 0x84
+RIGHTS: Final = "Let this account publish and subscribe to everything below ml/1/ in the broker's access rules."
+
+log = logging.getLogger("medledger.transport")
 
 
 class NoSessionError(TransportError):
@@ -67,7 +71,7 @@ class Ask:
     keepalive: int
     bell: Bell
     received: Callable[[str, bytes], None]
-    complain: Callable[[str], None]
+    complain: Callable[[str, str], None]  # what is wrong, and what to do about it
     closing: Callable[[], bool]
 
 
@@ -174,22 +178,26 @@ class Session:
         if sock is None:
             return False
         held = hasattr(sock, "pending") and sock.pending()  # TLS may hold bytes that the socket no longer shows
-        code = MQTTErrorCode.MQTT_ERR_SUCCESS
-        if self._wait(sock, 0 if held else min(seconds, TURN_SECONDS)) or held:
-            code = client.loop_read()
-        if code == MQTTErrorCode.MQTT_ERR_SUCCESS and client.want_write():
-            code = client.loop_write()
-        if code == MQTTErrorCode.MQTT_ERR_SUCCESS:
-            code = client.loop_misc()
+        readable = self._wait(sock, 0 if held else min(seconds, TURN_SECONDS)) or held
+        try:
+            code = self._work(readable=readable)
+        except Exception as error:  # paho does not foresee everything that can stand in a packet
+            log.warning("the broker %s sends what the MQTT client cannot read", self.address, exc_info=error)
+            self.lost = f"it sends what cannot be read ({type(error).__name__})"
+            return False
         if code != MQTTErrorCode.MQTT_ERR_SUCCESS or client.socket() is None:
             self.lost = self.lost or "the connection broke"
             return False
         if self._echo.missing(time.monotonic()):
-            self._ask.complain(
-                f"the broker {self.address} takes what we publish and does not deliver it: its access rules may be too "
-                "narrow for this account"
-            )
+            self._ask.complain(f"the broker {self.address} takes what we publish and does not deliver it", RIGHTS)
         return True
+
+    def _work(self, *, readable: bool) -> MQTTErrorCode:
+        client = self._client
+        code = client.loop_read() if readable else MQTTErrorCode.MQTT_ERR_SUCCESS
+        if code == MQTTErrorCode.MQTT_ERR_SUCCESS and client.want_write():
+            code = client.loop_write()
+        return client.loop_misc() if code == MQTTErrorCode.MQTT_ERR_SUCCESS else code
 
     def _wait(self, sock: Any, seconds: float) -> bool:
         """Until the socket or another thread has something, at most so long. Whether there is something to read."""
@@ -251,7 +259,8 @@ class Session:
         self._largest = getattr(hints, "MaximumPacketSize", None)
         if self._largest is not None and self._largest < LARGEST_PACKET:
             self._ask.complain(
-                f"the broker {self.address} takes no packet over {self._largest} bytes; gossip needs {LARGEST_PACKET}"
+                f"the broker {self.address} takes no packet over {self._largest} bytes; gossip needs {LARGEST_PACKET}",
+                "Raise the broker's limit: larger frames are not sent to it.",
             )
 
     def _disconnected(
@@ -273,7 +282,9 @@ class Session:
     ) -> None:
         if any(code.is_failure for code in codes):
             self._echo.refused()
-            self._ask.complain(f"the broker {self.address} refuses a subscription: its access rules are too narrow")
+            self._ask.complain(
+                f"the broker {self.address} refuses a subscription: its access rules are too narrow", RIGHTS
+            )
         else:
             self._echo.subscribed(self._filters)
 
@@ -281,7 +292,7 @@ class Session:
         self, _client: Client, _userdata: Any, _mid: int, code: ReasonCode, _properties: Properties | None
     ) -> None:
         if code.is_failure:
-            self._ask.complain(f"the broker {self.address} refuses what we publish: {code}")
+            self._ask.complain(f"the broker {self.address} refuses what we publish: {code}", RIGHTS)
 
 
 def _why(error: Exception) -> str:
