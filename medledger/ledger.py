@@ -25,7 +25,7 @@ from .block import Block, join_block
 from .clock import ClockReader, system_clock
 from .errors import ForkedError, JoinError, MembershipError, RecoveringError, StoreError, UsageError
 from .governance import epoch_document, make_genesis
-from .header import Head
+from .guard import Guard
 from .holder import Holder
 from .importing import ImportReport
 from .joining import open_reply
@@ -82,13 +82,11 @@ class Ledger(Holder):
     ) -> None:
         super().__init__(store, identity)
         self.randomness: Final = randomness
-        self._witness: Witness | None = None
+        self._guard: Guard | None = None
         self._writer: Writer | None = None
-        self._token: bytes = store.get_meta("instance")
         if identity is not None:
-            self._witness = Witness.for_identity(identity, self.id)
-            if self._witness.path is None:
-                self._witness.bind(self._token)  # a key without a file has nothing to keep a witness beside
+            witness = Witness.for_identity(identity, self.id)
+            self._guard = Guard(store, witness, identity.public_key, randomness)
             self._writer = Writer(self, identity, clock, randomness, self.check_may_sign)
 
     # --- life ---------------------------------------------------------------------------------------------------
@@ -123,8 +121,8 @@ class Ledger(Holder):
             _new_file(Path(path)) as partial,
             cls._begin(partial, identity, genesis, secrets, clock, randomness) as ledger,
         ):
-            assert ledger._witness is not None  # it was given an identity
-            ledger._witness.bind(ledger._token)  # nobody can have signed in a ledger that is only now made
+            assert ledger._guard is not None  # it was given an identity
+            ledger._guard.bind()  # nobody can have signed in a ledger that is only now made
             governing.enrol_founder(ledger, label=label, organisation=organisation, roles=roles)
         return cls.open(path, identity, clock=clock, randomness=randomness)
 
@@ -212,7 +210,7 @@ class Ledger(Holder):
             return FORKED
         if self.identity.public_key in self.membership.cuts:
             return REVOKED
-        return RECOVERING if self._recovering else READY
+        return RECOVERING if self._guard is not None and self._guard.recovering else READY
 
     # --- writing ------------------------------------------------------------------------------------------------
 
@@ -254,9 +252,8 @@ class Ledger(Holder):
 
     def backup(self, path: str | Path) -> None:
         """See `Replica.backup`. The copy holds our blocks, so the witness is flushed first, as for `release`."""
-        head = None if self.me is None else self.head(self.me)
-        if head is not None and self._witness is not None and not self._recovering:
-            self._witness.advance(head.seq)
+        if self._guard is not None:
+            self._guard.backed_up()
         super().backup(path)
 
     # --- what leaves, and what comes back ----------------------------------------------------------------------
@@ -274,8 +271,8 @@ class Ledger(Holder):
             if found and size > max_bytes:
                 break
             found.append(Released(raw))
-        if found and feed == self.me and self._witness is not None:
-            self._witness.advance(start + len(found) - 1)
+        if found and feed == self.me and self._guard is not None:
+            self._guard.leaves(start + len(found) - 1)
         return found
 
     def release_branches(self, feed: bytes, ids: Sequence[bytes], max_bytes: int = MAX_DATA_BYTES) -> list[Released]:
@@ -296,8 +293,8 @@ class Ledger(Holder):
                 break
             found.append(Released(raw))
             highest = max(highest, row.seq)
-        if found and feed == self.me and self._witness is not None:
-            self._witness.advance(highest)
+        if found and feed == self.me and self._guard is not None:
+            self._guard.leaves(highest)
         return found
 
     def peer_has_no_more(self, length: int, *, live: bool = True) -> None:
@@ -305,29 +302,21 @@ class Ledger(Holder):
 
         Where that is just what we hold, nothing of our feed is known to be missing. It is what a replica waits for
         whose witness is of another copy of the store, or is lost, before it signs. What is not `live`, a bundle, may be
-        as old as the backup that it is to complete: without a witness it is believed about an empty feed only.
+        as old as the backup that it is to complete: beyond what the witness saw it is believed of an empty feed only.
         """
         with self.store.lock:
-            witness = self._witness
-            if witness is None or self.me is None or not self._recovering:
-                return
-            head = self.head(self.me)
-            if length != (0 if head is None else head.seq + 1) or _is_behind(head, witness.seq):
-                return
-            if not live and head is not None and witness.seq is None:
-                return
-            token = self.randomness(16)
-            self.store.set_meta("instance", token)
-            witness.bind(token)  # a crash before this: the tokens differ, and a peer has to be heard again
-            self._token = token
+            if self._guard is not None:
+                self._guard.confirmed(length, live=live)
 
-    @property
-    def _recovering(self) -> bool:
-        """Whether the witness is of another copy of this store, or saw blocks of ours that are not here."""
-        witness = self._witness
-        if witness is None or self.me is None:
-            return False
-        return witness.token != self._token or _is_behind(self.head(self.me), witness.seq)
+    def took(self, feed: bytes, last: int) -> None:
+        """Blocks of a feed came in, up to `last`: of our own feed, perhaps more than this ledger has signed."""
+        if feed == self.me and self._guard is not None:
+            self._guard.took(last)
+
+    def _forget_derived(self) -> None:
+        super()._forget_derived()
+        if self._guard is not None:
+            self._guard.rolled_back()
 
     # --- members ------------------------------------------------------------------------------------------------
 
@@ -398,8 +387,3 @@ class Ledger(Holder):
             return bundle.import_bundle(self, source, progress)
         with bundle.open_bundle(source) as opened:
             return bundle.import_bundle(self, opened, progress)
-
-
-def _is_behind(head: Head | None, witnessed: int | None) -> bool:
-    """Whether a feed with this head lacks blocks up to `witnessed`."""
-    return witnessed is not None and (head is None or head.seq < witnessed)
