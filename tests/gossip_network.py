@@ -26,9 +26,6 @@ from medledger.sync import (
     Tick,
     WakeAt,
 )
-from medledger.transport_key import TransportKey
-
-KEY = TransportKey(b"k" * 32)
 
 
 @dataclass
@@ -70,9 +67,9 @@ class Network:
         self._queue: list[tuple[float, int, Station, Event, int | None]] = []
         self._number = 0
 
-    def add(self, name: str, replica: Any, *, key: TransportKey = KEY) -> Station:
+    def add(self, name: str, replica: Any) -> Station:
         """Connect one more node."""
-        node = self._node(replica, key)
+        node = self._node(replica)
         station = Station(name, replica, node)
         self.stations.append(station)
         self._schedule(0.01 * self.rng.random(), station, Connected())
@@ -80,7 +77,7 @@ class Network:
 
     def restart(self, station: Station) -> None:
         """Kill the node and start another on the same replica."""
-        station.node = self._node(station.replica, KEY)
+        station.node = self._node(station.replica)
         station.wake += 1
         station.filters = ()
         station.up = True
@@ -137,9 +134,9 @@ class Network:
         """Publications since then, by channel."""
         return Counter(topic.split("/")[3] for at, _, topic, _ in self.traffic if at >= since)
 
-    def _node(self, replica: Any, key: TransportKey) -> Node:
+    def _node(self, replica: Any) -> Node:
         rng = Random(self.rng.random())
-        return Node(replica, transport_key=key, rng=rng, boot_id=rng.randbytes(8), now=self.now)
+        return Node(replica, rng=rng, boot_id=rng.randbytes(8), now=self.now)
 
     def _carry_out(self, station: Station, effects: list[Any]) -> None:
         for effect in effects:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from gossip_network import KEY, Links, Network, Station
+from gossip_network import Links, Network, Station
 from medledger.keys import Identity
 from medledger.limits import BEACON_MAX_SECONDS
 from medledger.sync import Publish
 from medledger.sync.frames import Codec, Origin
 from medledger.sync.messages import Message
 from medledger.sync.topics import Topics
-from memory_replica import LEDGER_ID, MemoryReplica, identity, make
+from memory_replica import KEY, LEDGER_ID, MemoryReplica, identity, make
 
 TOPICS = Topics(LEDGER_ID, KEY.key)
 GOVERNOR = identity("governor").public_key

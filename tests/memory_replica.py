@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+from nacl.bindings import crypto_sign_ed25519_pk_to_curve25519
+
 from medledger import cbor
 from medledger.errors import (
     BlockError,
@@ -25,8 +27,10 @@ from medledger.errors import (
 from medledger.fork import ForkProof
 from medledger.importing import Advance, ImportReport
 from medledger.keys import Identity, verify
+from medledger.transport_key import TransportKey
 
 LEDGER_ID = sha256(b"a ledger in memory").digest()
+KEY = TransportKey(b"k" * 32)
 MAX_BYTES = 62 * 1024
 
 
@@ -94,6 +98,7 @@ class MemoryReplica:
     def __init__(self, who: Identity, governor: bytes, *, recover_to: int = 0) -> None:
         self.id = LEDGER_ID
         self.identity = who
+        self.transport_keys = (KEY,)
         self.me = who.public_key
         self.chains: dict[bytes, list[Parsed]] = {}
         self.forks: dict[bytes, ForkProof] = {}
@@ -112,6 +117,10 @@ class MemoryReplica:
     def peer_has_no_more(self, length: int) -> None:
         self.heard_lengths.append(length)
         self.doubt &= length != len(self.chains.get(self.me, ()))
+
+    def sealing_key(self, feed: bytes) -> bytes | None:
+        known = feed in self.membership.known and feed not in self.membership.cuts
+        return crypto_sign_ed25519_pk_to_curve25519(feed) if known else None
 
     # --- writing ---
 

@@ -11,6 +11,7 @@ from medledger import cbor
 from medledger.errors import FrameError
 from medledger.sync.frames import Codec
 from medledger.sync.gate import Gate
+from medledger.sync.keyring import Keyring
 from medledger.sync.peers import PeerId, Peers
 from medledger.sync.roster import Roster
 from medledger.sync.topics import Topics
@@ -55,9 +56,9 @@ def check_frame(inputs: Inputs) -> Inputs:
 
 def check_gate(inputs: Inputs) -> Inputs:
     """A sequence of frames, and what became of each."""
-    topics, codec = codec_of(inputs)
+    keyring = Keyring(inputs["ledger_id"], inputs["me"], [TransportKey(inputs["transport_key"])], Random(0))
     membership = SimpleNamespace(known=inputs["known"], electors=[], cuts=dict.fromkeys(inputs["revoked"]))
-    gate = Gate(PeerId(inputs["me"], inputs["boot"]), codec, topics, Peers(0.0), Roster(membership))
+    gate = Gate(PeerId(inputs["me"], inputs["boot"]), keyring, Peers(0.0), Roster(membership))
     outcomes = []
     for step in inputs["frames"]:
         try:

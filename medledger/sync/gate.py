@@ -23,11 +23,11 @@ from medledger.errors import FrameError
 from medledger.limits import BRANCH_REQUEST_COST, QUERY_COST, SEEN_FRAMES
 
 from .bounded import RecentSet
-from .frames import KEY_ID_BYTES, NONCE_BYTES, Codec, Origin
+from .frames import KEY_ID_BYTES, NONCE_BYTES, Origin
+from .keyring import Keyring
 from .messages import Blocks, Gone, Message, Probe, Proof, Query, Want, WantBranches
 from .peers import Peer, PeerId, Peers
 from .roster import Roster
-from .topics import Topics
 
 TAG_BYTES = 16
 
@@ -38,10 +38,9 @@ COSTS: Final[dict[type[Message], int]] = {Probe: 1, Want: 1, WantBranches: BRANC
 class Gate:
     """Opens frames for one node."""
 
-    def __init__(self, me: PeerId, codec: Codec, topics: Topics, peers: Peers, roster: Roster) -> None:
+    def __init__(self, me: PeerId, keyring: Keyring, peers: Peers, roster: Roster) -> None:
         self._me = me
-        self._codec = codec
-        self._topics = topics
+        self._keyring = keyring
         self._peers = peers
         self._roster = roster
         self._seen = RecentSet(SEEN_FRAMES)
@@ -56,23 +55,23 @@ class Gate:
 
         Of our own frames only a last will is news: published while we live, and said by nobody then.
         """
-        address = self._topics.read(topic)  # (1)
-        if address is None:
+        found = self._keyring.read(topic)  # (1)
+        if found is None:
             raise FrameError("a frame came on a topic that is not this ledger's")
-        channel = address.channel
-        self._codec.check_outside(channel, payload)  # (2) (3)
+        band, (channel, token) = found
+        band.codec.check_outside(channel, payload)  # (2) (3)
         mark = _mark(payload)
         if mark in self._seen:  # (4)
             return None
-        frame = self._codec.open(topic, channel, payload)  # (5) (6)
+        frame = band.codec.open(topic, channel, payload)  # (5) (6)
         message = frame.message
-        if isinstance(message, Blocks | Proof) and self._topics.feed_token(message.feed) != address.token:  # (7)
+        if isinstance(message, Blocks | Proof) and band.topics.feed_token(message.feed) != token:  # (7)
             raise FrameError("a frame speaks of another feed than its topic")
         peer = None
         if frame.origin is not None:
             will = isinstance(message, Gone)
             self._check_origin(frame.origin, will=will)  # (8) (9)
-            self._codec.check_signature(frame)  # (10)
+            band.codec.check_signature(frame)  # (10)
             peer = self._left(frame.origin) if will else self._heard(frame.origin, now)
         self._seen.add(mark)
         if peer is not None:

@@ -34,11 +34,11 @@ from .alarms import Alarms
 from .branches import BranchDesk
 from .events import Advanced, Connected, Disconnected, Effect, Event, Publish, Received, Subscribe, Tick, WakeAt
 from .forks import ForkDesk
-from .frames import Codec, TransportKey
 from .frontier import Frontier, agree
 from .gate import Gate
 from .holes import HoleDesk
 from .intake import Intake
+from .keyring import Keyring
 from .live import LiveBlocks
 from .messages import BOOT_BYTES, Beacon, Blocks, Data, Done, Gone, Leaves, Probe, Proof, Want, WantBranches
 from .own import OwnFeed
@@ -50,7 +50,6 @@ from .pulls import Desk, Pull
 from .replica import ImportReport, Replica
 from .roster import Roster
 from .serving import Server
-from .topics import Topics
 from .traffic import REFUSED, REPEATED, Traffic
 from .trickle import Trickle
 from .voice import Voice
@@ -59,9 +58,7 @@ from .voice import Voice
 class Node:
     """One replica's part in the gossip of its ledger."""
 
-    def __init__(
-        self, replica: Replica, *, transport_key: TransportKey, rng: Random, boot_id: bytes, now: float
-    ) -> None:
+    def __init__(self, replica: Replica, *, rng: Random, boot_id: bytes, now: float) -> None:
         if replica.identity is None:
             raise UsageError("gossip needs the identity of a member", hint="Give the identity when opening the ledger.")
         if len(boot_id) != BOOT_BYTES:
@@ -78,12 +75,11 @@ class Node:
         self._desks: Final[tuple[Desk, ...]] = (self._puller, self._branches, self._holes)
         self._server = Server(replica, self.frontier, self.peers)
         self._forks = ForkDesk(replica, roster, rng)
-        codec = Codec(replica.id, transport_key, rng)
-        self._topics = Topics(replica.id, transport_key.key)
-        self._gate = Gate(self.id, codec, self._topics, self.peers, roster)
+        self._keyring = Keyring(replica.id, self.id.key, replica.transport_keys, rng)
+        self._gate = Gate(self.id, self._keyring, self.peers, roster)
         self._traffic = Traffic()
         self._voice = Voice(
-            self.id, replica.identity, codec, self._topics, self._gate, peers=self.peers, traffic=self._traffic
+            self.id, replica.identity, self._keyring, self._gate, peers=self.peers, traffic=self._traffic
         )
         self._trickle = Trickle(
             now, rng, minimum=BEACON_MIN_SECONDS, maximum=BEACON_MAX_SECONDS, redundancy=BEACON_REDUNDANCY
@@ -124,9 +120,7 @@ class Node:
         return self._effects
 
     def _on_connected(self, _: Connected, now: float) -> None:
-        topics = self._topics
-        filters = ((topics.inbox(self.id.key), 0), (topics.all_live, 1), (topics.all_proofs, 1), (topics.beacons, 0))
-        self._effects.append(Subscribe(filters))
+        self._effects.append(Subscribe(self._keyring.filters()))
         self.connected = True
         self._alone = True
         self._trickle.restart(now)

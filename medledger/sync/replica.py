@@ -17,8 +17,9 @@ from typing import Protocol
 
 from medledger.errors import BlockError
 from medledger.fork import ForkProof
-from medledger.keys import Signer
+from medledger.keys import MemberKey
 
+from .frames import TransportKey
 from .frontier import Head
 
 
@@ -89,7 +90,16 @@ class Replica(Protocol):
         ...
 
     @property
-    def identity(self) -> Signer | None: ...
+    def identity(self) -> MemberKey | None: ...
+
+    @property
+    def transport_keys(self) -> Sequence[TransportKey]:
+        """The keys that seal gossip, the one in use last; none without an identity. They change with the membership."""
+        ...
+
+    def sealing_key(self, feed: bytes) -> bytes | None:
+        """The X25519 key that is sealed to for a member; None for who is none, or not any more."""
+        ...
 
     @property
     def state(self) -> str:

@@ -41,7 +41,8 @@ class Topics:
 
     def __init__(self, ledger_id: bytes, transport_key: bytes) -> None:
         self._key = blake2b(ledger_id, key=transport_key, person=b"medledger topics", digest_size=32).digest()
-        self._prefix = f"ml/{VERSION}/{self._token(b'ledger', ledger_id)}/"
+        self.ledger: Final = self._token(b"ledger", ledger_id)
+        self._prefix = f"ml/{VERSION}/{self.ledger}/"
         self.beacons: Final = self._prefix + Channel.BEACONS.value
         self.queries: Final = self._prefix + Channel.QUERIES.value
         self.all_live: Final = f"{self._prefix}{Channel.LIVE.value}/+"

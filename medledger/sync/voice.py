@@ -7,6 +7,7 @@ from medledger.keys import Signer
 from .events import Publish
 from .frames import Codec, Origin
 from .gate import Gate
+from .keyring import Keyring
 from .messages import Beacon, Blocks, Claim, Gone, Message, Proof, Query
 from .peers import PeerId, Peers
 from .topics import Topics
@@ -20,8 +21,7 @@ class Voice:
         self,
         me: PeerId,
         signer: Signer,
-        codec: Codec,
-        topics: Topics,
+        keyring: Keyring,
         gate: Gate,
         *,
         peers: Peers,
@@ -29,8 +29,7 @@ class Voice:
     ) -> None:
         self._me = me
         self._signer = signer
-        self._codec = codec
-        self._topics = topics
+        self._keyring = keyring
         self._gate = gate
         self._peers = peers
         self._traffic = traffic
@@ -39,7 +38,15 @@ class Voice:
     @property
     def key_id(self) -> bytes:
         """The id of the transport key that we speak under."""
-        return self._codec.key_id
+        return self._keyring.current.codec.key_id
+
+    @property
+    def _codec(self) -> Codec:
+        return self._keyring.current.codec
+
+    @property
+    def _topics(self) -> Topics:
+        return self._keyring.current.topics
 
     def beacon(self, beacon: Beacon) -> Publish:
         """To all. Lost ones do not matter: the next one says more."""

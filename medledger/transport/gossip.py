@@ -80,9 +80,6 @@ class Gossip:
             addresses = tuple([replace(each, username=username, password=password) for each in addresses])
         if protocol not in VERSIONS:
             raise UsageError(f"there is no MQTT {protocol!r} here", hint=f"Choose one of: {', '.join(VERSIONS)}.")
-        transport_key = ledger.transport_key
-        if transport_key is None:
-            raise UsageError("gossip needs the identity of a member", hint="Give the identity when opening the ledger.")
         self._ledger = ledger
         self._on_alarm = on_alarm
         self._must_connect = must_connect
@@ -101,7 +98,6 @@ class Gossip:
         randomness = random.SystemRandom()
         self._node = Node(
             ledger,
-            transport_key=transport_key,
             rng=randomness,
             boot_id=randomness.randbytes(8),
             now=time.monotonic(),

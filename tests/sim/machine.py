@@ -130,12 +130,8 @@ class Machine:
         self.pen.guard = self._guard
         ledger.watch(self._advanced)
         self.life += 1
-        key = ledger.transport_key
-        assert key is not None  # it was opened with an identity
         node_rng = Random(self.rng.randbytes(16))
-        self.node = Node(
-            ledger, transport_key=key, rng=node_rng, boot_id=self.rng.randbytes(8), now=self.clock.monotonic
-        )
+        self.node = Node(ledger, rng=node_rng, boot_id=self.rng.randbytes(8), now=self.clock.monotonic)
         self.on_life(self)
         self._schedule.after(0.2 * self.rng.random(), self._connect, self.life)
 

@@ -10,16 +10,18 @@ from random import Random
 import pytest
 
 from forge import Chain
-from gossip_network import KEY, Links, Network, Station
+from gossip_network import Links, Network, Station
 from ledger_model import History
 from medledger import Identity, Ledger
 from medledger.entry import encode_entry
 from medledger.ledger import Released
+from medledger.keys import seal_to
 from medledger.limits import BEACON_MAX_SECONDS
 from medledger.sync import Publish, branches
 from medledger.sync.frames import Codec
 from medledger.sync.messages import Data, Message, WantBranches
 from medledger.sync.topics import Topics
+from memory_replica import KEY
 
 
 class Replicas:
@@ -40,7 +42,9 @@ class Replicas:
         """A replica that was handed these blocks, in pieces, with a node."""
         at = len(self.ledgers)
         kind.replicate(self.directory / f"{at}.db", self.history.genesis).close()
-        ledger = kind.open(self.directory / f"{at}.db", who or Identity.from_seed(self.rng.randbytes(32)))
+        identity = who or Identity.from_seed(self.rng.randbytes(32))
+        ledger = kind.open(self.directory / f"{at}.db", identity)
+        ledger.store.set_meta("transport_key", seal_to(identity.kem_public_key, KEY.key))
         ledger.store.connection.execute("PRAGMA synchronous = OFF")
         self.ledgers.append(ledger)
         while blocks:

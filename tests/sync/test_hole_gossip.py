@@ -66,9 +66,7 @@ class World:
 
     def connect(self, ledger: Ledger) -> Station:
         """Give a ledger a node."""
-        key = ledger.transport_key
-        assert key is not None
-        station = self.net.add(ledger.path.stem, ledger, key=key)
+        station = self.net.add(ledger.path.stem, ledger)
         self.stack.callback(ledger.watch(lambda advance: self.net.advanced(station, advance)))
         return station
 

@@ -32,9 +32,7 @@ class World:
 
     def connect(self, name: str, ledger: Ledger) -> Station:
         """Give a ledger a node."""
-        key = ledger.transport_key
-        assert key is not None
-        station = self.net.add(name, ledger, key=key)
+        station = self.net.add(name, ledger)
         self.stack.callback(ledger.watch(lambda advance: self.net.advanced(station, advance)))
         return station
 
