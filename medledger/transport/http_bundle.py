@@ -96,7 +96,7 @@ class HttpBundle:
             except urllib.error.HTTPError as error:
                 with error:
                     url = self._redirected(url, name, error)
-            except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
+            except (OSError, http.client.HTTPException, ValueError) as error:  # URLError is an OSError
                 _check_certificate(url, error)
                 raise _Interrupted(_reason(error)) from error
         raise TransportError(f"{self._base}/{name} is redirected over {WEB_REDIRECTS} times")
@@ -113,7 +113,7 @@ class HttpBundle:
         location = error.headers.get("Location")
         if error.code not in _REDIRECTS or not location:
             raise TransportError(f"{url} cannot be fetched: the server answers {error.code}") from error
-        target = quote(urljoin(url, location), safe=_SAFE)
+        target = _joined(url, location)
         old, new = _scheme(url), _scheme(target)
         if new not in SCHEMES or (old == "https" and new != "https"):
             raise TransportError(f"{url} redirects to an address that is not followed ({new or 'none'})") from error
@@ -135,6 +135,14 @@ def _base(url: str) -> str:
     if parts.username is not None or parts.query or parts.fragment:
         raise UsageError(f"{url!r} has a user, a query or a fragment", hint="Give the address of the directory alone.")
     return text
+
+
+def _joined(url: str, location: str) -> str:
+    """Where a redirect leads; nothing where that is no address."""
+    try:
+        return quote(urljoin(url, location), safe=_SAFE)
+    except ValueError:
+        return ""
 
 
 def _scheme(url: str) -> str:
