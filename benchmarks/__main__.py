@@ -14,10 +14,14 @@ from .appending import durable_append, group_commit
 from .bedside import bedside
 from .importing import import_16_entry, large_ledger
 from .interpreting import identification, interpretation
+from .live import live
 from .measure import Line
 from .opening import import_memory
+from .peers.hypercore import hypercore
+from .replicating import full_replica
 from .scale import FULL, QUICK, SMALL, Benchmark, Scale
 from .space import disk
+from .traffic import catch_up, in_sync
 from .validating import live_validation
 from .verifying import every_signature
 
@@ -33,6 +37,11 @@ BENCHMARKS: dict[str, Benchmark] = {
     "import-memory": import_memory,
     "disk": disk,
     "bedside": bedside,
+    "sync-full-replica": full_replica,
+    "live-20-replicas": live,
+    "in-sync": in_sync,
+    "catch-up": catch_up,
+    "hypercore": hypercore,
 }
 
 

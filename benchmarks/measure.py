@@ -70,7 +70,7 @@ def line(
         holds = ratio >= bar if at_least else ratio <= bar
     digest = sha256(repr(list(result)).encode()).hexdigest()[:16]
     shown = None if ratio is None else round(ratio, 4)
-    return Line(name, round(value, 4), unit, reference, shown, bar, holds, method, digest)
+    return Line(name, round(float(value), 4), unit, reference, shown, bar, holds, method, digest)
 
 
 class SignatureCheck:

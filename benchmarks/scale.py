@@ -25,6 +25,18 @@ class Scale:
     opens: int
     memory: int  # imported for the smaller of the two peaks; the larger is of four times as many
     threads: int  # appends of each of the eight threads
+    synced: int  # in a full replica over MQTT
+    synced_feeds: int
+    sync_rounds: int
+    hypercore_rounds: int
+    replicas: int  # that one live block reaches
+    live_before: int  # blocks in them already, which came one by one
+    live_blocks: int
+    settle_seconds: float  # until nodes that have found each other come to rest
+    beacon_feeds: int
+    beacon_seconds: float
+    lagging_feeds: int
+    lagging_blocks: int  # that each hundredth of these feeds is behind
 
 
 FULL = Scale(
@@ -40,6 +52,18 @@ FULL = Scale(
     opens=50,
     memory=50_000,
     threads=500,
+    synced=100_000,
+    synced_feeds=100,
+    sync_rounds=5,
+    hypercore_rounds=3,
+    replicas=20,
+    live_before=600,
+    live_blocks=300,
+    settle_seconds=3.0,
+    beacon_feeds=1_000,
+    beacon_seconds=400.0,
+    lagging_feeds=10_000,
+    lagging_blocks=33,
 )
 QUICK = Scale(
     ledger=100_000,
@@ -54,6 +78,18 @@ QUICK = Scale(
     opens=20,
     memory=10_000,
     threads=100,
+    synced=100_000,
+    synced_feeds=100,
+    sync_rounds=3,
+    hypercore_rounds=1,
+    replicas=20,
+    live_before=600,
+    live_blocks=100,
+    settle_seconds=3.0,
+    beacon_feeds=1_000,
+    beacon_seconds=30.0,
+    lagging_feeds=10_000,
+    lagging_blocks=33,
 )
 SMALL = Scale(
     ledger=300,
@@ -68,6 +104,18 @@ SMALL = Scale(
     opens=2,
     memory=100,
     threads=2,
+    synced=120,
+    synced_feeds=3,
+    sync_rounds=1,
+    hypercore_rounds=1,
+    replicas=2,
+    live_before=2,
+    live_blocks=3,
+    settle_seconds=0.2,
+    beacon_feeds=5,
+    beacon_seconds=0.5,
+    lagging_feeds=100,
+    lagging_blocks=40,
 )
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -24,14 +25,22 @@ REQUIRED = {  # the lines that carry the project's bars
     "opening-large-ledger": 1.0,
     "import-memory": 1.05,
     "bedside-agent-resident": 1.0,
+    "sync-full-replica": 0.6,
+    "live-2-replicas": 3.0,
+    "in-sync-beacon": 1.0,
+    "in-sync-other-frames": 0.0,
+    "catch-up-1-percent": 1.1,
 }
+ELSEWHERE = {"hypercore"}  # what needs a package registry
 
 
 @pytest.fixture(scope="module")
 def lines(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]]:
     """Every line of a run too small to tell anything."""
     place = tmp_path_factory.mktemp("benchmarks")
-    return [json.loads(line.as_json()) for line in run(list(BENCHMARKS), SMALL, place)]
+    return [
+        json.loads(line.as_json()) for line in run([name for name in BENCHMARKS if name not in ELSEWHERE], SMALL, place)
+    ]
 
 
 def test_every_line_has_its_form(lines: list[dict[str, object]]) -> None:
@@ -77,3 +86,21 @@ def test_an_unknown_name_is_the_callers_mistake(capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit):
         main(["no-such-benchmark"])
     assert "interpretation" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("npm") is None or shutil.which("node") is None, reason="needs npm and node")
+def test_peers_are_installed_by_name_and_measured(tmp_path: Path) -> None:
+    """Hypercore replicates as many blocks as we do; its line carries the bar."""
+    lines = {line.name: line for line in run(["hypercore"], SMALL, tmp_path)}
+    assert lines["hypercore"].bar == 10.0
+    assert "hypercore 10.37." in lines["hypercore"].reference
+
+
+def test_without_npm_a_peer_is_skipped(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One sentence says so, and nothing fails."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert list(run(["hypercore"], SMALL, tmp_path)) == []
+    assert "npm and node not found" in capsys.readouterr().err
