@@ -195,6 +195,10 @@ class StoreError(MedledgerError):
     fault = Fault.STORE
 
 
+class InUseError(StoreError):
+    """Another process has the ledger open."""
+
+
 class CorruptError(StoreError):
     """Stored bytes do not verify. `feed` and `seq` name the first bad block where it is known."""
 

@@ -25,11 +25,12 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from . import files
 from .errors import LimitError, StoreError
@@ -45,7 +46,7 @@ class Life(Enum):
     SILENT = "silent"  # it may be there, and has not written for too long
     GONE = "gone"  # it ended without saying so
     CLOSED = "closed"
-    FAILED = "failed"
+    FAILED = "failed"  # its process is there, and gossips no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,27 @@ def place(ledger: Path) -> Path:
     return ledger.with_name(f"{ledger.name}.status.json")
 
 
+class Labelled(Protocol):
+    """A member, as far as it matters here."""
+
+    @property
+    def label(self) -> str: ...
+
+
+def labels(status: dict[str, Any], members: Mapping[bytes, Labelled]) -> dict[str, str]:
+    """What the members that a status names are called."""
+    feeds = {status["feed"], *(row["feed"] for rows in ("peer_list", "lagging_feeds") for row in status[rows])}
+    known = ((feed, members.get(bytes.fromhex(feed))) for feed in sorted(feeds))
+    return {feed: member.label for feed, member in known if member is not None and member.label}
+
+
 def document(
-    status: dict[str, Any], *, ledger_id: bytes, name: str, labels: dict[str, str], ended: str | None
+    status: dict[str, Any],
+    *,
+    ledger_id: bytes,
+    name: str,
+    members: Mapping[bytes, Labelled],
+    ended: str | None,
 ) -> dict[str, Any]:
     """What this process writes now."""
     return {
@@ -82,7 +102,7 @@ def document(
             "namespace": _namespace(),
         },
         "ledger": {"id": ledger_id.hex(), "name": name},
-        "labels": labels,
+        "labels": labels(status, members),
         "ended": ended,
         "status": status,
     }
@@ -132,10 +152,12 @@ def _found(content: dict[str, Any]) -> Found:
 
 
 def _life(ended: str | None, process: dict[str, Any], seconds: float, *, here: bool) -> Life:
-    if ended is not None:
-        return Life.CLOSED if ended == "closed" else Life.FAILED
+    if ended == "closed":
+        return Life.CLOSED
     if not here or (process["namespace"] == _namespace() and not _is_there(process["pid"])):
         return Life.GONE
+    if ended is not None:
+        return Life.FAILED
     return Life.RUNNING if seconds <= STATUS_SILENT_SECONDS else Life.SILENT
 
 

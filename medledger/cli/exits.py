@@ -7,6 +7,9 @@
 | 2    | called wrongly: arguments, options, JSON, a key file or its passphrase                         |
 | 3    | the store: a ledger or file that is missing, in use by another process, full or not readable   |
 | 4    | the network: no broker, or not in sync in the time given                                       |
+| 5    | `net status`: behind: not in sync with the peers, or without a broker or peers                 |
+| 6    | `net status`: an alarm in the last 15 minutes, or a fault of its own that ended gossip         |
+| 7    | `net status`: nobody gossips for the ledger                                                    |
 | 70   | a bug in medledger                                                                             |
 | 130  | stopped with Ctrl-C                                                                            |
 | 141  | whoever read our output has closed it                                                          |
@@ -37,6 +40,9 @@ class Exit(IntEnum):
     USAGE = 2
     STORE = 3
     NETWORK = 4
+    BEHIND = 5
+    ALARM = 6
+    NOT_RUNNING = 7
     BUG = 70
     INTERRUPTED = 130
     CLOSED_PIPE = 141
@@ -48,6 +54,9 @@ MEANINGS: Final = {
     Exit.USAGE: "called wrongly",
     Exit.STORE: "a ledger or file is missing, in use, full or not readable",
     Exit.NETWORK: "no broker, or not in sync in time",
+    Exit.BEHIND: "net status: behind",
+    Exit.ALARM: "net status: an alarm",
+    Exit.NOT_RUNNING: "net status: not running",
     Exit.BUG: "a bug in medledger",
     Exit.INTERRUPTED: "stopped with Ctrl-C",
 }

@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "log": Builtin("Write and read", "List entries, oldest first."),
     "show": Builtin("Write and read", "Show one block."),
     "sync": Builtin("Exchange", "Exchange blocks with other replicas over an MQTT broker."),
+    "net": Builtin("Exchange", "See the gossip: peers, lag, traffic, alarms."),
     "bundle": Builtin("Exchange", "Carry a ledger in a file."),
     "backup": Builtin("Exchange", "Copy a ledger's file for other programs to read."),
     "recover": Builtin("Exchange", "Let a replica write where no peer is left to ask."),

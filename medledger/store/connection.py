@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from .. import files
-from ..errors import CorruptError, StoreError, UsageError
+from ..errors import CorruptError, InUseError, StoreError, UsageError
 
 SCHEMA_VERSION = 1
 
@@ -253,7 +253,7 @@ def _store_error(path: Path, error: Exception) -> StoreError:
     """SQLite's error in our words."""
     text = str(error)
     if "locked" in text or "busy" in text:
-        return StoreError(
+        return InUseError(
             f"{path} is in use by another process",
             hint="One process at a time opens a ledger: stop the agent that runs on it, or use another replica.",
         )

@@ -67,7 +67,11 @@ class Reporter:
         try:
             ledger = self._ledger
             content = statusfile.document(
-                status, ledger_id=ledger.id, name=ledger.name, labels=self._labels(status), ended=self._ended
+                status,
+                ledger_id=ledger.id,
+                name=ledger.name,
+                members=ledger.membership.members,
+                ended=self._ended,
             )
             statusfile.write(self._path, content)
             self._works = True
@@ -75,13 +79,6 @@ class Reporter:
             if self._works:
                 log.warning("the status file cannot be written: %s", error)
             self._works = False
-
-    def _labels(self, status: dict[str, Any]) -> dict[str, str]:
-        """What the members that a status names are called."""
-        members = self._ledger.membership.members
-        feeds = {status["feed"], *(row["feed"] for name in ("peer_list", "lagging_feeds") for row in status[name])}
-        known = {feed: members.get(bytes.fromhex(feed)) for feed in sorted(feeds)}
-        return {feed: member.label for feed, member in known.items() if member is not None and member.label}
 
 
 def _gist(status: dict[str, Any]) -> object:
