@@ -135,12 +135,20 @@ def replace(path: Path, data: bytes, directory: int) -> None:
 
 
 def move(source: Path, target: Path) -> None:
-    """Give a finished file its name, durable on return; `FileExistsError` when the name is taken."""
+    """Give a finished file its name, durable on return; `FileExistsError` when the name is taken.
+
+    Where it raises, the name is free again, as far as the disk lets it.
+    """
     with locked_directory(target.parent) as directory:
         os.link(source, target)
         # Crash here: the file is complete under its name, `source` is its second name.
-        os.unlink(source)
-        os.fsync(directory)
+        try:
+            os.unlink(source)
+            os.fsync(directory)
+        except OSError:
+            with suppress(OSError):
+                os.unlink(target)
+            raise
 
 
 def flush_again(path: Path) -> None:

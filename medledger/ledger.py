@@ -14,7 +14,7 @@ What an embedder may rely on:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import urandom
 from pathlib import Path
 from typing import Final, NewType, Self
@@ -32,7 +32,7 @@ from .joining import open_reply
 from .keys import MemberKey, Randomness, seal_to
 from .limits import MAX_DATA_BYTES
 from .registry import Record
-from .store import Store
+from .store import CHECK_DISK, Store
 from .witness import Witness
 from .writer import Writer
 
@@ -62,16 +62,20 @@ def _new_file(path: Path) -> Iterator[Path]:
     """A place to make a database in; at the end it becomes `path` at once and durably. A crash before leaves nothing
     that would be taken for a ledger.
     """
-    if files.exists(path):
-        raise StoreError(f"{path} exists already", hint="Open it, or choose another path.")
-    partial = path.with_name(f"{path.name}.new")
-    files.remove_family(partial)
     try:
-        yield partial
-    except BaseException:
+        if files.exists(path):
+            raise StoreError(f"{path} exists already", hint="Open it, or choose another path.")
+        partial = path.with_name(f"{path.name}.new")
         files.remove_family(partial)
-        raise
-    files.move(partial, path)
+        try:
+            yield partial
+            files.move(partial, path)
+        except BaseException:
+            with suppress(OSError):
+                files.remove_family(partial)
+            raise
+    except OSError as error:
+        raise StoreError(f"{path} cannot be made: {error.strerror or error}", hint=CHECK_DISK) from error
 
 
 class Ledger(Holder):
@@ -124,6 +128,7 @@ class Ledger(Holder):
             assert ledger._guard is not None  # it was given an identity
             ledger._guard.bind()  # nobody can have signed in a ledger that is only now made
             governing.enrol_founder(ledger, label=label, organisation=organisation, roles=roles)
+            ledger.store.settle()
         return cls.open(path, identity, clock=clock, randomness=randomness)
 
     @classmethod
@@ -164,15 +169,21 @@ class Ledger(Holder):
         secrets = {"transport_key": opened.transport_keys[-1][1]}
         if opened.broker is not None:
             secrets["broker"] = opened.broker.encode()
-        with _new_file(Path(path)) as partial:
-            cls._begin(partial, identity, opened.genesis, secrets, clock, randomness).close()
+        with (
+            _new_file(Path(path)) as partial,
+            cls._begin(partial, identity, opened.genesis, secrets, clock, randomness) as ledger,
+        ):
+            ledger.store.settle()
         return cls.open(path, identity, clock=clock, randomness=randomness)
 
     @classmethod
     def replicate(cls, path: str | Path, genesis: bytes, *, randomness: Randomness = urandom) -> Self:
         """Start a replica without a key, from a genesis document: for an auditor who is given bundles."""
-        with _new_file(Path(path)) as partial:
-            cls._begin(partial, None, genesis, {}, system_clock, randomness).close()
+        with (
+            _new_file(Path(path)) as partial,
+            cls._begin(partial, None, genesis, {}, system_clock, randomness) as ledger,
+        ):
+            ledger.store.settle()
         return cls.open(path, randomness=randomness)
 
     @classmethod

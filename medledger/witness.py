@@ -155,7 +155,10 @@ class Witness:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise StoreError(f"the witness {path} cannot be read: {error.strerror or error}") from error
+            raise StoreError(
+                f"the witness {path} cannot be read: {error.strerror or error}",
+                hint="Do not delete it, that could fork the feed: check its owner and the disk, then start again.",
+            ) from error
         except MalformedError as error:
             raise self._corrupt(path) from error
         try:

@@ -258,7 +258,7 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
     with found(tmp_path) as ledger:
         script = "import sys; from medledger import Ledger; Ledger.open(sys.argv[1])"
         done = subprocess.run([sys.executable, "-c", script, str(ledger.path)], capture_output=True, text=True)
-        assert "StoreError" in done.stderr
+        assert "InUseError" in done.stderr
         assert "in use by another process" in done.stderr
         ledger.backup(tmp_path / "copy.db")
         with Ledger.open(tmp_path / "copy.db") as copy:

@@ -8,6 +8,7 @@
   up to date inside an import costs more than validating the blocks.
 """
 
+from .connection import CHECK_DISK
 from .database import BlockRow, Feed, Store
 
-__all__ = ["BlockRow", "Feed", "Store"]
+__all__ = ["CHECK_DISK", "BlockRow", "Feed", "Store"]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
+from functools import cache
 
 from ..limits import MAX_SEQ
 from .database import SEQ_BITS, Store, position
 
+_FACTORS = "SELECT exponent, factor FROM powers_of_ten ORDER BY exponent"
 _LOWEST = -(2**63)
 _DEFINITIONS = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND substr(name, 1, 1) != '_'"  # of ours
 
@@ -37,16 +39,22 @@ def definition_problem(store: Store) -> str | None:
 
     Whatever else somebody has added stays out of it, except triggers: they would act when we write.
     """
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh:
-        _migrate(fresh)
-        for name, sql in fresh.execute(_DEFINITIONS):
-            if store.query("SELECT sql FROM sqlite_master WHERE name = ?", (name,)) != [(sql,)]:
-                return f"the definition of {name!r} is not ours"
-        factors = "SELECT exponent, factor FROM powers_of_ten ORDER BY exponent"
-        if store.query(factors) != fresh.execute(factors).fetchall():
-            return "the table of powers of ten is wrong"
+    definitions, factors = _ours()
+    for name, sql in definitions:
+        if store.query("SELECT sql FROM sqlite_master WHERE name = ?", (name,)) != [(sql,)]:
+            return f"the definition of {name!r} is not ours"
+    if store.query(_FACTORS) != factors:
+        return "the table of powers of ten is wrong"
     triggers = store.query("SELECT name FROM sqlite_master WHERE type = 'trigger'")
     return f"there is a trigger, {triggers[0][0]!r}" if triggers else None
+
+
+@cache
+def _ours() -> tuple[list[tuple[str, str]], list[tuple[int, float]]]:
+    """The definitions and the factors of a database that was just made."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh:
+        _migrate(fresh)
+        return fresh.execute(_DEFINITIONS).fetchall(), fresh.execute(_FACTORS).fetchall()
 
 
 def _migrate(connection: sqlite3.Connection) -> None:

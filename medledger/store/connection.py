@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +21,7 @@ SCHEMA_VERSION = 1
 
 # A damaged file can make the sqlite3 module fail to decode SQLite's own message.
 _SQLITE_ERRORS = (sqlite3.Error, UnicodeError)
+CHECK_DISK = "Check the path, the free space and the disk (the system's log tells more), then try again."
 _AFTER_FAILURE = "Nothing more is written. Mend the disk and open the ledger again."
 
 
@@ -69,7 +70,7 @@ class Connection:
         except FileExistsError:
             raise StoreError(f"{path} exists already", hint="Open it, or choose another path.") from None
         except OSError as error:
-            raise StoreError(f"{path} cannot be made: {error.strerror or error}") from error
+            raise StoreError(f"{path} cannot be made: {error.strerror or error}", hint=CHECK_DISK) from error
         return cls._connect(path, new=True)
 
     @classmethod
@@ -84,7 +85,7 @@ class Connection:
         try:
             connection = connect(path)
         except sqlite3.Error as error:
-            raise StoreError(f"{path} cannot be opened: {error}") from error
+            raise StoreError(f"{path} cannot be opened: {error}", hint=CHECK_DISK) from error
         try:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             connection.execute("PRAGMA journal_mode = WAL")
@@ -99,9 +100,9 @@ class Connection:
                 )
             if version < SCHEMA_VERSION:
                 if version == 0 and not new:
-                    raise StoreError(f"{path} is not a medledger ledger")
+                    raise StoreError(f"{path} is not a medledger ledger", hint="Check the path.")
                 _migrate(connection)
-            failure = _flush(connection, path)
+            failure = _flush(path)
             opened = cls(connection, path)
             opened._failure = failure
             return opened
@@ -123,20 +124,28 @@ class Connection:
 
     def backup(self, path: Path) -> None:
         """A copy for other programs, consistent as of one moment, while this store goes on; whole, or not there."""
-        if files.exists(path):
-            raise StoreError(f"{path} exists already")
         partial = path.with_name(path.name + ".partial")
-        files.remove(partial)
         try:
-            with self.lock, closing(connect(partial)) as target:
-                self.connection.backup(target)
-            files.supplant(partial, path)
-        except sqlite3.Error as error:
-            raise StoreError(f"{path} cannot be written: {error}") from error
-        except OSError as error:
-            raise StoreError(f"{path} cannot be written: {error.strerror or error}") from error
-        finally:
+            if files.exists(path):
+                raise StoreError(f"{path} exists already", hint="Choose another path, or move it away.")
             files.remove(partial)
+            try:
+                with self.lock, closing(connect(partial)) as target:
+                    self.connection.backup(target)
+                files.supplant(partial, path)
+            finally:
+                with suppress(OSError):
+                    files.remove(partial)
+        except sqlite3.Error as error:
+            raise StoreError(f"{path} cannot be written: {error}", hint=CHECK_DISK) from error
+        except OSError as error:
+            raise StoreError(f"{path} cannot be written: {error.strerror or error}", hint=CHECK_DISK) from error
+
+    def settle(self) -> None:
+        """Bring everything into the one file, durably, so that it can be moved. Raises `StoreError`."""
+        found = self.query("PRAGMA wal_checkpoint(TRUNCATE)")
+        if found != [(0, 0, 0)]:
+            raise StoreError(f"{self.path} cannot be written: its log is in use", hint=CHECK_DISK)
 
     def transaction(self) -> Transaction:
         """All or nothing; durable when the outermost one is left. Nested ones join it, and fail with it."""
@@ -235,17 +244,18 @@ def _migrate(connection: sqlite3.Connection) -> None:
     migrate(Database(connection))
 
 
-def _flush(connection: sqlite3.Connection, path: Path) -> str | None:
-    """Make durable what a crash left in the log; what went wrong, where something did: then nothing is written.
+def _flush(path: Path) -> str | None:
+    """Make durable what the log shows, now that nobody else has it open; what went wrong, where something did: then
+    nothing is written.
 
-    After a flush that failed the system may show commits that are on no disk, and call them clean: no later flush of
-    the log would bring them there, and what is committed behind them goes when they do. Copied to the database they are
-    written anew.
+    It shows what the process before was killed over, or what a flush failed for: commits that no disk may hold yet, and
+    that the system may call clean. What is committed behind them would go when they do. A checkpoint is no way out: cut
+    short, it leaves the later of them in the database without the earlier ones.
     """
     try:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    except _SQLITE_ERRORS as error:
-        return str(_store_error(path, error))
+        files.flush_again(path.with_name(f"{path.name}-wal"))
+    except OSError as error:
+        return f"{path} cannot be written: {error.strerror or error}"
     return None
 
 
@@ -258,9 +268,9 @@ def _store_error(path: Path, error: Exception) -> StoreError:
             hint="One process at a time opens a ledger: stop the agent that runs on it, or use another replica.",
         )
     if "not a database" in text:
-        return StoreError(f"{path} is not a SQLite database")
+        return StoreError(f"{path} is not a SQLite database", hint="Check the path.")
     if "full" in text:
         return StoreError(f"the disk is full: nothing was written to {path}", hint="Free some space and try again.")
     if isinstance(error, UnicodeError) or any(word in text for word in ("malformed", "no such", "corrupt")):
         return CorruptError(f"{path} is damaged: {text}", hint="Make a new replica and let it sync.")
-    return StoreError(f"{path}: {text}")
+    return StoreError(f"{path}: {text}", hint=CHECK_DISK)

@@ -39,7 +39,7 @@ def test_a_ledger_whose_log_cannot_be_flushed_is_read_and_not_written(rng: Rando
         ledger = Ledger.create(disk.path("box.db"), me, name="Ward", roles=["hospital"])
         block = ledger.append(reading(1))
         disk.crash(Mode.KILLED, rng)
-        disk.fail("write", name="box.db", lasting=True)
+        disk.fail("write", name="-wal", lasting=True)
         with Ledger.open(disk.path("box.db"), me) as ledger:
             assert ledger.block(me.public_key, block.seq) == block
             with pytest.raises(StoreError) as caught:

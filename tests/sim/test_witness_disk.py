@@ -71,7 +71,7 @@ def test_a_write_that_failed_is_tried_again(kind: str, rng: random.Random) -> No
         witness.bind(TOKEN)
         witness.advance(3)
         disk.fail(kind, lose=True)
-        with pytest.raises(StoreError, match="cannot be (read|written)"):
+        with pytest.raises(StoreError, match=r"cannot be (read|written)"):
             witness.advance(4)
         assert witness.seq == 3
         disk.mend()
