@@ -24,7 +24,7 @@ from medledger.errors import TransportError, UsageError
 
 from .describe import Names
 from .entrylines import EntryPrinter, logged_entries
-from .options import Duration
+from .options import Duration, brokers_option
 from .output import LiveLine, count_text, emit, remark, say, warn
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class Way:
     """Which broker, and as whom, as the options say."""
 
     broker: str | None
+    protocol: str
     username: str | None
     ca: Path | None
     certificate: Path | None
@@ -68,7 +69,14 @@ def broker_options(command: F) -> F:
     """The options of `Way`."""
     for option in reversed(
         (
-            click.option("--broker", metavar="URL", envvar="MEDLEDGER_BROKER_URL", show_envvar=True, help=_BROKER_HELP),
+            brokers_option(_BROKER_HELP, envvar="MEDLEDGER_BROKER_URL"),
+            click.option(
+                "--protocol",
+                type=click.Choice(("3.1.1", "5")),
+                default="3.1.1",
+                show_default=True,
+                help="The version of MQTT to greet the broker with; one that does not know 5 is spoken to in 3.1.1.",
+            ),
             click.option("--username", help=f"The account at the broker; its password comes from {PASSWORD}."),
             click.option("--ca", type=_file, help="Certificates to trust, for mqtts:// (default: the system's)."),
             click.option("--certificate", type=_file, help="Our certificate, for a broker that asks for one."),
@@ -122,6 +130,7 @@ def gossip(
     return Gossip(
         ledger,
         url,
+        protocol=way.protocol,
         username=way.username,
         password=os.environ.get(PASSWORD),
         ca=way.ca,

@@ -4,6 +4,7 @@
 - An id, key or subject is hexadecimal. A member may also be named by its label or its fingerprint, a key or act by the
   start of its hexadecimal form.
 - A request or reply is the text itself, a file that holds it, or `-` for stdin.
+- Where a broker may be named, several may: the option again, or one text with blanks between them.
 """
 
 from __future__ import annotations
@@ -123,3 +124,38 @@ key_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="For programs: JSON, one object a line.")
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 roles_option = click.option("--role", "roles", multiple=True, metavar="ROLE", help="A role; give it several times.")
+
+
+def brokers_option(what: str, envvar: str | None = None, *, in_reply: bool = False) -> Callable[[F], F]:
+    """--broker, once or several times; the command gets one text with a blank between them, or None."""
+    return click.option(
+        "--broker",
+        metavar="URL",
+        multiple=True,
+        callback=_fit_a_reply if in_reply else _read_brokers,
+        envvar=envvar,
+        show_envvar=envvar is not None,
+        help=f"{what} Several times: brokers to try in turn.",
+    )
+
+
+def _read_brokers(_context: click.Context, param: click.Parameter, urls: tuple[str, ...]) -> str | None:
+    if not urls:
+        return None
+    from medledger.errors import TransportError
+    from medledger.transport import BrokerAddress
+
+    try:
+        BrokerAddress.parse_all(urls)
+    except TransportError as error:
+        raise click.BadParameter(f"{error}. {error.hint or ''}".strip(), param=param) from error
+    return " ".join(url for each in urls for url in each.split())
+
+
+def _fit_a_reply(context: click.Context, param: click.Parameter, urls: tuple[str, ...]) -> str | None:
+    from medledger.limits import MAX_URL_CHARS
+
+    text = _read_brokers(context, param, urls)
+    if text is not None and len(text) > MAX_URL_CHARS:
+        raise click.BadParameter(f"{len(text)} characters, where a reply holds {MAX_URL_CHARS}", param=param)
+    return text

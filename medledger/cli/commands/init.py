@@ -13,7 +13,7 @@ from medledger.errors import ConfigurationError, StoreError
 from .. import keyring
 from ..command import Command
 from ..opening import read_text
-from ..options import json_option, key_option, ledger_argument, roles_option
+from ..options import brokers_option, json_option, key_option, ledger_argument, roles_option
 from ..output import emit, facts, say
 
 
@@ -35,7 +35,7 @@ from ..output import emit, facts, say
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help='Roles and what each may write, as TOML lines (bedside = ["reading"]) or a JSON object.',
 )
-@click.option("--broker", metavar="URL", help="The MQTT broker to sync over; named in replies to those who join.")
+@brokers_option("The MQTT broker to sync over; named in replies to those who join.", in_reply=True)
 @json_option
 def init(
     ledger: Path,
@@ -63,10 +63,6 @@ def init(
         )
     if not ledger.absolute().parent.is_dir():
         raise StoreError(f"there is no directory {ledger.absolute().parent}", hint="Make it first.")
-    if broker is not None:
-        from medledger.transport import BrokerAddress
-
-        BrokerAddress.parse(broker)
     key_path = ledger.with_suffix(".key") if key is None else key
     identity, made = keyring.load_or_create(key_path)
     with Ledger.create(

@@ -21,7 +21,16 @@ from .. import govern, keyring, waiting
 from ..command import Group
 from ..naming import find_act, find_feed
 from ..opening import reading, signing
-from ..options import Handed, Hex, json_option, key_option, ledger_argument, roles_option, yes_option
+from ..options import (
+    Handed,
+    Hex,
+    brokers_option,
+    json_option,
+    key_option,
+    ledger_argument,
+    roles_option,
+    yes_option,
+)
 from ..output import emit, remark, say, warn
 
 if TYPE_CHECKING:
@@ -115,7 +124,7 @@ def request(
 @click.argument("what", metavar="REQUEST|ACT", type=Handed(REQUEST))
 @roles_option
 @click.option("--label", help="Call the applicant otherwise than it asks.")
-@click.option("--broker", help="The broker to name in the reply; default: the one this replica was told.")
+@brokers_option("The broker to name in the reply; default: the one this replica was told.", in_reply=True)
 @key_option
 @yes_option
 @json_option
@@ -154,7 +163,7 @@ def approve(
 @click.argument("who", metavar="REQUEST|MEMBER", type=Handed(REQUEST))
 @roles_option
 @click.option("--label", help="What people will call it.")
-@click.option("--broker", help="The broker to name in the reply; default: the one this replica was told.")
+@brokers_option("The broker to name in the reply; default: the one this replica was told.", in_reply=True)
 @key_option
 @yes_option
 @json_option
