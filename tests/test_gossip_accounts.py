@@ -11,7 +11,7 @@ import pytest
 
 from brokers import Mosquitto, find_mosquitto
 from certificates import certificates, have_openssl
-from medledger.errors import Fault, TransportError
+from medledger.errors import Fault, TransportError, UsageError
 from medledger.transport import Gossip
 from worlds import found, join, reading
 
@@ -51,6 +51,8 @@ def test_tls_with_and_without_a_certificate_of_ours(tmp_path: Path) -> None:
             Gossip(founder, url).start()
         with pytest.raises(TransportError):
             Gossip(founder, url, ca=tmp_path / "ca.crt").start()
+        with pytest.raises(UsageError, match="goes with a certificate"):
+            Gossip(founder, url, key=tmp_path / "client.key")
         with pytest.raises(TransportError, match="certificates for TLS"):
             Gossip(founder, url, ca=tmp_path / "absent.crt")
         gc.collect()

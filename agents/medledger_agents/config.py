@@ -13,7 +13,7 @@ from typing import Annotated
 from medledger.errors import ConfigurationError
 from medledger.limits import MAX_ENTRIES_PER_BLOCK
 
-from .settings import FileName, Flag, Key, Seconds, Whole, Words, load
+from .settings import Brokers, FileName, Flag, Key, Seconds, Whole, Words, load
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +35,21 @@ class GossipSection:
     """The MQTT broker. Without one the box logs all the same and catches up later."""
 
     broker: Annotated[
-        str | None,
+        tuple[str, ...] | None,
         Key(
-            Words(),
-            "Address of the broker, mqtt:// or mqtts://. Left out, the one that the join reply named is used; "
-            "where it named none either, the box stays alone.",
+            Brokers(),
+            "Address of the broker, or those of several that are tried in turn. Left out, what the join reply named is "
+            "used; where it named none either, the box stays alone.",
             "mqtts://broker.example:8883",
         ),
     ] = None
+    protocol: Annotated[
+        str,
+        Key(
+            Words(("3.1.1", "5")),
+            "The version of MQTT to greet the broker with. 5 brings hints about its limits, where it gives any.",
+        ),
+    ] = "3.1.1"
     offline: Annotated[bool, Key(Flag(), "Whether to stay away from any broker.")] = False
     username: Annotated[str | None, Key(Words(), "User name at the broker.", "bed-7")] = None
     password_file: Annotated[
@@ -55,6 +62,12 @@ class GossipSection:
             "Certificates (PEM) that the broker's is checked against, where the system's do not do.",
             "broker-ca.pem",
         ),
+    ] = None
+    certificate_file: Annotated[
+        Path | None, Key(FileName(), "This box's certificate (PEM), for a broker that asks for one.", "box.crt")
+    ] = None
+    certificate_key_file: Annotated[
+        Path | None, Key(FileName(), "The private key of that certificate (PEM, without a passphrase).", "box.pem")
     ] = None
 
 

@@ -156,6 +156,9 @@ def _gossip(ledger: Ledger, section: GossipSection) -> Iterator[None]:
         username=section.username,
         password=password,
         ca=section.ca_file,
+        certificate=section.certificate_file,
+        key=section.certificate_key_file,
+        protocol=section.protocol,
         must_connect=False,
         status_file=True,
     ):

@@ -20,7 +20,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any, Final, Protocol, TypeVar, get_type_hints
 
-from medledger.errors import ConfigurationError
+from medledger.errors import ConfigurationError, MedledgerError
 
 MAX_FILE_BYTES: Final = 64 * 1024
 T = TypeVar("T")
@@ -33,7 +33,10 @@ class Kind(Protocol):
     def allowed(self) -> str: ...
 
     def read(self, value: Any, base: Path) -> Any:
-        """The value as the program uses it, None where it is not of this kind."""
+        """The value as the program uses it, None where it is not of this kind.
+
+        A kind whose values are not for everybody's eyes raises a `MedledgerError` instead, which does not show them.
+        """
         ...
 
 
@@ -102,6 +105,22 @@ class FileName:
 
 
 @dataclass(frozen=True, slots=True)
+class Brokers:
+    """The address of a broker, or several; people put passwords into them."""
+
+    allowed: str = "an address, mqtt:// or mqtts://, or an array of them"
+
+    def read(self, value: Any, base: Path) -> tuple[str, ...]:  # noqa: ARG002 - the protocol's
+        urls = value if type(value) is list else [value]
+        if not all(type(url) is str for url in urls):
+            raise ConfigurationError(f"must be {self.allowed}")
+        from medledger.transport import BrokerAddress  # brings paho, which a box without a broker does without
+
+        BrokerAddress.parse_all(urls)
+        return tuple(url for each in urls for url in each.split())
+
+
+@dataclass(frozen=True, slots=True)
 class Key:
     """What a key may hold and is for. `example` is what a sample shows, commented out, where there is no default."""
 
@@ -153,7 +172,10 @@ def _section(document: Mapping[str, Any], declared: Field[Any], path: Path) -> A
         if name not in known:
             raise _unknown(path, f"key {name!r} in [{declared.name}]", name, known)
         kind = known[name][0].kind
-        found = kind.read(value, path.parent)
+        try:
+            found = kind.read(value, path.parent)
+        except MedledgerError as error:
+            raise ConfigurationError(f"{path}: {name} in [{declared.name}]: {error}", hint=error.hint) from error
         if found is None:
             shown = json.dumps(value, default=str)
             raise ConfigurationError(f"{path}: {name} in [{declared.name}] must be {kind.allowed}, not {shown}")

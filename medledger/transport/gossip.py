@@ -32,6 +32,7 @@ from medledger.ledger import Ledger
 from medledger.limits import KEEPALIVE_SECONDS
 from medledger.sync import Alarm, Connected, Disconnected, Effect, Event, Node, Publish, Subscribe, Tick, WakeAt
 from medledger.sync.alarms import AlarmLog
+from medledger.transport_key import TransportKey
 
 from .address import BrokerAddress
 from .connection import Connection
@@ -162,11 +163,13 @@ class Gossip:
         broker, brokers, protocol   where we are, or try to be, connected; all that were named; which MQTT
         connected           we are; connected_seconds: since when
         taken_seconds       how old the rest of this is
+        key_generation      of the transport key in use; key_held: it has arrived, and is what we speak under
         alarms              those of the connection too; last_alarm: the newest one's text
         dropped_frames      frames that came faster than they could be handled
         failure             a fault of our own that has ended gossip
         """
         now = time.monotonic()
+        rotation = self._ledger.membership.transport.current
         return {
             "broker": str(self._connection.address),
             "brokers": [str(each) for each in self._connection.addresses],
@@ -175,6 +178,8 @@ class Gossip:
             "connected_seconds": None if self._connected_at is None else round(now - self._connected_at, 3),
             **self._snapshot,
             "taken_seconds": round(now - self._snapshot_at, 3),
+            "key_generation": 0 if rotation is None else rotation.generation,
+            "key_held": rotation is None or TransportKey.id_of(rotation.key).hex() == self._snapshot["transport_key"],
             "alarms": self._alarms.data(now),
             "dropped_frames": self._mailbox.dropped,
             "last_alarm": self._last_alarm,
@@ -277,6 +282,8 @@ def _tls(
     ca: str | PathLike[str] | None, certificate: str | PathLike[str] | None, key: str | PathLike[str] | None
 ) -> ssl.SSLContext:
     """What we trust, and who we are, on a TLS connection."""
+    if key is not None and certificate is None:
+        raise UsageError("a private key for TLS goes with a certificate", hint="Name the certificate too.")
     try:
         context = ssl.create_default_context(cafile=ca)
         if certificate is not None:

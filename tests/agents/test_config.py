@@ -67,7 +67,11 @@ def test_values_are_read(tmp_path: Path) -> None:
     """What stands in the file is what the agent gets."""
     config = load(tmp_path, '[mllp]\nport = 6661\n[batch]\nwindow_seconds = 0\n[gossip]\nbroker = "mqtt://b"\n')
     assert isinstance(config, BedsideConfig)
-    assert (config.mllp.port, config.batch.window_seconds, config.gossip.broker) == (6661, 0.0, "mqtt://b")
+    assert (config.mllp.port, config.batch.window_seconds, config.gossip.broker) == (6661, 0.0, ("mqtt://b",))
+    for several in ('["mqtt://a", "mqtts://b:1"]', '"mqtt://a mqtts://b:1"'):
+        config = load(tmp_path, f"[gossip]\nbroker = {several}\n")
+        assert isinstance(config, BedsideConfig)
+        assert config.gossip.broker == ("mqtt://a", "mqtts://b:1")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +86,12 @@ def test_values_are_read(tmp_path: Path) -> None:
         ("[batch]\nwindow_seconds = -1\n", "window_seconds in [batch]", "seconds from 0 to 60"),
         ("[batch]\nwindow_seconds = nan\n", "window_seconds in [batch]", "seconds from 0 to 60"),
         ('[log]\nformat = "xml"\n', "format in [log]", '"plain" or "json"'),
-        ('[gossip]\nbroker = " "\n', "broker in [gossip]", "not empty"),
+        ('[gossip]\nbroker = " "\n', "broker in [gossip]", "not the address of a broker"),
+        ('[gossip]\nbroker = ["mqtt://a", "http://b"]\n', "broker in [gossip]", "'http://b'"),
+        ("[gossip]\nbroker = []\n", "broker in [gossip]", "1 to 16"),
+        ("[gossip]\nbroker = 1883\n", "broker in [gossip]", "or an array of them"),
+        ('[gossip]\nprotocol = "4"\n', "protocol in [gossip]", '"3.1.1" or "5"'),
+        ("[gossip]\nprotocol = 5\n", "protocol in [gossip]", '"3.1.1" or "5"'),
         ("[gossip]\noffline = 0\n", "offline in [gossip]", "true or false"),
         ("[ledger]\nkey = []\n", "key in [ledger]", "the name of a file"),
         ('ledger = "ward.db"\n', "[ledger]", "a section"),
@@ -96,6 +105,14 @@ def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path, text: str, named
     said = f"{caught.value} {caught.value.hint}"
     assert named in said
     assert allowed in said
+
+
+@pytest.mark.parametrize("broker", ['"mqtt://box:secret@b/path"', '["mqtt://box:secret@b", 5]', '"box:secret@b"'])
+def test_a_bad_broker_is_refused_without_its_password(tmp_path: Path, broker: str) -> None:
+    """People put accounts into addresses, and send error messages to others."""
+    with pytest.raises(ConfigurationError, match=r"broker in \[gossip\]") as caught:
+        load(tmp_path, f"[gossip]\nbroker = {broker}\n")
+    assert "secret" not in f"{caught.value} {caught.value.hint}"
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"#" * 70_000, None], ids=["not text", "too long", "missing"])
