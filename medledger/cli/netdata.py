@@ -91,8 +91,7 @@ class Picture:
             return Health.NOT_RUNNING
         if self.life is Life.FAILED or status["failure"] is not None or self.alarms:
             return Health.ALARM
-        settled = status["connected"] and status["in_sync"] and status["peers"] and status["state"] == "ready"
-        return Health.IN_SYNC if settled else Health.BEHIND
+        return Health.BEHIND if self._lack() else Health.IN_SYNC
 
     @property
     def why(self) -> str:
@@ -112,6 +111,8 @@ class Picture:
             return f"no broker: trying {printable(status['broker'])}"
         if not status["peers"]:
             return "no other replica was heard"
+        if not status["key_held"]:
+            return "the ledger's transport key was changed, and the new one has not arrived here"
         if status["state"] != "ready":
             return "it does not know yet whether its key has signed more than it holds"
         if status["in_sync"]:

@@ -55,7 +55,9 @@ def peers(picture: Picture) -> list[PeerRow]:
     for row in picture.status["peer_list"]:
         boots.setdefault(row["feed"], []).append(row)
     rows = [_peer(picture, sorted(each, key=lambda row: float(row["heard_seconds"]))) for each in boots.values()]
-    return sorted(rows, key=lambda row: (row.heard > PEER_SECONDS, row.colour == GOOD, _by_number(row.name), row.feed))
+    return sorted(
+        rows, key=lambda row: (row.standing in ("gone", "silent"), row.colour == GOOD, _by_number(row.name), row.feed)
+    )
 
 
 def feeds(picture: Picture) -> list[FeedRow]:
@@ -70,8 +72,8 @@ def _peer(picture: Picture, boots: list[dict[str, Any]]) -> PeerRow:
     row = boots[0]
     heard = row["heard_seconds"] + picture.seconds
     standing, colour, share = _standing(row, picture.status["blocks"])
-    if heard > PEER_SECONDS:
-        standing, colour = "silent", DIM
+    if row["gone"] or heard > PEER_SECONDS:
+        standing, colour = ("gone" if row["gone"] else "silent"), DIM
     return PeerRow(
         feed=row["feed"],
         name=picture.label(row["feed"]),

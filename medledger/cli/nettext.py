@@ -38,6 +38,7 @@ def _facts(picture: Picture) -> list[tuple[str, str]]:
         ("in", travelled(status["traffic"]["in"])),
         ("out", travelled(status["traffic"]["out"])),
         ("beacons", beacons(picture)),
+        ("key", transport_key(picture)),
     ]
     return facts + [(name, count_text(status[key], noun)) for name, key, noun in _ODD if status[key]]
 
@@ -83,10 +84,13 @@ def own_feed(picture: Picture) -> str:
     return f"{total}, of which no peer has confirmed {number_text(unconfirmed)}{waited}"
 
 
+_KINDS: Final = {"repeated": "echoes"}  # of our own frames, as good as always
+
+
 def travelled(way: dict[str, Any]) -> str:
     """Bytes and frames, and which kinds they are most of."""
     kinds = sorted(way["kinds"].items(), key=lambda item: (-item[1]["bytes"], item[0]))
-    most = ", ".join(kind.replace("_", " ") for kind, tally in kinds[:3] if tally["bytes"])
+    most = ", ".join(_KINDS.get(kind, kind.replace("_", " ")) for kind, tally in kinds[:3] if tally["bytes"])
     total = f"{size_text(way['bytes'])} in {count_text(way['frames'], 'frame')}"
     return f"{total}, mostly {most}" if most else total
 
@@ -104,6 +108,14 @@ def beacons(picture: Picture) -> str:
         if picture.status[key]
     ]
     return ", ".join(told) + (f"; {' and '.join(under_way)} under way" if under_way else "")
+
+
+def transport_key(picture: Picture) -> str:
+    """Which key frames are sealed with."""
+    status = picture.status
+    older = count_text(status["older_keys"], "older one")
+    stragglers = f"; members that missed it are heard under {older}" if status["older_keys"] else ""
+    return f"{status['transport_key']}, generation {status['key_generation']}{stragglers}"
 
 
 def _peers(picture: Picture) -> list[str]:

@@ -367,6 +367,7 @@ class Node:
             "in_sync": self.connected and self.in_sync(now),
             **picture(self._subject, now),
             "transport_key": self._voice.key_id.hex(),
+            "older_keys": len(self._keyring.older),
             "counters": dict(self.counters),
         }
 

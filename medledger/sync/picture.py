@@ -5,7 +5,7 @@ Times are seconds before now, so that the picture means the same under any clock
     feed, boot              our own key and boot id, in hex
     state                   `ready`, or `recovering` while our own feed must come back before we sign
     in_sync                 we are connected, and hold all that every peer heard lately has shown
-    peers                   peers heard within the last 160 s
+    peers                   peers heard within the last 160 s, but for those that are gone
     feeds, blocks           what we hold
     feeds_behind            feeds of which a peer holds more, as far as we have asked
     blocks_behind           blocks that the best peer's beacon shows beyond ours, while it has more for us
@@ -16,6 +16,7 @@ Times are seconds before now, so that the picture means the same under any clock
     peer_list               the peers heard last, at most 100, the newest first; peer_list_more: how many others
         feed, boot          its key and boot id
         stranger            its enrolment has not arrived here
+        gone                a broker has told that its connection ended, and it was not heard since
         heard_seconds, beacon_seconds   since any frame of it, since its last beacon
         standing            `level`: all that it showed is here, and it showed all of ours;
                             `ahead`: it shows more blocks than we hold; `differs`: other blocks, but not more;
@@ -35,6 +36,7 @@ Times are seconds before now, so that the picture means the same under any clock
     probes_under_way, pulls_under_way
     alarms                  the last 20, the newest first: text, hint (what to do), seconds
     transport_key           the id of the key that frames are sealed with
+    older_keys              keys before it, under which members that missed a rotation are heard
     counters                what happened so often since the start, by name
 """
 
@@ -76,9 +78,9 @@ class Subject(NamedTuple):
 
 
 def picture(node: Subject, now: float) -> dict[str, Any]:
-    """All fields but those that only the node itself knows: `in_sync`, `transport_key` and `counters`."""
+    """All fields but those that only the node itself knows: `in_sync`, the keys and `counters`."""
     everybody = list(node.peers)[::-1]
-    heard = [peer for peer in everybody if now - peer.heard_at <= PEER_SECONDS]
+    heard = [peer for peer in everybody if now - peer.heard_at <= PEER_SECONDS and not peer.gone]
     here = node.frontier.total
     ahead = [peer.beacon.total - here for peer in heard if peer.beacon is not None and not peer.level]
     lagging = node.puller.lagging(STATUS_ROWS)
@@ -124,6 +126,7 @@ def _peer(peer: Peer, here: int, now: float) -> dict[str, Any]:
         "feed": peer.id.key.hex(),
         "boot": peer.id.boot.hex(),
         "stranger": peer.stranger,
+        "gone": peer.gone,
         "heard_seconds": _since(peer.heard_at, now),
         "beacon_seconds": _since(peer.beacon_at, now),
         "standing": standing,
