@@ -219,6 +219,17 @@ LIVE_FRAMES: Final = 1000
 
 LIVE_BYTES: Final = 4 * 1024 * 1024
 
+LIVE_BYTES_PER_SECOND: Final = 1024 * 1024
+"""Live blocks taken of one feed in the long run; more are dropped, and pulled when it is that feed's turn."""
+
+LIVE_BYTES_BURST: Final = 4 * 1024 * 1024
+
+LIVE_FEEDS: Final = 16_384
+"""Feeds whose budgets of live blocks are remembered; the one not heard for longest starts anew."""
+
+EARLY_FRAMES: Final = 16
+"""Live frames of one feed that are kept while blocks before theirs are missing; of all feeds, at most LIVE_BYTES."""
+
 LIVE_FRAME_BYTES: Final = 32 * 1024
 """Own blocks gathered into one live frame; a single larger block still goes out alone."""
 
@@ -238,6 +249,22 @@ PATIENCE_FAILURES: Final = 3
 
 PROBE_PAUSE_SECONDS: Final = 1.0
 """Shortest time between two probes of one peer; doubled, to BACKOFF_MAX_SECONDS, by each that finds nothing."""
+
+CLAIM_STEP_SECONDS: Final = 0.25
+"""One step of the ranks by which those wait who could answer a query: each lets twice as many speak."""
+
+QUERY_SECONDS: Final = 1.0
+"""What a query is given on top of the longest such wait, before what is lacking is asked for again; doubled each time.
+"""
+
+QUERIES_PER_GAP: Final = 3
+"""Queries for the same blocks, one's own and those of others, before it is left to beacons to find who has them."""
+
+MAX_QUERIES: Final = 64
+"""Queries remembered: those of others that can be answered, and one's own."""
+
+MAX_GAPS: Final = 1024
+"""Feeds with gaps that a node asks all for at once."""
 
 GAP_PATIENCE_SECONDS: Final = 0.3
 """How long a gap that a live block shows may close by itself (frames overtake each other) before a range is pulled."""
@@ -264,6 +291,26 @@ SERVED_BYTES_PER_SECOND: Final = 64 * 1024 * 1024
 """Bytes served to one sender in the long run; strangers share one such budget."""
 
 SERVED_BYTES_BURST: Final = 64 * 1024 * 1024
+
+ENVELOPE_COST: Final = 10
+"""What a beacon of a member that missed a rotation takes of its budget of requests: its answer is sealed to it alone."""
+
+STRAGGLER_ANSWERS: Final = 3
+"""Nodes that answer such a beacon on average, of those that hear it and have heard each other."""
+
+STRAGGLER_PROOFS: Final = 16
+"""Fork proofs that answer one probe of such a member, beside the leaves."""
+
+HAILED_KEYS: Final = 3
+"""Transport keys before the one in use under which a node makes itself heard now and then."""
+
+HAIL_MIN_SECONDS: Final = 1.0
+"""Shortest interval of the timer of such beacons, after connecting and after the key has changed."""
+
+HAIL_MAX_SECONDS: Final = 128.0
+
+HOLD_SECONDS: Final = 2.0
+"""How long own blocks are not published live after connecting while nobody was heard: our key may be an old one."""
 
 PROOF_REPEAT_SECONDS: Final = 30.0
 """Shortest time between two publications of one feed's fork proof by one node."""

@@ -37,7 +37,7 @@ from worlds import found, join, sync
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "docs" / "wire.cddl").read_text(encoding="utf-8")
 VECTORS = ROOT / "tests" / "vectors"
-SIGNED = ("beacon", "probe", "leaves", "want", "data", "done", "want-branches", "gone", "query", "claim")
+SIGNED = ("beacon", "probe", "leaves", "want", "data", "done", "want-branches", "gone", "query", "claim", "envelope")
 KINDS = {**dict(enumerate(SIGNED, 1)), 16: "blocks", 17: "proof"}
 ANYTHING = {("entry", 4), ("act", 3)}
 """Fields of any type."""

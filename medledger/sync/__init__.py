@@ -18,6 +18,7 @@ from medledger.sync.events import (
     Received,
     Subscribe,
     Tick,
+    Unsubscribe,
     WakeAt,
 )
 from medledger.sync.node import Node
@@ -36,5 +37,6 @@ __all__ = [
     "Replica",
     "Subscribe",
     "Tick",
+    "Unsubscribe",
     "WakeAt",
 ]

@@ -51,9 +51,16 @@ Event: TypeAlias = Connected | Disconnected | Received | Tick | Advanced
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
-    """Topic filters and the quality of service of each."""
+    """Topic filters and the quality of service of each, beside those that are subscribed already."""
 
     filters: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    """Topic filters that are needed no more."""
+
+    filters: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,4 +88,4 @@ class Alarm:
     hint: str = ""
 
 
-Effect: TypeAlias = Subscribe | Publish | WakeAt | Alarm
+Effect: TypeAlias = Subscribe | Unsubscribe | Publish | WakeAt | Alarm

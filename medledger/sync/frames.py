@@ -57,7 +57,9 @@ MAX_BYTES: Final = {
 KINDS: Final = {
     Channel.BEACONS: frozenset({Kind.BEACON, Kind.GONE}),
     Channel.QUERIES: frozenset({Kind.QUERY, Kind.CLAIM}),
-    Channel.INBOX: frozenset({Kind.PROBE, Kind.LEAVES, Kind.WANT, Kind.WANT_BRANCHES, Kind.DATA, Kind.DONE}),
+    Channel.INBOX: frozenset(
+        {Kind.PROBE, Kind.LEAVES, Kind.WANT, Kind.WANT_BRANCHES, Kind.DATA, Kind.DONE, Kind.ENVELOPE}
+    ),
     Channel.LIVE: frozenset({Kind.BLOCKS}),
     Channel.PROOFS: frozenset({Kind.PROOF}),
 }

@@ -13,7 +13,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import sha256
@@ -27,12 +27,14 @@ from medledger.limits import (
     MAX_DATA_BYTES,
     MAX_EXCLUDED,
     MAX_FORK_PROOF_BYTES,
+    MAX_FRAME_BYTES,
     MAX_LEAF_PAGES,
     MAX_SEQ,
     PULL_FRAMES_MAX,
     RANGES_PER_WANT,
 )
 
+from .fields import fields, flag, listed, octets, uint
 from .frontier import BITMAP_BYTES, DIGEST_BYTES, PREFIX_BYTES, ROOT_BYTES, count_bits
 
 NONCE_BYTES: Final = 8
@@ -42,6 +44,7 @@ ID_BYTES: Final = 32
 COUNT_MAX: Final = 2**32 - 1
 SALTED_BYTES: Final = 8
 PLACE_BYTES: Final = 8 + ID_BYTES
+MIN_ENVELOPE_BYTES: Final = 48 + 2  # a sealed box, around a kind and an empty list
 CLAIMED_BYTES: Final = RANGES_PER_WANT // 8
 
 
@@ -58,6 +61,7 @@ class Kind(IntEnum):
     GONE = 8
     QUERY = 9
     CLAIM = 10
+    ENVELOPE = 11
     BLOCKS = 16
     PROOF = 17
 
@@ -108,13 +112,13 @@ class Beacon:
 
     @classmethod
     def read(cls, items: list[Any]) -> Beacon:
-        root, count, total, newest, answer = _fields(items, 5)
+        root, count, total, newest, answer = fields(items, 5)
         return cls(
-            _bytes(root, ROOT_BYTES),
-            _uint(count, COUNT_MAX),
-            _uint(total, COUNT_MAX),
-            _bytes(newest, PREFIX_BYTES),
-            _bool(answer),
+            octets(root, ROOT_BYTES),
+            uint(count, COUNT_MAX),
+            uint(total, COUNT_MAX),
+            octets(newest, PREFIX_BYTES),
+            flag(answer),
         )
 
 
@@ -134,14 +138,14 @@ class Probe:
 
     @classmethod
     def read(cls, items: list[Any]) -> Probe:
-        nonce, boot, full, bitmap, digests = _fields(items, 5)
-        _bytes(bitmap, BITMAP_BYTES)
+        nonce, boot, full, bitmap, digests = fields(items, 5)
+        octets(bitmap, BITMAP_BYTES)
         return cls(
-            _bytes(nonce, NONCE_BYTES),
-            _bytes(boot, BOOT_BYTES),
-            _bool(full),
+            octets(nonce, NONCE_BYTES),
+            octets(boot, BOOT_BYTES),
+            flag(full),
             bitmap,
-            _bytes(digests, count_bits(bitmap) * DIGEST_BYTES),
+            octets(digests, count_bits(bitmap) * DIGEST_BYTES),
         )
 
 
@@ -160,10 +164,10 @@ class Leaves:
 
     @classmethod
     def read(cls, items: list[Any]) -> Leaves:
-        nonce, page, pages, leaves = _fields(items, 4)
-        _uint(pages, MAX_LEAF_PAGES, least=1)
+        nonce, page, pages, leaves = fields(items, 4)
+        uint(pages, MAX_LEAF_PAGES, least=1)
         return cls(
-            _bytes(nonce, NONCE_BYTES), _uint(page, pages - 1), pages, _list(leaves, 0, LEAVES_PER_PAGE, _read_leaf)
+            octets(nonce, NONCE_BYTES), uint(page, pages - 1), pages, listed(leaves, 0, LEAVES_PER_PAGE, _read_leaf)
         )
 
 
@@ -183,13 +187,13 @@ class Want:
 
     @classmethod
     def read(cls, items: list[Any]) -> Want:
-        nonce, boot, frames, size, ranges = _fields(items, 5)
+        nonce, boot, frames, size, ranges = fields(items, 5)
         return cls(
-            _bytes(nonce, NONCE_BYTES),
-            _bytes(boot, BOOT_BYTES),
-            _uint(frames, PULL_FRAMES_MAX, least=1),
-            _uint(size, PULL_FRAMES_MAX * MAX_DATA_BYTES, least=1),
-            _list(ranges, 1, RANGES_PER_WANT, _read_range),
+            octets(nonce, NONCE_BYTES),
+            octets(boot, BOOT_BYTES),
+            uint(frames, PULL_FRAMES_MAX, least=1),
+            uint(size, PULL_FRAMES_MAX * MAX_DATA_BYTES, least=1),
+            listed(ranges, 1, RANGES_PER_WANT, _read_range),
         )
 
 
@@ -216,17 +220,17 @@ class WantBranches:
 
     @classmethod
     def read(cls, items: list[Any]) -> WantBranches:
-        nonce, boot, frames, size, feed, low, high, held = _fields(items, 8)
-        _bytes(held, 0, BRANCH_IDS_PER_REQUEST * SALTED_BYTES)
+        nonce, boot, frames, size, feed, low, high, held = fields(items, 8)
+        octets(held, 0, BRANCH_IDS_PER_REQUEST * SALTED_BYTES)
         return cls(
-            _bytes(nonce, NONCE_BYTES),
-            _bytes(boot, BOOT_BYTES),
-            _uint(frames, PULL_FRAMES_MAX, least=1),
-            _uint(size, PULL_FRAMES_MAX * MAX_DATA_BYTES, least=1),
-            _bytes(feed, KEY_BYTES),
-            _bytes(low, 0, PLACE_BYTES),
-            _bytes(high, 0, PLACE_BYTES),
-            _bytes(held, len(held) - len(held) % SALTED_BYTES),
+            octets(nonce, NONCE_BYTES),
+            octets(boot, BOOT_BYTES),
+            uint(frames, PULL_FRAMES_MAX, least=1),
+            uint(size, PULL_FRAMES_MAX * MAX_DATA_BYTES, least=1),
+            octets(feed, KEY_BYTES),
+            octets(low, 0, PLACE_BYTES),
+            octets(high, 0, PLACE_BYTES),
+            octets(held, len(held) - len(held) % SALTED_BYTES),
         )
 
 
@@ -245,9 +249,9 @@ class Data:
 
     @classmethod
     def read(cls, items: list[Any]) -> Data:
-        nonce, index, count, blocks = _fields(items, 4)
-        _uint(count, PULL_FRAMES_MAX, least=1)
-        return cls(_bytes(nonce, NONCE_BYTES), _uint(index, count - 1), count, _list(blocks, 1, COUNT_MAX, _read_block))
+        nonce, index, count, blocks = fields(items, 4)
+        uint(count, PULL_FRAMES_MAX, least=1)
+        return cls(octets(nonce, NONCE_BYTES), uint(index, count - 1), count, listed(blocks, 1, COUNT_MAX, _read_block))
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,9 +268,9 @@ class Done:
 
     @classmethod
     def read(cls, items: list[Any]) -> Done:
-        nonce, count, status = _fields(items, 3)
-        _uint(status, max(Status))
-        return cls(_bytes(nonce, NONCE_BYTES), _uint(count, PULL_FRAMES_MAX), Status(status))
+        nonce, count, status = fields(items, 3)
+        uint(status, max(Status))
+        return cls(octets(nonce, NONCE_BYTES), uint(count, PULL_FRAMES_MAX), Status(status))
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +284,7 @@ class Gone:
 
     @classmethod
     def read(cls, items: list[Any]) -> Gone:
-        _fields(items, 0)
+        fields(items, 0)
         return cls()
 
 
@@ -301,12 +305,12 @@ class Query:
 
     @classmethod
     def read(cls, items: list[Any]) -> Query:
-        nonce, ranges, excluded = _fields(items, 3)
-        _bytes(excluded, 0, MAX_EXCLUDED * PREFIX_BYTES)
+        nonce, ranges, excluded = fields(items, 3)
+        octets(excluded, 0, MAX_EXCLUDED * PREFIX_BYTES)
         return cls(
-            _bytes(nonce, NONCE_BYTES),
-            _list(ranges, 1, RANGES_PER_WANT, _read_range),
-            _bytes(excluded, len(excluded) - len(excluded) % PREFIX_BYTES),
+            octets(nonce, NONCE_BYTES),
+            listed(ranges, 1, RANGES_PER_WANT, _read_range),
+            octets(excluded, len(excluded) - len(excluded) % PREFIX_BYTES),
         )
 
 
@@ -323,10 +327,26 @@ class Claim:
 
     @classmethod
     def read(cls, items: list[Any]) -> Claim:
-        nonce, ranges = _fields(items, 2)
-        if not any(_bytes(ranges, CLAIMED_BYTES)):
+        nonce, ranges = fields(items, 2)
+        if not any(octets(ranges, CLAIMED_BYTES)):
             raise FrameError("a claim claims nothing")
-        return cls(_bytes(nonce, NONCE_BYTES), ranges)
+        return cls(octets(nonce, NONCE_BYTES), ranges)
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What only the addressee may read of those who hold the key of its frame: see `envelopes`."""
+
+    KIND: ClassVar = Kind.ENVELOPE
+    sealed: bytes
+
+    def body(self) -> list[Any]:
+        return [self.sealed]
+
+    @classmethod
+    def read(cls, items: list[Any]) -> Envelope:
+        (sealed,) = fields(items, 1)
+        return cls(octets(sealed, MIN_ENVELOPE_BYTES, MAX_FRAME_BYTES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,8 +362,8 @@ class Blocks:
 
     @classmethod
     def read(cls, items: list[Any]) -> Blocks:
-        feed, blocks = _fields(items, 2)
-        return cls(_bytes(feed, KEY_BYTES), _list(blocks, 1, COUNT_MAX, _read_block))
+        feed, blocks = fields(items, 2)
+        return cls(octets(feed, KEY_BYTES), listed(blocks, 1, COUNT_MAX, _read_block))
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,15 +379,17 @@ class Proof:
 
     @classmethod
     def read(cls, items: list[Any]) -> Proof:
-        feed, proof = _fields(items, 2)
-        return cls(_bytes(feed, KEY_BYTES), _bytes(proof, 1, MAX_FORK_PROOF_BYTES))
+        feed, proof = fields(items, 2)
+        return cls(octets(feed, KEY_BYTES), octets(proof, 1, MAX_FORK_PROOF_BYTES))
 
 
-Message: TypeAlias = Beacon | Probe | Leaves | Want | WantBranches | Data | Done | Gone | Query | Claim | Blocks | Proof
+Message: TypeAlias = (
+    Beacon | Probe | Leaves | Want | WantBranches | Data | Done | Gone | Query | Claim | Envelope | Blocks | Proof
+)
 
 READERS: Final[dict[int, Callable[[list[Any]], Message]]] = {
     kind.KIND: kind.read
-    for kind in (Beacon, Probe, Leaves, Want, WantBranches, Data, Done, Gone, Query, Claim, Blocks, Proof)
+    for kind in (Beacon, Probe, Leaves, Want, WantBranches, Data, Done, Gone, Query, Claim, Envelope, Blocks, Proof)
 }
 
 
@@ -381,46 +403,15 @@ def salted(nonce: bytes, block_id: bytes) -> bytes:
     return sha256(nonce + block_id).digest()[:SALTED_BYTES]
 
 
-def _fields(items: Sequence[Any], count: int) -> Sequence[Any]:
-    if len(items) != count:
-        raise FrameError("a frame has more or fewer fields than its kind")
-    return items
-
-
-def _bytes(value: Any, least: int, most: int | None = None) -> bytes:
-    """`value`, which is `least` bytes long, or `least` to `most`."""
-    if type(value) is not bytes or not least <= len(value) <= (least if most is None else most):
-        raise FrameError("a field of a frame is not a byte string of its length")
-    return value
-
-
-def _uint(value: Any, most: int, *, least: int = 0) -> int:
-    if type(value) is not int or not least <= value <= most:
-        raise FrameError("a field of a frame is not an integer of its range")
-    return value
-
-
-def _bool(value: Any) -> bool:
-    if type(value) is not bool:
-        raise FrameError("a field of a frame is neither true nor false")
-    return value
-
-
-def _list(value: Any, least: int, most: int, read: Callable[[Any], Any]) -> tuple[Any, ...]:
-    if type(value) is not list or not least <= len(value) <= most:
-        raise FrameError("a field of a frame is not a list within its limits")
-    return tuple([read(item) for item in value])
-
-
 def _read_block(value: Any) -> bytes:
-    return _bytes(value, 1, MAX_BLOCK_BYTES)
+    return octets(value, 1, MAX_BLOCK_BYTES)
 
 
 def _read_leaf(value: Any) -> Leaf:
     if type(value) is not list:
         raise FrameError("a leaf is not a list")
-    feed, length, head, fork = _fields(value, 4)
-    _uint(length, MAX_SEQ + 1)
+    feed, length, head, fork = fields(value, 4)
+    uint(length, MAX_SEQ + 1)
     if not feed or bool(head) != bool(length) or not (head or fork):
         raise FrameError("a leaf says nothing, or contradicts itself")
     return Leaf(_prefix(feed), length, _prefix(head), _prefix(fork))
@@ -429,9 +420,9 @@ def _read_leaf(value: Any) -> Leaf:
 def _read_range(value: Any) -> Range:
     if type(value) is not list:
         raise FrameError("a range is not a list")
-    feed, start, stop, head = _fields(value, 4)
-    _uint(stop, MAX_SEQ + 1, least=1)
-    return Range(_bytes(feed, KEY_BYTES), _uint(start, stop - 1), stop, _bytes(head, 0, ID_BYTES))
+    feed, start, stop, head = fields(value, 4)
+    uint(stop, MAX_SEQ + 1, least=1)
+    return Range(octets(feed, KEY_BYTES), uint(start, stop - 1), stop, octets(head, 0, ID_BYTES))
 
 
 def _prefix(value: Any) -> bytes:

@@ -10,6 +10,8 @@ from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_encrypt
 from .making import Vector, accepted, block, cbor, heart_rate, key, refused, sha256, sign, spoiled
 from .of_forks import BEFORE, proof
 from .of_forks import headers as headers_of
+from .of_governance import kem
+from .of_joining import seal as sealed_to
 
 LEDGER = sha256(b"medledger test vector: the ledger of the frames")
 TRANSPORT = sha256(b"medledger test vector: a transport key")
@@ -18,7 +20,7 @@ MY_BOOT, BOOT = b"\x01" * 8, b"\x02" * 8
 FEED = key(PEER)
 BLOCK = block(PEER, None, [heart_rate(0)], ledger=LEDGER)
 
-BEACON, PROBE, LEAVES, WANT, DATA, DONE, WANT_BRANCHES, GONE, QUERY, CLAIM = range(1, 11)
+BEACON, PROBE, LEAVES, WANT, DATA, DONE, WANT_BRANCHES, GONE, QUERY, CLAIM, ENVELOPE = range(1, 12)
 BLOCKS, PROOF = 16, 17
 
 
@@ -110,6 +112,7 @@ FIELDS: dict[str, tuple[str, int, list[Any]]] = {
     "gone": (BEACONS, GONE, []),
     "query": (QUERIES, QUERY, [NONCE, [[FEED, 4, 5, b""], [key("ada"), 0, 2, sha256(b"head")]], key("ben")[:8]]),
     "claim": (QUERIES, CLAIM, [NONCE, b"\x80" + bytes(7)]),
+    "envelope": (INBOX, ENVELOPE, [sealed_to(kem(ME), bytes([DONE]) + cbor([NONCE, 1, 0]))]),
     "blocks": (LIVE, BLOCKS, [FEED, [BLOCK]]),
     "proof": (PROOFS, PROOF, [FEED, proof(headers_of(BEFORE, 1), headers_of(BEFORE, 2))]),
 }
@@ -280,6 +283,8 @@ def frames() -> list[Vector]:
     bad("claim-nothing", "No range is claimed.", QUERIES, signed(QUERIES, CLAIM, [nonce, bytes(8)]))
     bad("claim-9-bytes", "A bitmap for 72 ranges.", QUERIES, signed(QUERIES, CLAIM, [nonce, b"\x80" + bytes(8)]))
     bad("done-status-3", "An unknown status.", INBOX, signed(INBOX, DONE, [NONCE, 1, 3]))
+    bad("envelope-49-bytes", "No sealed box around anything.", INBOX, signed(INBOX, ENVELOPE, [bytes(49)]))
+    bad("envelope-to-all", "An envelope among the beacons.", BEACONS, signed(BEACONS, ENVELOPE, [bytes(64)]))
     bad("blocks-none", "No blocks.", LIVE, bare(LIVE, BLOCKS, [FEED, []]))
     bad("proof-empty", "An empty proof.", PROOFS, bare(PROOFS, PROOF, [FEED, b""]))
     bad("fields-a-map", "Fields in a map.", LIVE, bare(LIVE, BLOCKS, {"feed": FEED}))  # type: ignore[arg-type]
