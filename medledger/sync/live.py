@@ -6,20 +6,62 @@ Rules:
   commits, and a single block goes in at once.
 - A frame whose blocks were refused for good is known again by the hash of its blocks. Never by a feed and a seq: these
   are anybody's to name, and the true block must still get in.
+- Each feed has a budget of bytes. What comes beyond it is dropped, and pulled in its turn: whoever floods one feed's
+  topic holds up that feed, and no other.
+- Blocks that came before those that they follow are *early*: kept, few of each feed, until the gap is filled. So what a
+  loss costs is what was lost.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
 from hashlib import blake2b
 
 from medledger.errors import BlockError, BlockSignatureError, BodyError, MalformedBlockError
-from medledger.limits import BAD_BLOCKS, LIVE_BYTES, LIVE_FRAMES
+from medledger.limits import (
+    BAD_BLOCKS,
+    EARLY_FRAMES,
+    LIVE_BYTES,
+    LIVE_BYTES_BURST,
+    LIVE_BYTES_PER_SECOND,
+    LIVE_FEEDS,
+    LIVE_FRAME_BYTES,
+    LIVE_FRAMES,
+)
 
-from .bounded import RecentSet
+from .bounded import Budget, RecentSet
 from .messages import Blocks
 
 _FOR_GOOD = (MalformedBlockError, BlockSignatureError, BodyError)
+FLOODED_SECONDS = 10.0
+_LEAST_COST = LIVE_FRAME_BYTES // 64  # what a small frame takes of its feed's budget: handling it is work too
+
+
+class Fate(Enum):
+    """What becomes of a live frame."""
+
+    GATHERED = "gathered"
+    BAD = "repeated bad blocks"
+    BEYOND = "live blocks beyond their feed's budget"
+
+
+@dataclass(slots=True)
+class Share:
+    """What one feed may take of the live path."""
+
+    budget: Budget
+    dropped_at: float = float("-inf")
+
+
+@dataclass(slots=True)
+class Early:
+    """Frames of one feed that wait for the blocks before `seq`."""
+
+    seq: int
+    frames: list[Blocks] = field(default_factory=list)
 
 
 class LiveBlocks:
@@ -29,6 +71,9 @@ class LiveBlocks:
         self._frames: list[Blocks] = []
         self._bytes = 0
         self._bad = RecentSet(BAD_BLOCKS)
+        self._shares: OrderedDict[bytes, Share] = OrderedDict()
+        self._early: dict[bytes, Early] = {}
+        self._early_bytes = 0
 
     def __bool__(self) -> bool:
         return bool(self._frames)
@@ -38,13 +83,21 @@ class LiveBlocks:
         """No more should be gathered before an import."""
         return len(self._frames) >= LIVE_FRAMES or self._bytes >= LIVE_BYTES
 
-    def add(self, frame: Blocks) -> bool:
-        """Gather a frame; false where it is one that was refused for good."""
+    def add(self, frame: Blocks, now: float) -> Fate:
+        """Gather a frame, unless it was refused for good or its feed has had its share."""
         if _hash(frame) in self._bad:
-            return False
-        self._frames.append(frame)
-        self._bytes += sum(map(len, frame.blocks))
-        return True
+            return Fate.BAD
+        share = self._share(frame.feed, now)
+        if not share.budget.take(max(_LEAST_COST, _size(frame)), now):
+            share.dropped_at = now
+            return Fate.BEYOND
+        self._gather(frame)
+        return Fate.GATHERED
+
+    def flooded(self, feed: bytes, now: float) -> bool:
+        """Whether blocks of a feed were dropped lately, so that its gaps are our own doing."""
+        share = self._shares.get(feed)
+        return share is not None and now - share.dropped_at < FLOODED_SECONDS
 
     def take(self) -> list[Blocks]:
         """All frames gathered, to import."""
@@ -58,6 +111,49 @@ class LiveBlocks:
                 suspects = [frame for frame in frames if error.feed in (None, frame.feed)]
                 if len(suspects) == 1:
                     self._bad.add(_hash(suspects[0]))
+
+    # --- early ones ---------------------------------------------------------------------------------------------
+
+    def keep(self, frames: list[Blocks], feed: bytes, seq: int) -> bool:
+        """Of these frames, those of a feed wait for the blocks before `seq`; whether there is room for all of them."""
+        early = self._early.setdefault(feed, Early(seq))
+        early.seq = min(early.seq, seq)
+        for frame in frames:
+            if frame.feed != feed:
+                continue
+            size = _size(frame)
+            if len(early.frames) >= EARLY_FRAMES or self._early_bytes + size > LIVE_BYTES:
+                return False
+            early.frames.append(frame)
+            self._early_bytes += size
+        return True
+
+    def advanced(self, feed: bytes, length: int) -> None:
+        """Our feed is this long now: what waited for that is imported next."""
+        early = self._early.get(feed)
+        if early is None or early.seq > length:
+            return
+        del self._early[feed]
+        for frame in early.frames:
+            self._early_bytes -= _size(frame)
+            self._gather(frame)
+
+    def _gather(self, frame: Blocks) -> None:
+        self._frames.append(frame)
+        self._bytes += _size(frame)
+
+    def _share(self, feed: bytes, now: float) -> Share:
+        share = self._shares.get(feed)
+        if share is None:
+            share = self._shares[feed] = Share(Budget(LIVE_BYTES_PER_SECOND, LIVE_BYTES_BURST, now))
+            if len(self._shares) > LIVE_FEEDS:
+                self._shares.popitem(last=False)
+        self._shares.move_to_end(feed)
+        return share
+
+
+def _size(frame: Blocks) -> int:
+    return sum(map(len, frame.blocks))
 
 
 def _hash(frame: Blocks) -> bytes:

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, Final
 
-from medledger.errors import DivergedError, FrameError, GapError, MedledgerError, UsageError
+from medledger.errors import FrameError, MedledgerError, UsageError
 from medledger.limits import (
     BACKOFF_MAX_SECONDS,
     BEACON_MAX_SECONDS,
@@ -39,14 +39,29 @@ from .gate import Gate
 from .holes import HoleDesk
 from .intake import Intake
 from .keyring import Keyring
-from .live import LiveBlocks
-from .messages import BOOT_BYTES, Beacon, Blocks, Data, Done, Gone, Leaves, Probe, Proof, Want, WantBranches
+from .live import Fate
+from .messages import (
+    BOOT_BYTES,
+    Beacon,
+    Blocks,
+    Claim,
+    Data,
+    Done,
+    Gone,
+    Leaves,
+    Probe,
+    Proof,
+    Query,
+    Want,
+    WantBranches,
+)
 from .own import OwnFeed
 from .peers import Peer, PeerId, Peers
 from .picture import Subject, picture
 from .probing import Prober, Verdict
 from .pulling import Puller
 from .pulls import Desk, Pull
+from .repair import Repair
 from .replica import ImportReport, Replica
 from .roster import Roster
 from .serving import Server
@@ -69,7 +84,7 @@ class Node:
         self.peers: Final = Peers(now)
         roster = self._roster = Roster(replica.membership)
         self._prober = Prober(self.frontier, self.peers, roster, rng)
-        self._puller = Puller(self.frontier, self.peers, roster, rng)
+        self._puller = Puller(self.frontier, self.peers, roster, rng, self.id.key)
         self._branches = BranchDesk(replica, self.frontier, self.peers, roster, rng)
         self._holes = HoleDesk(replica, self.peers, rng, now)
         self._desks: Final[tuple[Desk, ...]] = (self._puller, self._branches, self._holes)
@@ -84,7 +99,7 @@ class Node:
         self._trickle = Trickle(
             now, rng, minimum=BEACON_MIN_SECONDS, maximum=BEACON_MAX_SECONDS, redundancy=BEACON_REDUNDANCY
         )
-        self._live = LiveBlocks()
+        self._repair = Repair(replica, self.frontier, roster, self._puller, rng, self.id)
         self._effects: list[Effect] = []
         self._alarms = Alarms()
         self._own = OwnFeed(replica, self.frontier, self.peers, self._alarms, now)
@@ -106,7 +121,6 @@ class Node:
             alarms=self._alarms,
             traffic=self._traffic,
         )
-        self._puller.urgent = self.id.key
         self._intake.reload(now)
         self._own.publisher.begin()
 
@@ -116,7 +130,7 @@ class Node:
         """Take one event; the effects to carry out, in order."""
         self._effects = []
         _EVENTS[type(event)](self, event, now)
-        self._proceed(now, flush=isinstance(event, Tick) or self._live.full)
+        self._proceed(now, flush=isinstance(event, Tick) or self._repair.full)
         return self._effects
 
     def _on_connected(self, _: Connected, now: float) -> None:
@@ -132,10 +146,12 @@ class Node:
         self._prober.abandon()
         for desk in self._desks:
             desk.abandon()
+        self._repair.abandon()
 
     def _on_advanced(self, event: Advanced, now: float) -> None:
         self._holes.look(now)
         self._intake.look({event.feed}, now)
+        self._repair.advanced(event.feed, self.frontier.length(event.feed))
 
     def _on_tick(self, _: Tick, now: float) -> None:
         pass
@@ -157,8 +173,7 @@ class Node:
                 return
             else:
                 self._alone = False
-                if type(message) in _SIGNED:
-                    _SIGNED[type(message)](self, message, peer, now)
+                _SIGNED[type(message)](self, message, peer, now)
         except FrameError as error:
             if admitted is None:
                 self._traffic.dropped(event.topic, REFUSED, len(event.payload))
@@ -200,7 +215,7 @@ class Node:
         inquiry, leaves = self._prober.leaves(peer.id, message, now)
         if peer.id.key == self.id.key:
             self._own.twin(now)
-        inquiry.found += self._puller.offer(peer.id, leaves) + self._branches.offer(peer.id, leaves, now)
+        inquiry.found += self._puller.offer(peer.id, leaves, now) + self._branches.offer(peer.id, leaves, now)
         for leaf in leaves:
             for feed in self._roster.resolve(leaf.feed):
                 if not agree(leaf.fork, self.frontier.height(feed).fork):
@@ -228,11 +243,19 @@ class Node:
         """Who has asked with this nonce; should nobody have, any will say so."""
         return next((desk for desk in self._desks if nonce in desk.pulls), self._puller)
 
-    def _on_blocks(self, message: Blocks, now: float) -> None:  # noqa: ARG002 (the table's signature)
+    def _on_query(self, query: Query, _: Peer, now: float) -> None:
+        self._repair.query(query, now)
+
+    def _on_claim(self, claim: Claim, peer: Peer, now: float) -> None:
+        self._repair.claim(peer.id, claim, now)
+
+    def _on_blocks(self, message: Blocks, now: float) -> None:
         if not self._roster.knows(message.feed):
             self.counters["live blocks of unknown authors"] += len(message.blocks)
-        elif not self._live.add(message):
-            self.counters["repeated bad blocks"] += 1
+            return
+        fate = self._repair.heard(message, now)
+        if fate is not Fate.GATHERED:
+            self.counters[fate.value] += 1
 
     def _on_proof(self, message: Proof, now: float) -> None:
         self._intake.proof(message, now)
@@ -241,7 +264,7 @@ class Node:
 
     def _proceed(self, now: float, *, flush: bool) -> None:
         """Everything that time or the last event has made due."""
-        if flush and self._live:
+        if flush and self._repair.waiting:
             self._import_live(now)
         for desk in self._desks:
             for pull in desk.pulls.expired(now):
@@ -260,6 +283,9 @@ class Node:
             for desk in self._desks:
                 with self._alarms.about("the ledger cannot be read", now):
                     self._effects += [self._voice.say(peer, want) for peer, want in desk.due(now)]
+            with self._alarms.about("blocks cannot be read or released", now):
+                for message in self._repair.due(now):
+                    self._effects.append(self._voice.to_all(message))
             for proof in self._forks.due(now):
                 self._effects.append(self._voice.proof(proof))
         overdue = self._own.delivery.overdue(now)
@@ -270,27 +296,20 @@ class Node:
 
     def _wake_at(self, now: float) -> float:
         unpublished = self.connected and self._own.publisher.waiting
-        if self._live or (unpublished and self._own.publisher.not_before <= now):
+        if self._repair.waiting or (unpublished and self._own.publisher.not_before <= now):
             return now
         times = [self._trickle.next, self._own.delivery.next]
         if self.connected:
-            times += [self._prober.next, self._forks.next, self._own.next]
+            times += [self._prober.next, self._forks.next, self._own.next, self._repair.next]
             times += [min(desk.next, desk.pulls.deadline) for desk in self._desks]
             times += [self._own.publisher.not_before] * unpublished
         return max(now, min(times))
 
     def _import_live(self, now: float) -> None:
-        frames = self._live.take()
+        frames = self._repair.take()
         report = self._import([block for frame in frames for block in frame.blocks], now)
-        if report is None:
-            return
-        for error in report.refused:
-            feed, seq = error.feed, error.seq
-            if isinstance(error, GapError) and feed is not None and seq is not None:
-                self._puller.gap(feed, seq + 1, now)
-            elif isinstance(error, DivergedError) and feed is not None and seq is not None:
-                self._puller.diverged(feed, seq)
-        self._live.refused(frames, report.refused)
+        if report is not None:
+            self._repair.imported(frames, report, now)
 
     def _finish(self, desk: Desk, pull: Pull | None, now: float) -> None:
         """A pull has ended, if one is given: import what came, and see what is lacking still."""
@@ -303,6 +322,7 @@ class Node:
             return
         with self._alarms.about("the ledger cannot be read", now):
             desk.settle(pull, report, now)
+        self._repair.lost(now)
         if self._puller.idle and self._branches.idle:
             self._prober.again(now)
 
@@ -311,6 +331,7 @@ class Node:
         if report is not None and report.accepted:
             self._holes.look(now)
             for advance in report.advanced:
+                self._repair.advanced(advance.feed, advance.last + 1)
                 if advance.feed == self.id.key:  # it came back from peers: no news to them
                     self._own.publisher.known(advance.last + 1)
         return report
@@ -320,7 +341,7 @@ class Node:
         self._prober.moved(now)
         self._own.moved(self.frontier.root, now)
         if membership:
-            self._puller.membership_changed()
+            self._puller.membership_changed(now)
             self._trickle.reset(now)  # feeds that others have held all along are ours to fetch now
 
     # --- what we say --------------------------------------------------------------------------------------------
@@ -353,7 +374,7 @@ class Node:
 
     def in_sync(self, now: float) -> bool:
         """Whether we hold all that every peer heard lately has shown, and have heard one since we connected."""
-        if self._alone or not (self._puller.idle and self._branches.idle and self._prober.idle) or self._live:
+        if self._alone or not (self._puller.idle and self._branches.idle and self._prober.idle and self._repair.idle):
             return False
         return all(
             peer.level or peer.gone or peer.failures >= PATIENCE_FAILURES or now - peer.heard_at > PEER_SECONDS
@@ -389,6 +410,8 @@ _SIGNED: Final[dict[type, Callable[[Node, Any, Peer, float], None]]] = {
     Data: Node._on_data,
     Done: Node._on_done,
     Gone: Node._on_gone,
+    Query: Node._on_query,
+    Claim: Node._on_claim,
 }
 
 _BARE: Final[dict[type, Callable[[Node, Any, float], None]]] = {

@@ -27,6 +27,7 @@ from medledger.limits import (
     MAX_BOOTS_PER_SENDER,
     MAX_PEERS,
     MAX_STRANGERS,
+    PATIENCE_FAILURES,
     PROBE_PAUSE_SECONDS,
     PULL_FRAMES_MAX,
     PULL_FRAMES_MIN,
@@ -37,6 +38,7 @@ from medledger.limits import (
 )
 
 from .bounded import Budget
+from .keyring import Band
 from .messages import Beacon
 
 
@@ -83,6 +85,7 @@ class Peer:
     gone: bool = False
     will: int = -1  # counter of its last will
     window: Window = field(default_factory=Window)
+    band: Band | None = None  # the older key under which it answers us, in envelopes; None: that in use
     beacon: Beacon | None = None  # the last one
     beacon_at: float | None = None
     showed: int = 0  # blocks that it then held more than we did; fewer where that is negative
@@ -92,6 +95,7 @@ class Peer:
     probe_pause: float = PROBE_PAUSE_SECONDS
     probed_at: float = float("-inf")
     credit: int = PULL_FRAMES_MIN  # frames of the next pull
+    vain: int = 0  # pulls in a row that gave nothing of what it had shown
     failures: int = 0  # requests without an answer, or with a bad one, since the last good answer
     retry_at: float = float("-inf")
     frames_in: int = 0  # signed frames only: others are nobody's
@@ -106,11 +110,29 @@ class Peer:
         pause = min(BACKOFF_MIN_SECONDS * 2 ** min(self.failures - 1, 16), BACKOFF_MAX_SECONDS)
         self.retry_at = now + pause * (0.5 + jitter / 2)
 
+    def answered(self) -> None:
+        """It answered. That makes good for silence, not for promises that it did not keep."""
+        if self.vain < PATIENCE_FAILURES:
+            self.failures = 0
+            self.retry_at = float("-inf")
+
     def delivered(self) -> None:
-        """It answered well."""
-        self.failures = 0
-        self.retry_at = float("-inf")
+        """It answered well, and may be asked for more at once."""
+        self.answered()
         self.credit = min(PULL_FRAMES_MAX, self.credit * 2)
+
+    def gave(self) -> None:
+        """There was something for us in its answer."""
+        self.vain = self.failures = 0
+        self.retry_at = float("-inf")
+        self.probe_pause = PROBE_PAUSE_SECONDS
+
+    def gave_nothing(self, now: float, jitter: float) -> None:
+        """It had shown blocks, and none of them came: once more often, it is trusted less. `jitter` is 0 to 1."""
+        self.vain += 1
+        self.probe_pause = min(2 * self.probe_pause, BACKOFF_MAX_SECONDS)
+        if self.vain >= PATIENCE_FAILURES and self.retry_at <= now:
+            self.failed(now, jitter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +189,14 @@ class Peers:
         peer.stranger = stranger
         peer.gone = False
         return peer
+
+    def part(self) -> None:
+        """Another transport key is in use: what they showed under the one before says nothing any more."""
+        for peer in self._peers.values():
+            peer.band = peer.beacon = peer.probe_at = None
+            peer.level = False
+            peer.failures = 0
+            peer.retry_at = float("-inf")
 
     def may_leave(self, who: PeerId, counter: int) -> bool:
         """Whether a last will with this counter may be news: of a peer that is remembered, and later than the last."""

@@ -144,7 +144,8 @@ class Prober:
     def _plan(self, peer: Peer, at: float, now: float) -> None:
         if peer.failures >= PATIENCE_FAILURES and peer.heard_at < now:
             return
-        at = max(at, peer.retry_at, peer.probed_at + peer.probe_pause)
+        pause = peer.probe_pause * (0.5 + self._rng.random() / 2)
+        at = max(at, peer.retry_at, peer.probed_at + pause)
         peer.probe_at = at if peer.probe_at is None else min(at, peer.probe_at)
         self._next = min(self._next, peer.probe_at)
 
@@ -233,7 +234,7 @@ class Prober:
                 peer.failed(now, self._rng.random())
                 self._plan(peer, now, now)
                 continue
-            peer.failures = 0
+            peer.answered()
             if inquiry.found:
                 continue  # what comes of it decides when to ask again
             if self._collides(inquiry):

@@ -2,25 +2,25 @@
 
 Rules:
 
-- An *interest* is a feed that somebody holds more of, or other blocks of, with the peers that do. A *pull* is one want
-  under way to one peer, for ranges of several feeds, with a credit of frames. A feed is in one pull at most.
-- Our own feed comes first while the replica recovers, with the control feeds; data feeds wait while one of these can be
-  had.
+- A *pull* is one want under way to one peer, for ranges of several feeds, with a credit of frames. A feed is in at most
+  one pull; the feeds we lack blocks of take turns (see `interests`).
+- Our own feed and control feeds come first; data feeds wait while one of these can be had of a peer that answers.
 - Feeds of authors not known here are parked until the membership changes.
 - Of a pull (see `pulls`) that ended with frames missing, what is missing is asked for again, in a range.
-- While a peer is paused another is asked. One that has nothing to give is not asked for that feed again until it says
-  so anew.
+- While a peer is paused another is asked; one that is gone, last. One that has shown blocks and does not give them is
+  not asked for these again for a while; after three pulls in vain no more than one want at a time is believed of it.
 - A block that is authentic and does not link to ours starts a *search*: ranges further and further back, each twice as
   long, until one links. Then the replica has the proof of the fork.
 - A feed whose further blocks the replica refuses for good (its fork or its revocation lies before them) is *closed* at
   that length.
+- Blocks whose every source has fallen silent are *lost*: all are asked who else has them (see `queries`).
 """
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import islice
 from random import Random
 from typing import Final
 
@@ -34,10 +34,11 @@ from medledger.limits import (
     MAX_PULLS_PER_PEER,
     PATIENCE_FAILURES,
     RANGES_PER_WANT,
+    SETTLED_SECONDS,
 )
 
 from .frontier import Frontier, Height, Missing, missing
-from .interests import Interest, Search
+from .interests import Interest, Interests, Search, Shown
 from .messages import NONCE_BYTES, Leaf, Range, Status, Want
 from .peers import Peer, PeerId, Peers
 from .pulls import Pull, Pulls
@@ -48,78 +49,102 @@ BLOCKS_PER_FRAME = MAX_DATA_BYTES // 256  # a guess, to share ranges out among p
 
 
 class Puller:
-    """All interests and pulls of one node."""
+    """All interests and pulls of one node, whose own feed is `me`."""
 
-    def __init__(self, frontier: Frontier, peers: Peers, roster: Roster, rng: Random) -> None:
+    def __init__(self, frontier: Frontier, peers: Peers, roster: Roster, rng: Random, me: bytes) -> None:
         self._frontier = frontier
         self._peers = peers
         self._roster = roster
         self._rng = rng
-        self._first: OrderedDict[bytes, Interest] = OrderedDict()  # our own feed and control feeds
-        self._later: OrderedDict[bytes, Interest] = OrderedDict()
+        self._me = me
+        self._interests = Interests()
         self._parked: OrderedDict[tuple[bytes, PeerId], Leaf] = OrderedDict()
         self.pulls: Final = Pulls()
-        self._busy: set[bytes] = set()
+        self._busy: dict[bytes, PeerId] = {}  # feeds in a pull, and of whom
         self._closed: dict[bytes, int] = {}
+        self._vain: OrderedDict[tuple[bytes, bytes], tuple[Shown, float]] = OrderedDict()  # by key and feed, until when
+        self._lost: dict[bytes, int] = {}
         self._dirty = False  # something changed that `due` may act upon
         self._wake = float("inf")  # else, when time alone lets it act
-        self.urgent: bytes | None = None  # our own feed, while it must come back
 
     # --- what we lack -------------------------------------------------------------------------------------------
 
     @property
     def idle(self) -> bool:
         """Nothing is lacking that anybody could give."""
-        return not (self._first or self._later or self.pulls)
+        return not (self._interests or self.pulls)
 
     @property
     def interests(self) -> int:
         """Feeds we lack blocks of."""
-        return len(self._first) + len(self._later)
+        return len(self._interests)
 
     def lagging(self, most: int) -> list[tuple[Interest, int]]:
         """The first of these in the order they are asked for, each with our length."""
-        first = islice(chain(self._first.values(), self._later.values()), most)
-        return [(interest, self._frontier.length(interest.feed)) for interest in first]
+        return [(interest, self._frontier.length(interest.feed)) for interest in islice(self._interests, most)]
 
     @property
     def parked(self) -> int:
         """Feeds of authors not known here."""
         return len(self._parked)
 
-    def offer(self, peer: PeerId, leaves: Iterable[Leaf]) -> int:
+    def seeks(self, feed: bytes) -> bool:
+        """Whether peers are known to have more of a feed than we do."""
+        return self._interests.get(feed) is not None
+
+    def offer(self, who: PeerId, leaves: Iterable[Leaf], now: float) -> int:
         """Take note of what a peer holds; the number of feeds it has something of for us."""
         theirs: dict[bytes, Height] = {}
         for leaf in leaves:
             feeds = self._roster.resolve(leaf.feed)
             if not feeds:
-                self._park(peer, leaf)
+                self._park(who, leaf)
             theirs.update((feed, Height(leaf.length, leaf.head, leaf.fork)) for feed in feeds)
         found = missing({feed: self._frontier.height(feed) for feed in theirs}, theirs)
-        for feed, lack in found.items():
-            self._want(feed, lack, [peer])
-        return sum(self._closed.get(feed) != self._frontier.length(feed) for feed in found)
+        offered = [(feed, lack) for feed, lack in found.items() if not self._in_vain(who, feed, lack, now)]
+        peer = self._peers.get(who)
+        if peer is not None and peer.vain >= PATIENCE_FAILURES:
+            self._rng.shuffle(offered)  # not the same ones every time
+            believed = any(who in interest.sources for interest in self._interests)
+            del offered[0 if believed else RANGES_PER_WANT :]
+        for feed, lack in offered:
+            self._want(feed, lack, [who])
+        return sum(self._closed.get(feed) != self._frontier.length(feed) for feed, _ in offered)
 
-    def gap(self, feed: bytes, stop: int, now: float) -> None:
-        """A live block shows that we lack blocks before `stop`. They may be on their way: wait a moment."""
-        self._want(feed, Missing(0, stop, b""), self._sources(feed), now + GAP_PATIENCE_SECONDS * self._rng.random())
+    def guess(self, feed: bytes, stop: int) -> None:
+        """We lack blocks before `stop`, which nobody has said to hold: ask their author, and whoever was heard last."""
+        new = not self.seeks(feed)
+        interest = self._want(feed, Missing(0, stop, b""), self._likely(feed))
+        if interest is not None and new:
+            interest.guessed = True
+
+    def claimed(self, feed: bytes, stop: int, who: PeerId, now: float) -> None:
+        """A peer says that it has the blocks before `stop`, and may be publishing them: give them a moment."""
+        pause = GAP_PATIENCE_SECONDS * (1 + self._rng.random())
+        self._want(feed, Missing(0, stop, b""), [who], now + pause)
 
     def diverged(self, feed: bytes, seq: int) -> None:
         """A live block at `seq` is authentic and does not link to ours."""
-        interest = self._want(feed, Missing(seq, seq + 1, b""), self._sources(feed))
+        interest = self._want(feed, Missing(seq, seq + 1, b""), self._likely(feed))
         if interest is not None and interest.search is None:
             interest.search = Search(max(0, seq - 1), seq + 1)
 
-    def membership_changed(self) -> None:
+    def membership_changed(self, now: float) -> None:
         """Look again at what was parked, and at what was closed."""
         self._closed.clear()
         self._dirty = True
         for (prefix, peer), leaf in list(self._parked.items()):
             if self._roster.resolve(prefix):
                 del self._parked[prefix, peer]
-                self.offer(peer, [leaf])
-        for feed in [feed for feed in self._later if self._is_first(feed)]:
-            self._first[feed] = self._later.pop(feed)
+                self.offer(peer, [leaf], now)
+        for interest in self._interests.later():
+            if self._is_first(interest.feed):
+                self._interests.promote(interest.feed)
+
+    def take_lost(self) -> dict[bytes, int]:
+        """Feeds whose every source has fallen silent, and how far they go; once."""
+        lost, self._lost = self._lost, {}
+        return lost
 
     def _want(
         self, feed: bytes, lack: Missing, sources: Sequence[PeerId], not_before: float = float("-inf")
@@ -128,25 +153,30 @@ class Puller:
         if self._closed.get(feed) == length:
             return None
         self._dirty = True
-        queue = self._first if self._is_first(feed) else self._later
-        interest = queue.get(feed)
+        new = not self.seeks(feed)
+        interest = self._interests.make(feed, first=self._is_first(feed))
         if interest is None:
-            if len(queue) >= MAX_INTERESTS:
-                return None
-            interest = queue[feed] = Interest(feed, lack.stop, lack.head, not_before=not_before)
-        if lack.stop > interest.stop:
-            interest.stop, interest.head = lack.stop, lack.head
-        interest.not_before = min(interest.not_before, not_before)
-        interest.sources.update(dict.fromkeys(sources))
-        if lack.stop <= length and interest.search is None:  # as long as ours, and another head
+            return None
+        interest.not_before = not_before if new else min(interest.not_before, not_before)
+        for peer in sources:
+            before = interest.sources.get(peer)
+            if before is None or lack.head or lack.stop > before.stop:
+                interest.sources[peer] = Shown(lack.stop, lack.head)
+        interest.guessed &= not lack.head
+        if 0 < lack.stop <= length and interest.search is None:  # as long as ours, and another head
             interest.search = Search(lack.start, lack.stop)
         return interest
 
-    def _sources(self, feed: bytes) -> list[PeerId]:
-        """Whom to ask about a feed whose live blocks we heard: its author, else whoever was heard last."""
+    def _likely(self, feed: bytes) -> list[PeerId]:
+        """Who may have live blocks of a feed: its author, and whoever was heard last."""
         authors = [peer.id for peer in self._peers.boots(feed)]
-        others = [peer.id for peer in self._peers if peer.id.key != feed]
+        others = [peer.id for peer in self._peers if peer.id.key != feed and not peer.gone]
         return authors + others[-2:]
+
+    def _in_vain(self, who: PeerId, feed: bytes, lack: Missing, now: float) -> bool:
+        """Whether this peer has shown the same lately, and not given it."""
+        shown, until = self._vain.get((who.key, feed), (None, now))
+        return now < until and shown == (lack.stop, lack.head)
 
     def _park(self, peer: PeerId, leaf: Leaf) -> None:
         self._parked[leaf.feed, peer] = leaf
@@ -154,7 +184,7 @@ class Puller:
             self._parked.popitem(last=False)
 
     def _is_first(self, feed: bytes) -> bool:
-        return feed == self.urgent or self._roster.control(feed)
+        return feed == self._me or self._roster.control(feed)
 
     # --- asking -------------------------------------------------------------------------------------------------
 
@@ -169,7 +199,9 @@ class Puller:
                 nonce = self._rng.randbytes(NONCE_BYTES)
                 want = Want(nonce, peer.boot, credit, credit * MAX_DATA_BYTES, tuple(ranges))
                 self.pulls.begin(peer, want, now)
-                self._busy.update(each.feed for each in ranges)
+                for each in ranges:
+                    self._busy[each.feed] = peer
+                    self._interests.asked(each.feed)
                 wants.append((peer, want))
                 self._dirty = True  # a peer may take another pull
         return wants
@@ -190,16 +222,21 @@ class Puller:
             peer = self._choose(interest, shares, room, asked)
             if peer is None:
                 continue
-            search = interest.search
-            start = search.start if search else self._frontier.length(interest.feed)
-            stop = search.stop if search else interest.stop
+            each = self._range(interest, peer)
             ranges = shares.setdefault(peer, [])
-            ranges.append(Range(interest.feed, start, stop, interest.head if stop == interest.stop else b""))
-            room[peer] -= stop - start
+            ranges.append(each)
+            room[peer] -= each.stop - each.start
             # How far a search has come is told by the number of blocks, so that it travels alone.
-            if search or room[peer] <= 0 or len(ranges) >= RANGES_PER_WANT:
+            if interest.search or room[peer] <= 0 or len(ranges) >= RANGES_PER_WANT:
                 del room[peer]
         return shares
+
+    def _range(self, interest: Interest, peer: PeerId) -> Range:
+        """What to ask a peer for: what a search is at, else what the peer has shown."""
+        search, shown = interest.search, interest.sources[peer]
+        if search is None:
+            return Range(interest.feed, self._frontier.length(interest.feed), shown.stop, shown.head)
+        return Range(interest.feed, search.start, search.stop, shown.head if search.stop == shown.stop else b"")
 
     def _choose(
         self, interest: Interest, shares: dict[PeerId, list[Range]], room: dict[PeerId, int], asked: Counter[PeerId]
@@ -219,32 +256,42 @@ class Puller:
 
         def rank(who: PeerId) -> tuple[bool, int, bool, int, float]:
             peer = self._peer(who)
-            guess = not interest.head and who.key != interest.feed
+            guess = interest.guessed and who.key != interest.feed
             return peer.gone, peer.failures, guess, asked[who], self._rng.random()
 
         return min(fresh, key=rank)
 
     def _ready(self, now: float) -> Iterator[Interest]:
         """Interests to ask for now, in order."""
-        first = [interest for interest in list(self._first.values()) if self._askable(interest, now)]
+        first = [interest for interest in self._interests.first() if self._askable(interest, now)]
         yield from first
-        if not first and not any(feed in self._busy for feed in self._first):
-            # Copied, since asking may find an interest satisfied and drop it.
-            yield from (interest for interest in list(self._later.values()) if self._askable(interest, now))
+        if not first and not self._first_on_its_way():
+            yield from (interest for interest in self._interests.later() if self._askable(interest, now))
+
+    def _first_on_its_way(self) -> bool:
+        """Whether a feed that comes first is in a pull of a peer that answers."""
+        peers = (self._peers.get(self._busy[each.feed]) for each in self._interests.first() if each.feed in self._busy)
+        return any(peer is not None and not peer.failures for peer in peers)
 
     def _askable(self, interest: Interest, now: float) -> bool:
         """Whether somebody can be asked now; drops what is satisfied or hopeless, notes when what waits can go on."""
         if interest.feed in self._busy:
             return False
-        retries = [peer.retry_at for peer in map(self._peers.get, interest.sources) if peer is not None]
-        satisfied = interest.search is None and self._frontier.length(interest.feed) >= interest.stop
-        if satisfied or not retries:
-            self._drop(interest.feed)
+        if self._satisfied(interest):
+            self._interests.drop(interest.feed)
             return False
-        at = max(interest.not_before, min(retries))
+        at = max(interest.not_before, min(self._peer(who).retry_at for who in interest.sources))
         if at > now:
             self._wake = min(self._wake, at)
         return at <= now
+
+    def _satisfied(self, interest: Interest) -> bool:
+        """Whether nobody is left who has shown more of this feed than we hold."""
+        length = self._frontier.length(interest.feed)
+        for who, shown in list(interest.sources.items()):
+            if self._peers.get(who) is None or (interest.search is None and shown.stop <= length):
+                del interest.sources[who]
+        return not interest.sources
 
     # --- answers ------------------------------------------------------------------------------------------------
 
@@ -257,26 +304,49 @@ class Puller:
     def postpone(self, pull: Pull, now: float) -> None:
         """The replica could not take a pull's blocks: nobody's fault out there, and no better at once."""
         for each in self._ended(pull):
-            interest = self._first.get(each.feed) or self._later.get(each.feed)
+            interest = self._interests.get(each.feed)
             if interest is not None:
                 interest.not_before = now + BACKOFF_MAX_SECONDS
 
     def settle(self, pull: Pull, report: ImportReport | None, now: float) -> None:
         """Draw the conclusions from an import of a pull's blocks, or from their absence (None)."""
+        ranges = self._ended(pull)
+        interests = [self._interests.get(each.feed) for each in ranges]
         peer = self._peers.get(pull.peer)
         if peer is not None:
+            searched = any(interest is not None and interest.search is not None for interest in interests)
             pull.judge(peer, report, now, self._rng.random())
+            self._appraise(peer, pull, report, now, searched=searched)
         refused: dict[bytes, BlockError] = {}
         for error in report.refused if report else ():
             if error.feed is not None:
                 refused.setdefault(error.feed, error)
-        for each in self._ended(pull):
-            interest = self._first.get(each.feed) or self._later.get(each.feed)
+        for each, interest in zip(ranges, interests, strict=True):
             if interest is not None:
-                self._conclude(interest, each, pull, report, refused.get(each.feed))
+                self._conclude(interest, each, pull, report, refused.get(each.feed), now)
+        if peer is not None and peer.vain >= PATIENCE_FAILURES:
+            self._forsake(peer.id)
+
+    def _appraise(self, peer: Peer, pull: Pull, report: ImportReport | None, now: float, *, searched: bool) -> None:
+        """Whether a peer gave anything of what it was asked for, or had nothing left to give."""
+        assert isinstance(pull.want, Want)
+        said = (ForkedError, CutError, DivergedError)
+        news = report is not None and any(isinstance(error, said) for error in report.refused)
+        if news or (report is not None and (report.accepted or (searched and report.duplicates))):
+            peer.gave()
+        elif (pull.whole or pull.failed(report)) and not all(
+            self._frontier.length(each.feed) >= each.stop for each in pull.want.ranges
+        ):
+            peer.gave_nothing(now, self._rng.random())
 
     def _conclude(
-        self, interest: Interest, asked: Range, pull: Pull, report: ImportReport | None, error: BlockError | None
+        self,
+        interest: Interest,
+        asked: Range,
+        pull: Pull,
+        report: ImportReport | None,
+        error: BlockError | None,
+        now: float,
     ) -> None:
         """What one feed's part of a pull means for our interest in it."""
         feed = interest.feed
@@ -284,42 +354,57 @@ class Puller:
         peer = self._peers.get(pull.peer)
         if isinstance(error, ForkedError | CutError) or (report and feed in report.forks):
             self._closed[feed] = length
-            self._drop(feed)
+            self._interests.drop(feed)
         elif isinstance(error, DivergedError) and error.seq:
-            interest.sources = {pull.peer: None}  # its branch is the one to search
+            shown = interest.sources.get(pull.peer, Shown(asked.stop, asked.head))
+            interest.sources = {pull.peer: shown}  # its branch is the one to search
             if interest.search is None:
                 interest.search = Search(error.seq - 1, error.seq + 1)
             else:
                 interest.search.further_back(error.seq)
-        elif peer is None or (not pull.frames and peer.failures >= PATIENCE_FAILURES):
-            self._exhaust(interest, pull.peer)
+        elif peer is None or (not pull.answered and peer.failures >= PATIENCE_FAILURES):
+            if self._exhaust(interest, pull.peer) and not interest.guessed:
+                self._lost[feed] = asked.stop
         elif interest.search is not None:
             interest.search.start = asked.start + pull.run  # all as ours: the split lies after them
             if interest.search.start >= interest.search.stop:
-                self._drop(feed)
+                self._interests.drop(feed)
             elif error is not None or (pull.whole and not pull.run):
                 self._exhaust(interest, pull.peer)
-        elif length >= interest.stop:
-            self._drop(feed)
+        elif self._satisfied(interest):
+            self._interests.drop(feed)
         elif length <= asked.start and pull.whole and (error is not None or pull.status is not Status.MORE or forked):
-            self._exhaust(interest, pull.peer)  # where we know of a fork, what lies beyond it does not make us longer
+            # Where we know of a fork, what lies beyond it does not make us longer.
+            self._note_vain(pull.peer, asked, now)
+            self._exhaust(interest, pull.peer)
 
-    def _exhaust(self, interest: Interest, peer: PeerId) -> None:
-        """This peer has nothing of this feed for us."""
+    def _note_vain(self, who: PeerId, asked: Range, now: float) -> None:
+        """This peer has shown more of a feed than it gives."""
+        self._vain[who.key, asked.feed] = Shown(asked.stop, asked.head), now + SETTLED_SECONDS
+        self._vain.move_to_end((who.key, asked.feed))
+        if len(self._vain) > MAX_INTERESTS:
+            self._vain.popitem(last=False)
+
+    def _exhaust(self, interest: Interest, peer: PeerId) -> bool:
+        """This peer has nothing of this feed for us; whether it was the last that might have."""
         interest.sources.pop(peer, None)
         if not interest.sources:
-            self._drop(interest.feed)
+            self._interests.drop(interest.feed)
+        return not interest.sources
+
+    def _forsake(self, peer: PeerId) -> None:
+        """This peer gives nothing of what it shows: whatever else it has shown is not worth waiting for."""
+        for interest in self._interests:
+            if peer in interest.sources and interest.feed not in self._busy:
+                self._exhaust(interest, peer)
 
     def _ended(self, pull: Pull) -> tuple[Range, ...]:
         """Its feeds may be asked for again."""
         assert isinstance(pull.want, Want)
-        self._busy.difference_update(each.feed for each in pull.want.ranges)
+        for each in pull.want.ranges:
+            self._busy.pop(each.feed, None)
         self._dirty = True
         return pull.want.ranges
-
-    def _drop(self, feed: bytes) -> None:
-        self._first.pop(feed, None)
-        self._later.pop(feed, None)
 
     def _peer(self, peer: PeerId) -> Peer:
         found = self._peers.get(peer)

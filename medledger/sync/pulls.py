@@ -6,8 +6,8 @@ Rules:
   comes any more. What arrived is used either way.
 - Each frame gives the next one its time, and a repeated frame none: no peer keeps a pull alive for longer than its
   credit of frames lasts.
-- A peer that did not answer, or whose blocks were refused as no author's, is paused, longer each time. Lost frames only
-  make the next credit smaller.
+- A peer that did not answer, or whose blocks were refused as no author's, is paused, longer each time; so is one of
+  whose answer frames were lost where the rest is of no use. Lost frames else only make the next credit smaller.
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ from typing import Protocol
 from medledger.errors import Fault, FrameError
 from medledger.limits import (
     ANSWER_SECONDS,
-    BACKOFF_MAX_SECONDS,
     GAP_PATIENCE_SECONDS,
-    PROBE_PAUSE_SECONDS,
     PULL_FRAMES_MIN,
 )
 
@@ -62,6 +60,11 @@ class Pull:
         return [block for index in sorted(self.frames) for block in self.frames[index]]
 
     @property
+    def answered(self) -> bool:
+        """The peer gave something, or said that it has nothing."""
+        return bool(self.frames) or self.status is Status.COMPLETE
+
+    @property
     def complete(self) -> bool:
         """All that the peer has of what was asked for is here."""
         return self.whole and self.status is Status.COMPLETE
@@ -69,8 +72,8 @@ class Pull:
     def failed(self, report: ImportReport | None) -> bool:
         """Whether the peer was silent or busy, promised and did not give, or gave what no author wrote."""
         bad = report is not None and any(error.fault is Fault.RELAY for error in report.refused)
-        empty_promise = not self.frames and self.status is not Status.COMPLETE
-        return bad or empty_promise or self.status is Status.BUSY
+        useless = not self.whole and (report is None or not report.accepted)
+        return bad or useless or not self.answered or self.status is Status.BUSY
 
     def judge(self, peer: Peer, report: ImportReport | None, now: float, jitter: float) -> None:
         """What it says about the peer. `jitter` is 0 to 1."""
@@ -78,8 +81,6 @@ class Pull:
             peer.failed(now, jitter)
         elif self.whole:
             peer.delivered()
-            gained = report is not None and report.accepted > 0
-            peer.probe_pause = PROBE_PAUSE_SECONDS if gained else min(2 * peer.probe_pause, BACKOFF_MAX_SECONDS)
         else:
             peer.credit = max(PULL_FRAMES_MIN, peer.credit // 2)  # frames were lost: fewer at once
 

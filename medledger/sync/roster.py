@@ -26,6 +26,11 @@ class Roster:
         self._take(membership)
         return True
 
+    @property
+    def count(self) -> int:
+        """The number of known feeds."""
+        return len(self._known)
+
     def knows(self, feed: bytes) -> bool:
         """Whether blocks of this feed can be accepted."""
         return feed in self._known

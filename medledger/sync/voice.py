@@ -60,8 +60,10 @@ class Voice:
         """New blocks of ours, or blocks that somebody missed, to all."""
         return self._publish(self._topics.live(blocks.feed), blocks, qos=1)
 
-    def query(self, message: Query | Claim) -> Publish:
-        """A question to all, or that we are the one to answer it. A lost one is asked again."""
+    def to_all(self, message: Query | Claim | Blocks) -> Publish:
+        """A question to all, that we are the one to answer it, or the answer. A lost one is asked again."""
+        if isinstance(message, Blocks):
+            return self.live(message)
         return self._publish(self._topics.queries, message, qos=0)
 
     def will(self) -> Publish:

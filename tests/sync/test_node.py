@@ -11,7 +11,7 @@ from gossip_network import Links, Station
 from gossip_world import GOVERNOR, World, adopt, seeds
 from medledger.limits import BEACON_MAX_SECONDS, MAX_BEACON_BYTES
 from medledger.sync import Publish
-from medledger.sync.messages import Data, Probe, Want
+from medledger.sync.messages import Blocks, Claim, Data, Probe, Query, Want
 from memory_replica import identity
 
 # --- converging ------------------------------------------------------------------------------------------------------
@@ -210,8 +210,8 @@ def test_control_feeds_come_first_and_unknown_authors_wait(rng: Random) -> None:
     assert newcomer.replica.digest() == world.replica.digest()
 
 
-def test_a_gap_shown_by_a_live_block_is_pulled_at_once(rng: Random) -> None:
-    """A lost live block is noticed by the next one and fetched in a range within a second, without any probe."""
+def test_a_gap_shown_by_a_live_block_is_asked_of_all_at_once(rng: Random) -> None:
+    """A lost live block is noticed by the next one, and its author says it again within a second: no probe, no want."""
     world = World(rng.randrange(2**32), "ab")
     world.settle()
     world.net.run(200)
@@ -224,8 +224,13 @@ def test_a_gap_shown_by_a_live_block_is_pulled_at_once(rng: Random) -> None:
     world.net.append(author, b"arrives")
     assert world.net.run(1, until=world.net.converged)
     assert world.said(Probe, before) == []
-    wants = [message for _, station, message, _ in world.said(Want, before) if station is other]
-    assert [(each.start, each.stop) for want in wants for each in want.ranges] == [(0, 2)]
+    ((_, asker, query, _),) = world.said(Query, before)
+    assert asker in (other, world.governor)
+    assert [(each.feed, each.start, each.stop) for each in query.ranges] == [(author.replica.me, 0, 1)]
+    ((_, claimant, claim, _),) = world.said(Claim, before)
+    assert (claimant, claim.nonce) == (author, query.nonce)
+    assert len(world.said(Blocks, before)) == 2
+    assert world.said(Want, before) == []
 
 
 def test_a_peer_that_does_not_answer_is_replaced(rng: Random) -> None:

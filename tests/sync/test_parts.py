@@ -33,7 +33,7 @@ class Bench:
         self.peers = Peers(0.0)
         self.roster = Roster(MemoryMembership(frozenset({A, B, G}), frozenset({G})))
         self.prober = Prober(self.frontier, self.peers, self.roster, Random(1))
-        self.puller = Puller(self.frontier, self.peers, self.roster, Random(1))
+        self.puller = Puller(self.frontier, self.peers, self.roster, Random(1), bytes(32))
         self.peer = self.peers.heard(PEER, 0, stranger=False, now=0.0)
         self.beacon = Beacon(b"another root 16b", 2, total, bytes(8), answer=False)
 
@@ -58,7 +58,7 @@ def test_whole_ids_are_asked_for_where_prefixes_collide() -> None:
     assert probe.full
     leaf = Leaf(A[:8], 5, b"same pre" + bytes(23) + b"!", b"")
     inquiry, leaves = bench.prober.leaves(PEER, Leaves(probe.nonce, 0, 1, (leaf,)), 1.2)
-    inquiry.found += bench.puller.offer(PEER, leaves)
+    inquiry.found += bench.puller.offer(PEER, leaves, 1.0)
     assert inquiry.found == 1
     ((_, want),) = bench.puller.due(1.2)
     assert [(each.start, each.stop) for each in want.ranges] == [(4, 5)]
@@ -107,7 +107,7 @@ def test_answers_to_nothing_are_refused() -> None:
 def test_data_beyond_the_credit_is_refused() -> None:
     """More frames than were asked for, or another number than announced, are not taken."""
     bench = Bench({})
-    assert bench.puller.offer(PEER, [Leaf(A[:8], 10, bytes(8), b"")]) == 1
+    assert bench.puller.offer(PEER, [Leaf(A[:8], 10, bytes(8), b"")], 0.0) == 1
     ((_, want),) = bench.puller.due(0.0)
     with pytest.raises(FrameError):
         bench.puller.pulls.data(PEER, Data(want.nonce, 0, want.frames + 1, (b"block",)), 0.1)
@@ -119,7 +119,7 @@ def test_data_beyond_the_credit_is_refused() -> None:
 def test_a_repeated_frame_gives_no_more_time() -> None:
     """A peer that sends one frame again and again does not keep a pull, and its feed, for any longer."""
     bench = Bench({})
-    bench.puller.offer(PEER, [Leaf(A[:8], 10, bytes(8), b"")])
+    bench.puller.offer(PEER, [Leaf(A[:8], 10, bytes(8), b"")], 0.0)
     ((_, want),) = bench.puller.due(0.0)
     for step in range(10):
         bench.puller.pulls.data(PEER, Data(want.nonce, 0, 2, (b"block",)), 0.5 * step)
@@ -130,7 +130,7 @@ def test_a_repeated_frame_gives_no_more_time() -> None:
 def test_what_lies_beyond_a_fork_is_not_pulled_for_ever() -> None:
     """A peer that has not heard of a fork shows more blocks, and can send them without end: it is let go after one."""
     bench = Bench({G: Height(5, bytes(32), b"m" * 32)})
-    assert bench.puller.offer(PEER, [Leaf(G[:8], 1000, bytes(8), b"")]) == 1
+    assert bench.puller.offer(PEER, [Leaf(G[:8], 1000, bytes(8), b"")], 0.0) == 1
     ((_, want),) = bench.puller.due(0.0)
     assert bench.puller.pulls.data(PEER, Data(want.nonce, 0, 1, (b"block",)), 0.1) is None
     pull = bench.puller.pulls.done(PEER, Done(want.nonce, 1, Status.MORE), 0.1)
@@ -143,11 +143,11 @@ def test_leaves_of_unknown_authors_are_parked_until_they_are_known() -> None:
     """They are not asked for; when the membership knows them they are, without asking anybody again."""
     bench = Bench({})
     unknown = b"u" * 32
-    assert bench.puller.offer(PEER, [Leaf(unknown[:8], 3, bytes(8), b"")]) == 0
+    assert bench.puller.offer(PEER, [Leaf(unknown[:8], 3, bytes(8), b"")], 0.0) == 0
     assert bench.puller.due(0.0) == []
     assert bench.puller.parked == 1
     bench.roster.refresh(MemoryMembership(frozenset({A, G, unknown}), frozenset({G})))
-    bench.puller.membership_changed()
+    bench.puller.membership_changed(0.0)
     ((_, want),) = bench.puller.due(0.0)
     assert [each.feed for each in want.ranges] == [unknown]
 
@@ -156,7 +156,7 @@ def test_one_want_asks_for_many_feeds() -> None:
     """Small ranges of one peer travel together; control feeds alone, before them."""
     bench = Bench({})
     leaves = [Leaf(A[:8], 3, bytes(8), b""), Leaf(B[:8], 3, bytes(8), b""), Leaf(G[:8], 3, bytes(8), b"")]
-    assert bench.puller.offer(PEER, leaves) == 3
+    assert bench.puller.offer(PEER, leaves, 1.0) == 3
     ((_, want),) = bench.puller.due(0.0)
     assert [each.feed for each in want.ranges] == [G]
     bench.frontier.update(G, Height(3, bytes(32)))
