@@ -63,17 +63,6 @@ class Joined:
 MEMBERS = ("member", "forker 0", "forker 1", "forker 2", "accused", "guest 1", "guest 2")
 
 
-def ledger_to_join(disk: Disk, stick: Path) -> Joined:
-    """Found a ledger on a disk of its own, enrol the box and the others, and write all of it to a stick."""
-    with mounted(disk), Ledger.create(disk.path("f.db"), key("founder"), name="Ward", roles=["hospital"]) as founder:
-        reply = founder.enrol(make_request(key("box"), secret=bytes(16), label="box", roles=["bedside"]))
-        for name in MEMBERS:
-            founder.enrol(make_request(key(name), secret=bytes(16), label=name, roles=["hospital"]))
-        founder.import_blocks(Chain(key("member"), founder.id).grow(60).raws)
-        founder.export_bundle(stick)
-    return Joined(reply, stick)
-
-
 @dataclass
 class Life:
     """One box and what it does, chosen by `rng`; `promises` says what it owes at each moment."""
@@ -276,6 +265,20 @@ class Life:
         ]
         weights, choices = zip(*actions, strict=True)
         self.rng.choices(choices, weights)[0](ledger)
+
+
+def ledger_to_join(stick: Path) -> Joined:
+    """Found a ledger, the same each time, enrol the box and the others, and write all of it to a stick."""
+    disk = Disk("founder")
+    life = Life(disk, random.Random(0))
+    options: dict[str, Any] = {"clock": life.clock, "randomness": life.rng.randbytes, "roles": ["hospital"]}
+    with mounted(disk), Ledger.create(disk.path("f.db"), key("founder"), name="Ward", **options) as founder:
+        reply = founder.enrol(make_request(key("box"), secret=bytes(16), label="box", roles=["bedside"]))
+        for name in MEMBERS:
+            founder.enrol(make_request(key(name), secret=bytes(16), label=name, roles=["hospital"]))
+        founder.import_blocks(Chain(key("member"), founder.id).grow(60).raws)
+        founder.export_bundle(stick)
+    return Joined(reply, stick)
 
 
 def ids_in(ledger: Ledger) -> set[bytes]:

@@ -2,11 +2,12 @@
 
 - A box lives for a while. From where it stands each thing it does is done again and again on copies of its disk, and
   each time the next one of its writes, syncs, name changes ... fails, until none is left to fail.
-- Checked: what fails says so with a `StoreError` and what to do; nothing else is raised. While the disk goes on
-  failing, nothing is signed or acknowledged. Where it failed once, the box may go on in the same process, and what it
-  acknowledges then counts.
+- Checked: what fails says so with a `StoreError` (`KeyFileError` for the key) and what to do; nothing else is raised.
+  While the disk goes on failing, nothing is signed or acknowledged. Where it failed once, the box may go on in the same
+  process, and what it acknowledges then counts.
 - Then the disk is mended, and the box ends in one of the ways that it can: closed, killed, or by a power cut. It starts
-  clean, with all that it had acknowledged, and goes on (`CrashMatrix.live_on`).
+  clean, with all that it had acknowledged, and goes on (`live_on`); after another power cut on the way, too, for
+  what a failed flush has lost is still shown until then.
 """
 
 from __future__ import annotations
@@ -14,15 +15,18 @@ from __future__ import annotations
 import errno
 import random
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 from medledger import Ledger
-from medledger.errors import MedledgerError, StoreError
+from medledger.errors import KeyFileError, MedledgerError, StoreError
 from sim.bars import Bar
-from sim.crash_life import Joined, Life
+from sim.crash_life import Joined, Life, ledger_to_join
 from sim.crash_matrix import Broken, live_on
-from sim.disk import Disk, Mode
+from sim.disk import Disk, Mode, PowerCut
 from sim.mounting import mounted
 
 LIFE_STEPS = 25
@@ -79,7 +83,7 @@ class FailingDisk:
     """Counts the faults that were met, and what was broken. `share` of the faults are tried."""
 
     seed: int
-    joined: Joined
+    joined: Joined | None
     share: float = 1.0
     met: Counter[str] = field(default_factory=Counter)
     said: int = 0
@@ -88,15 +92,23 @@ class FailingDisk:
 
     def run(self) -> None:
         """Everything that a founder does, and what a member does to join."""
-        for joined, actions in ((None, ACTIONS), (self.joined, ("start", "import_bundle", "release"))):
-            for begun in (False, True):
-                base = Life(Disk("base"), random.Random(f"{self.seed}:{begun}"), joined)
-                base.disk.checkpoint_pages = 12
-                if begun:
-                    base.run(LIFE_STEPS)
-                for action in actions if begun else ("start",):
-                    for fails in FAULTS:
-                        self._each(base, action, fails)
+        self._live(None, ("start",), FAULTS, begun=False)
+        self._live(None, ACTIONS, FAULTS, begun=True)
+        self._live(self.joined, ("start",), FAULTS, begun=False)
+        self._live(self.joined, ("start", "import_bundle", "release"), FAULTS, begun=True)
+
+    def run_some(self, actions: Sequence[str], faults: Sequence[Fails]) -> None:
+        """Some of what a founder does."""
+        self._live(None, actions, faults, begun=True)
+
+    def _live(self, joined: Joined | None, actions: Sequence[str], faults: Sequence[Fails], *, begun: bool) -> None:
+        base = Life(Disk("base"), random.Random(f"{self.seed}:{begun}"), joined)
+        base.disk.checkpoint_pages = 12
+        if begun:
+            base.run(LIFE_STEPS)
+        for action in actions:
+            for fails in faults:
+                self._each(base, action, fails)
 
     def _each(self, base: Life, action: str, fails: Fails) -> None:
         """Let the first such operation of this action fail, then the second ..."""
@@ -105,6 +117,7 @@ class FailingDisk:
             chance = random.Random(f"{self.seed}:{action}:{fails}:{nth}")
             if chance.random() < self.share:
                 disk = base.disk.copy("failing")
+                disk.checkpoint_pages = chance.choice((12, 1000))
                 place = f"{action}, {fails}, number {nth}"
                 try:
                     if not self._try(disk, base, action, fails, nth, chance):
@@ -128,7 +141,7 @@ class FailingDisk:
                 else:
                     getattr(life, action)(ledger)
                 self.overlooked += disk.faults_hit > 0
-            except StoreError as error:
+            except (StoreError, KeyFileError) as error:
                 self.said += 1
                 if not error.hint:
                     raise Broken("silent", f"no next step: {error}") from error
@@ -138,6 +151,10 @@ class FailingDisk:
                 self._go_on(ledger, life, fails)
             disk.mend()
             self._end(ledger, disk, rng)
+        disk.crash_at = disk.points + rng.randrange(60)
+        with suppress(PowerCut):
+            live_on(disk, life, life.promises, rng, close=False)
+        disk.crash(rng.choice([Mode.DROPPED, Mode.TORN, Mode.REORDERED]), rng)
         live_on(disk, life, life.promises, rng)
         return True
 
@@ -172,3 +189,10 @@ class FailingDisk:
             not self.broken and bool(self.met),
             self.seed,
         )
+
+
+def measure(seed: int, directory: Path, *, share: float = 1.0) -> tuple[Bar, list[str]]:
+    """Every fault, or a share of them; and what was broken, line by line."""
+    failing = FailingDisk(seed, ledger_to_join(directory / "stick.bundle"), share)
+    failing.run()
+    return failing.bar(), failing.broken

@@ -13,7 +13,6 @@ import errno
 import fcntl
 import os
 import stat
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,7 +23,7 @@ from unittest import mock
 from medledger import files
 from medledger.store import connection
 from sim.disk import ROOT, Disk, Inode, PowerCut
-from sim.sqlite import connect_on, overlook
+from sim.sqlite import connect_on, overlooking
 
 _ROOT = f"{ROOT}{os.sep}"
 _disks: dict[str, Disk] = {}
@@ -44,7 +43,7 @@ def mounted(*disks: Disk) -> Iterator[None]:
             stack.enter_context(mock.patch.object(files, "os", system))
             stack.enter_context(mock.patch.object(files, "fcntl", _Locks(system)))
             stack.enter_context(mock.patch.object(connection, "connect", _connect))
-            stack.enter_context(mock.patch.object(sys, "excepthook", overlook))
+            stack.enter_context(overlooking())
         yield
 
 

@@ -16,7 +16,7 @@ import errno
 import sqlite3
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import count
 from typing import Any, Final
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -193,10 +193,24 @@ class _Vfs(apsw.VFS):
         return 0, ""
 
 
-def overlook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """For `sys.excepthook`, which apsw tells of errors that SQLite has overlooked: as it does at home."""
-    if not isinstance(error, apsw.Error):
-        sys.__excepthook__(kind, error, trace)
+@contextmanager
+def overlooking() -> Iterator[None]:
+    """apsw tells `sys.unraisablehook` and `sys.excepthook` of errors that SQLite overlooked: overlook them, too."""
+    unraisable, uncaught = sys.unraisablehook, sys.excepthook
+
+    def overlook(found: Any) -> None:
+        if not isinstance(found.exc_value, apsw.Error):
+            unraisable(found)
+
+    def overlook_uncaught(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if not isinstance(error, apsw.Error):
+            uncaught(kind, error, trace)
+
+    sys.unraisablehook, sys.excepthook = overlook, overlook_uncaught
+    try:
+        yield
+    finally:
+        sys.unraisablehook, sys.excepthook = unraisable, uncaught
 
 
 class _Cursor:
@@ -276,9 +290,12 @@ class SimulatedConnection:
         return bool(self.apsw.in_transaction)
 
     def backup(self, target: SimulatedConnection) -> None:
-        with target.apsw.backup("main", self.apsw, "main") as copying:
+        copying = target.apsw.backup("main", self.apsw, "main")
+        try:
             while not copying.done:
                 self.run(copying.step, 100)
+        finally:
+            self.run(copying.finish)
 
     def close(self) -> None:
         """As in the sqlite3 module: what cannot be put in order is left to the next who opens the file."""
