@@ -96,4 +96,5 @@ class OwnFeed:
                 self._alarms.withheld(peer.id.key, now)
                 return
         if now - self._twin_at > PEER_SECONDS:
-            self._replica.peer_has_no_more(self._length)
+            with self._alarms.about("this node cannot begin to sign", now):
+                self._replica.peer_has_no_more(self._length)

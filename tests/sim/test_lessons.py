@@ -10,6 +10,7 @@ from medledger import Identity, Ledger
 from medledger.errors import StoreError
 from sim.disk import Disk, Mode
 from sim.mounting import mounted
+from sim.world import World
 from worlds import reading
 
 
@@ -48,3 +49,18 @@ def test_a_ledger_whose_log_cannot_be_flushed_is_read_and_not_written(rng: Rando
             disk.mend()
         with Ledger.open(disk.path("box.db"), me) as ledger:
             assert ledger.append(reading(2)).seq == block.seq + 1
+
+
+def test_a_disk_that_fails_when_signing_may_begin_is_an_alarm(rng: Random) -> None:
+    """A newcomer's store takes the peers' word that nothing of its feed is missing; where it cannot, it tells so."""
+    with World(rng.randrange(2**32)) as world:
+        founder = world.found()
+        member = world.join(founder, "ward", "bedside")
+        assert member is not None
+        member.disk.fail("sync", lasting=True, name=".witness.tmp")
+        world.run(30)
+        assert any("cannot begin to sign" in text for text in member.alarms)
+        member.disk.mend()
+        world.run(120, until=lambda: member.ledger is not None and member.ledger.state == "ready")
+        assert member.ledger is not None
+        assert member.ledger.state == "ready"
