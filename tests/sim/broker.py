@@ -103,36 +103,33 @@ class Broker:
         return clients
 
     def subscribe(self, session: Session, filters: Iterable[tuple[str, int]]) -> None:
-        """Subscribe, in place of what was subscribed before, and hand over what is retained."""
+        """Subscribe to these beside what is subscribed already, and hand over what is retained there."""
         if self._sessions.get(session.client.number) is not session:
             return
-        self._forget(session)
-        session.filters = tuple(topic for topic, _ in filters)
-        for topic in session.filters:
-            table, name = (self._below, topic[:-2]) if topic.endswith("/+") else (self._exact, topic)
-            table.setdefault(name, []).append(session)
+        new = [topic for topic, _ in filters]
+        self._set_filters(session, tuple(dict.fromkeys((*session.filters, *new))))
         for topic, (payload, group) in list(self.retained.items()):
-            if self._hears(session, topic) and group == session.client.group:
+            wanted = topic in new or topic.rpartition("/")[0] + "/+" in new
+            if wanted and group == session.client.group:
                 self._hand_over(session, topic, payload)
 
     def unsubscribe(self, session: Session, filters: Iterable[str]) -> None:
         """Take back subscriptions."""
         gone = set(filters)
         if self._sessions.get(session.client.number) is session:
-            left = [each for each in session.filters if each not in gone]
-            self._forget(session)
-            session.filters = tuple(left)
-            for topic in left:
-                table, name = (self._below, topic[:-2]) if topic.endswith("/+") else (self._exact, topic)
-                table.setdefault(name, []).append(session)
+            self._set_filters(session, tuple(topic for topic in session.filters if topic not in gone))
+
+    def _set_filters(self, session: Session, filters: tuple[str, ...]) -> None:
+        self._forget(session)
+        session.filters = filters
+        for topic in filters:
+            table, name = (self._below, topic[:-2]) if topic.endswith("/+") else (self._exact, topic)
+            table.setdefault(name, []).append(session)
 
     def _forget(self, session: Session) -> None:
         for topic in session.filters:
             table, name = (self._below, topic[:-2]) if topic.endswith("/+") else (self._exact, topic)
             table[name].remove(session)
-
-    def _hears(self, session: Session, topic: str) -> bool:
-        return topic in session.filters or topic.rpartition("/")[0] + "/+" in session.filters
 
     # --- frames -------------------------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ from medledger.sync import (
     Tick,
     WakeAt,
 )
+from medledger.sync.events import Unsubscribe
 
 from .broker import Broker, Session
 from .clocks import MachineClock
@@ -242,6 +243,9 @@ class Machine:
             elif type(effect) is Subscribe:
                 if self._session is not None:
                     self._broker.subscribe(self._session, effect.filters)
+            elif type(effect) is Unsubscribe:
+                if self._session is not None:
+                    self._broker.unsubscribe(self._session, effect.filters)
             elif type(effect) is Alarm:
                 self._alarmed(effect.text)
 
