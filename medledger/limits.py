@@ -367,5 +367,8 @@ STEADY_SECONDS: Final = 10.0
 """A connection that lasted so long was a good one. Shorter ones count as failures, or two that throw each other out
 would do so without a pause."""
 
+SUBSCRIBE_SECONDS: Final = 20.0
+"""How long a broker may go on refusing a subscription before an alarm: one that elects a leader refuses for a while."""
+
 ECHO_SECONDS: Final = 15.0
 """How long a broker may take to give back the first frame of ours that we are subscribed to, before an alarm."""

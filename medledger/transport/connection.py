@@ -209,7 +209,7 @@ class Connection:
     # --- out: the thread of gossip ------------------------------------------------------------------------------
 
     def subscribe(self, filters: list[tuple[str, int]]) -> None:
-        """Subscribe; a refusal is complained about."""
+        """Subscribe to these and to nothing else; a refusal is complained about."""
         session = self._session
         if session is not None:
             session.subscribe(filters)

@@ -36,10 +36,6 @@ class Echo:
         """The broker has confirmed these."""
         self._filters = filters
 
-    def refused(self) -> None:
-        """It has refused some: that was said, and what comes back says nothing."""
-        self._over = True
-
     def published(self, topic: str, payload: bytes, now: float) -> None:
         """A frame of ours is on its way."""
         if self._over or not any(topic_matches_sub(each, topic) for each in self._filters):

@@ -40,6 +40,7 @@ from medledger.sync.frames import MAX_BYTES
 from .address import BrokerAddress
 from .bell import Bell
 from .echo import Echo
+from .subscriptions import Subscriptions
 
 VERSIONS: Final = {"3.1.1": MQTTProtocolVersion.MQTTv311, "5": MQTTProtocolVersion.MQTTv5}
 IN_FLIGHT: Final = 100  # at QoS 1; with few, delayed acknowledgements stall the connection
@@ -99,8 +100,8 @@ class Session:
         self._ask = ask
         self._answer: ReasonCode | None = None
         self._echo = Echo()
-        self._filters: list[str] = []
         self._client = self._make(will)
+        self._subscriptions = Subscriptions(self._client)
 
     def _make(self, will: Publish | None) -> Client:
         five = self.protocol == "5"
@@ -188,7 +189,10 @@ class Session:
         if code != MQTTErrorCode.MQTT_ERR_SUCCESS or client.socket() is None:
             self.lost = self.lost or "the connection broke"
             return False
-        if self._echo.missing(time.monotonic()):
+        now = time.monotonic()
+        if self._subscriptions.due(now):
+            self._ask.complain(f"the broker {self.address} refuses a subscription", RIGHTS)
+        if self._echo.missing(now):
             self._ask.complain(f"the broker {self.address} takes what we publish and does not deliver it", RIGHTS)
         return True
 
@@ -231,9 +235,8 @@ class Session:
     # --- any thread ---------------------------------------------------------------------------------------------
 
     def subscribe(self, filters: list[tuple[str, int]]) -> None:
-        """Subscribe; a refusal is complained about."""
-        self._filters = [topic for topic, _ in filters]
-        self._client.subscribe(filters)
+        """Subscribe to these and to nothing else; where the broker goes on refusing, that is complained about."""
+        self._subscriptions.want(filters, time.monotonic())
 
     def publish(self, topic: str, payload: bytes, qos: int, *, retain: bool) -> MQTTMessageInfo | None:
         """Hand a message to paho. None where the broker has said that it takes none of that size."""
@@ -278,15 +281,10 @@ class Session:
         self._ask.received(topic, payload)
 
     def _subscribed(
-        self, _client: Client, _userdata: Any, _mid: int, codes: list[ReasonCode], _properties: Properties | None
+        self, _client: Client, _userdata: Any, mid: int, codes: list[ReasonCode], _properties: Properties | None
     ) -> None:
-        if any(code.is_failure for code in codes):
-            self._echo.refused()
-            self._ask.complain(
-                f"the broker {self.address} refuses a subscription: its access rules are too narrow", RIGHTS
-            )
-        else:
-            self._echo.subscribed(self._filters)
+        granted = self._subscriptions.answered(mid, [not code.is_failure for code in codes], time.monotonic())
+        self._echo.subscribed(granted)
 
     def _published(
         self, _client: Client, _userdata: Any, _mid: int, code: ReasonCode, _properties: Properties | None
