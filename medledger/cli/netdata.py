@@ -94,6 +94,11 @@ class Picture:
         return Health.BEHIND if self._lack() else Health.IN_SYNC
 
     @property
+    def settled(self) -> bool:
+        """Whether nothing is lacking here, and all that is written here is held elsewhere."""
+        return self._lack() is None and self.status["own_blocks_unconfirmed"] == 0
+
+    @property
     def why(self) -> str:
         """The reason, in a sentence without its full stop."""
         if self.life is not None and not self.running:

@@ -74,8 +74,7 @@ def look(take: Take, seconds: float, stopped: threading.Event) -> Picture:
         picture, now = take(), time.monotonic()
         if picture.status["failure"] is not None:
             raise TransportError(f"gossip has stopped: {picture.status['failure']}", hint="Please report this.")
-        well = picture.status["in_sync"] and picture.status["own_blocks_unconfirmed"] == 0
-        settled = (settled or now) if well else None
+        settled = (settled or now) if picture.settled else None
         if (settled is not None and now - settled >= SETTLED_SECONDS) or now - started >= seconds:
             return picture
         if stopped.wait(POLL_SECONDS):
