@@ -50,6 +50,7 @@ class Station:
     group: int = 0  # only stations of one group hear each other
     alarms: list[str] = field(default_factory=list)
     up: bool = True
+    will: Publish | None = None  # what the broker is to publish should the connection end
 
 
 class Network:
@@ -64,6 +65,7 @@ class Network:
         self.retained: dict[str, bytes] = {}
         self.traffic: list[tuple[float, str, str, int]] = []  # time, station, topic, bytes
         self.on_publish: Callable[[Station, Publish], None] | None = None
+        self.censor: Callable[[str, Station], bool] | None = None  # whether a topic's message is kept from a station
         self._queue: list[tuple[float, int, Station, Event, int | None]] = []
         self._number = 0
 
@@ -88,6 +90,21 @@ class Network:
     def stop(self, station: Station) -> None:
         """Kill the node."""
         station.up = False
+
+    def die(self, station: Station) -> None:
+        """Kill the node; the broker publishes its last will."""
+        station.up = False
+        if station.will is not None:
+            self._deliver(station.will.topic, station.will.payload, station, sure=True)
+
+    def leave(self, station: Station) -> None:
+        """One node loses its connection; `come_back` gives it another."""
+        station.filters = ()
+        self._schedule(0.0, station, Disconnected())
+
+    def come_back(self, station: Station) -> None:
+        """A node that had left connects again."""
+        self._schedule(0.0, station, Connected())
 
     def break_off(self, seconds: float) -> None:
         """The broker dies, forgets everything, and comes back."""
@@ -122,6 +139,8 @@ class Network:
             self.now = max(self.now, at)
             if not station.up or (wake is not None and wake != station.wake):
                 continue
+            if isinstance(event, Connected):
+                station.will = station.node.will()
             self._carry_out(station, station.node.handle(event, self.now))
         self.now = end
         return until is not None and until()
@@ -148,9 +167,10 @@ class Network:
                     self.retained[effect.topic] = effect.payload
                 self._deliver(effect.topic, effect.payload, station, sure=effect.qos > 0)
             elif isinstance(effect, Subscribe):
-                station.filters = tuple(topic for topic, _ in effect.filters)
+                before, station.filters = station.filters, tuple(topic for topic, _ in effect.filters)
+                new = [each for each in station.filters if each not in before]
                 for topic, payload in self.retained.items():
-                    if any(_matches(each, topic) for each in station.filters):
+                    if any(_matches(each, topic) for each in new):
                         self._schedule(self.links.delay[1], station, Received(topic, payload))
             elif isinstance(effect, WakeAt):
                 station.wake += 1
@@ -163,6 +183,8 @@ class Network:
             if not any(_matches(each, topic) for each in station.filters):
                 continue
             if sender is not None and sender.group != station.group:
+                continue
+            if self.censor is not None and self.censor(topic, station):
                 continue
             if self.rng.random() < (self.links.lose_sure if sure else self.links.lose):
                 continue

@@ -9,11 +9,13 @@ Rules:
   as many as it has feeds.
 - A claim silences whoever hears it, about the ranges that it names. One made well before its rank's time does not, nor
   does one of a peer that the query excludes: who claims and does not deliver wins nothing but one round.
+- A claim may overtake its query: it is remembered until that comes.
 - Blocks that were published since the query came are not published again.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -80,6 +82,7 @@ class Claimant:
         self._roster = roster
         self._me = me
         self._heard: dict[bytes, Heard] = {}
+        self._overtaking: OrderedDict[bytes, tuple[PeerId, Claim]] = OrderedDict()  # claims before their queries
 
     @property
     def next(self) -> float:
@@ -99,11 +102,18 @@ class Claimant:
         }
         if due:
             self._heard[query.nonce] = Heard(query, now, due)
+        if query.nonce in self._overtaking:
+            self.claimed(*self._overtaking.pop(query.nonce), now)
 
     def claimed(self, who: PeerId, claim: Claim, now: float) -> None:
         """Somebody answers."""
         heard = self._heard.get(claim.nonce)
-        if heard is None or who.key[:PREFIX_BYTES] in prefixes(heard.query.excluded):
+        if heard is None:
+            self._overtaking[claim.nonce] = who, claim
+            if len(self._overtaking) > MAX_QUERIES:
+                self._overtaking.popitem(last=False)
+            return
+        if who.key[:PREFIX_BYTES] in prefixes(heard.query.excluded):
             return
         early = now - heard.at + 2 * CLAIM_STEP_SECONDS < claim_wait(who.key, claim.nonce, self._roster.count)
         for at, each in claimed(claim, heard.query.ranges):
@@ -134,6 +144,7 @@ class Claimant:
     def abandon(self) -> None:
         """Forget all: whoever asked on the connection that is gone will ask again."""
         self._heard.clear()
+        self._overtaking.clear()
 
     def _blocks(self, ranges: Sequence[Range], published: set[bytes]) -> list[Blocks]:
         """The blocks of the ranges that are small, in as many live frames as may be published at once."""

@@ -114,8 +114,10 @@ class LiveBlocks:
 
     # --- early ones ---------------------------------------------------------------------------------------------
 
-    def keep(self, frames: list[Blocks], feed: bytes, seq: int) -> bool:
-        """Of these frames, those of a feed wait for the blocks before `seq`; whether there is room for all of them."""
+    def keep(self, frames: list[Blocks], feed: bytes, seq: int) -> int:
+        """Of these frames, those of a feed begin at `seq` or later, and wait for the blocks before. Where the blocks
+        end that they wait for: before those that are kept, or after them where there is no room.
+        """
         early = self._early.setdefault(feed, Early(seq))
         early.seq = min(early.seq, seq)
         for frame in frames:
@@ -123,10 +125,10 @@ class LiveBlocks:
                 continue
             size = _size(frame)
             if len(early.frames) >= EARLY_FRAMES or self._early_bytes + size > LIVE_BYTES:
-                return False
+                return seq + 1
             early.frames.append(frame)
             self._early_bytes += size
-        return True
+        return early.seq
 
     def advanced(self, feed: bytes, length: int) -> None:
         """Our feed is this long now: what waited for that is imported next."""

@@ -80,6 +80,7 @@ class Prober:
         self._roots: OrderedDict[bytes, float] = OrderedDict()  # that were ours, and until when
         self._root = frontier.root
         self._next = float("inf")
+        self._lacking = False
 
     @property
     def idle(self) -> bool:
@@ -248,7 +249,13 @@ class Prober:
             self._settle(inquiry.root + inquiry.ours, now)
             if peer.beacon.root == inquiry.root:
                 peer.level = True
+                self._lacking |= inquiry.root != self._root and peer.probe_pause < BACKOFF_MAX_SECONDS
         return probes
+
+    def lacking(self) -> bool:
+        """Whether a peer was found that has nothing for us, and lacks something that we have; asked once."""
+        lacking, self._lacking = self._lacking, False
+        return lacking
 
     def _collides(self, inquiry: Inquiry) -> bool:
         """Whether the digests can only differ by what prefixes do not show."""

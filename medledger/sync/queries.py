@@ -89,7 +89,7 @@ class Asker:
         if gap is None and len(self._gaps) < MAX_GAPS:
             gap = self._gaps[feed] = Gap(feed, stop, due, self._frontier.length(feed))
         if gap is not None:
-            gap.stop = max(gap.stop, stop)
+            gap.stop = stop  # the first blocks that are missing come first
         return gap
 
     # --- asking -------------------------------------------------------------------------------------------------

@@ -70,8 +70,7 @@ class Repair:
             if feed is None or seq is None:
                 continue
             if isinstance(error, GapError):
-                kept = self._live.keep(frames, feed, seq)
-                self._missing(feed, seq if kept else seq + 1, now)
+                self._missing(feed, self._live.keep(frames, feed, seq), now)
             elif isinstance(error, DivergedError):
                 self._puller.diverged(feed, seq)
         self._live.refused(frames, report.refused)
