@@ -63,20 +63,20 @@ def live(place: Path, scale: Scale) -> Iterator[Line]:
     """Many replicas, each in its process, on this machine."""
     world = World(scale.replicas + 1)
     world.box.save(place / "author.key")
-    before = list(world.author().readings(scale.live_before))
     ledgers = [(place / f"{number}.db", number) for number in range(1, scale.replicas + 1)]
-    for path, number in ledgers:
-        with world.member(path, world.boxes[number]) as replica:
-            _one_by_one(replica, before)
     rounds = Rounds()
-    with (
-        broker(place) as chosen,
-        world.member(place / "author.db", Identity.load(place / "author.key")) as author,
-        processes(ledgers, chosen) as receivers,
-        bare_client(chosen.port) as publisher,
-    ):
-        _one_by_one(author, before)
-        with Gossip(author, chosen.url) as gossip:
+    with world.member(place / "author.db", Identity.load(place / "author.key")) as author:
+        before = [author.append(small_reading()).raw for _ in range(scale.live_before)]
+        for path, number in ledgers:
+            with world.member(path, world.boxes[number]) as replica:
+                for raw in before:
+                    replica.import_blocks([raw])
+        with (
+            broker(place) as chosen,
+            processes(ledgers, chosen) as receivers,
+            bare_client(chosen.port) as publisher,
+            Gossip(author, chosen.url) as gossip,
+        ):
             if not gossip.wait_in_sync(SYNC_SECONDS):
                 raise RuntimeError("the replicas do not find each other")
             size = len(author.append(small_reading()).raw) + FRAME_BYTES
@@ -89,11 +89,6 @@ def live(place: Path, scale: Scale) -> Iterator[Line]:
             if {receiver.ask("digest") for receiver in receivers} != {author.digest().hex()}:
                 raise RuntimeError("the replicas do not hold the same")
     yield _line(rounds, reports, chosen.name)
-
-
-def _one_by_one(replica: Ledger, raws: Sequence[bytes]) -> None:
-    for raw in raws:
-        replica.import_blocks([raw])
 
 
 def _line(rounds: Rounds, reports: Sequence[Any], name: str) -> Line:

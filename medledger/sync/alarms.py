@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from medledger.errors import MedledgerError
@@ -30,6 +28,26 @@ class AlarmLog:
         """As plain data, the newest first."""
         last = list(self._last)[::-1]
         return [{"text": alarm.text, "hint": alarm.hint, "seconds": round(now - at, 3)} for at, alarm in last]
+
+
+class About:
+    """What `Alarms.about` gives to `with`. A class and not a generator: several are passed for each frame."""
+
+    __slots__ = ("_alarms", "_now", "_what")
+
+    def __init__(self, alarms: Alarms, what: str, now: float) -> None:
+        self._alarms = alarms
+        self._what = what
+        self._now = now
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if not isinstance(error, MedledgerError):
+            return False
+        self._alarms.tell(f"{self._what}: {error}", self._now, hint=error.hint)
+        return True
 
 
 class Alarms:
@@ -101,10 +119,6 @@ class Alarms:
         new, self._new = self._new, []
         return new
 
-    @contextmanager
-    def about(self, what: str, now: float) -> Iterator[None]:
-        """Let a ledger that fails end what was begun here, and tell of it."""
-        try:
-            yield
-        except MedledgerError as error:
-            self.tell(f"{what}: {error}", now, hint=error.hint)
+    def about(self, what: str, now: float) -> About:
+        """Let a ledger that fails end what is begun in the block, and tell of it."""
+        return About(self, what, now)

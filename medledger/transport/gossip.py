@@ -250,18 +250,20 @@ class Gossip:
                 self._raise_alarm(effect.text, effect.hint)
 
     def _show(self, *, idle: bool) -> None:
-        """Renew what `status` and `wait_in_sync` see: at once when that changes, else not too often."""
+        """Renew what `status` and `wait_in_sync` see: at once when we fall out of sync or into it, else a moment later,
+        when the frames of a burst are handled, here and by whoever shares the processor.
+        """
         now = time.monotonic()
         in_sync = self._node.connected and self._node.in_sync(now)
-        if idle or in_sync != self._snapshot["in_sync"] or now - self._snapshot_at > SNAPSHOT_SECONDS:
+        if idle or in_sync != self._snapshot["in_sync"] or now >= self._look:
             with self._changed:
                 self._snapshot = self._node.status(now)
                 self._snapshot_at = now
                 self._changed.notify_all()
             self._look = float("inf")
             self._reporter.show(self.status())
-        else:
-            self._look = self._snapshot_at + SNAPSHOT_SECONDS
+        elif self._look == float("inf"):
+            self._look = now + SNAPSHOT_SECONDS
 
     def _raise_alarm(self, text: str, hint: str = "") -> None:
         self._last_alarm = text
@@ -274,8 +276,9 @@ class Gossip:
                 log.exception("the alarm callback raised")
 
     def _advanced(self, advance: Advance) -> None:
-        """Called by whichever thread has written to the ledger."""
-        self._mailbox.advanced(advance.feed, advance.first, advance.last)
+        """Called by whichever thread has written to the ledger. What gossip itself has imported it knows."""
+        if threading.current_thread() is not self._thread:
+            self._mailbox.advanced(advance.feed, advance.first, advance.last)
 
 
 def _tls(

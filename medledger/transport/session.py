@@ -21,6 +21,7 @@ import secrets
 import select
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ TURN_SECONDS: Final = 1.0  # how often keepalive is looked at
 GOODBYE_SECONDS: Final = 0.4
 ACCOUNT: Final = frozenset((0x86, 0x87, 0x8A, 0x8C))  # bad user name or password, not authorised, banned, bad method
 UNSUPPORTED_VERSION: Final = 0x84
+UNSPECIFIED: Final = 0x80
 RIGHTS: Final = "Let this account publish and subscribe to everything below ml/1/ in the broker's access rules."
 
 log = logging.getLogger("medledger.transport")
@@ -100,6 +102,7 @@ class Session:
         self._ask = ask
         self._answer: ReasonCode | None = None
         self._echo = Echo()
+        self._thread: int | None = None
         self._client = self._make(will)
         self._subscriptions = Subscriptions(self._client)
 
@@ -134,6 +137,7 @@ class Session:
 
     def connect(self) -> None:
         """Connect, and wait until the broker takes us. Raises `NoSessionError`."""
+        self._thread = threading.get_ident()
         try:
             if self.protocol == "5":
                 hints = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
@@ -248,7 +252,8 @@ class Session:
     # --- called by paho, in the thread of the connection --------------------------------------------------------
 
     def _wants_to_write(self, _client: Client, _userdata: Any, _sock: Any) -> None:
-        self._ask.bell.ring()
+        if threading.get_ident() != self._thread:  # in its own, a turn looks at what there is to write
+            self._ask.bell.ring()
 
     def _answered(
         self, _client: Client, _userdata: Any, _flags: ConnectFlags, code: ReasonCode, hints: Properties | None
@@ -267,9 +272,10 @@ class Session:
             )
 
     def _disconnected(
-        self, _client: Client, _userdata: Any, _flags: DisconnectFlags, code: ReasonCode, _properties: Properties | None
+        self, _client: Client, _userdata: Any, flags: DisconnectFlags, code: ReasonCode, _properties: Properties | None
     ) -> None:
-        self.lost = str(code)
+        unsaid = code.value == UNSPECIFIED and not flags.is_disconnect_packet_from_server
+        self.lost = "the connection broke" if unsaid else str(code)
 
     def _received(self, _client: Client, _userdata: Any, message: MQTTMessage) -> None:
         try:
