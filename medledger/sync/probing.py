@@ -24,6 +24,7 @@ from medledger.errors import FrameError
 from medledger.limits import (
     ANSWER_SECONDS,
     BACKOFF_MAX_SECONDS,
+    GAP_PATIENCE_SECONDS,
     MAX_PROBES,
     PATIENCE_FAILURES,
     PEER_SECONDS,
@@ -261,6 +262,12 @@ class Prober:
         """Whether the digests can only differ by what prefixes do not show."""
         here = sum(map(self._frontier.size, inquiry.buckets))
         return inquiry.alike and not inquiry.probe.full and inquiry.listed > 0 and inquiry.listed == here
+
+    def hasten(self, peer: PeerId, now: float) -> None:
+        """This peer is gone: what it sent may still arrive, and nothing more is waited for."""
+        for inquiry in self._open.values():
+            if inquiry.peer == peer:
+                inquiry.deadline = min(inquiry.deadline, now + GAP_PATIENCE_SECONDS)
 
     def abandon(self) -> None:
         """Forget the probes under way: the connection they would be answered on is gone."""
