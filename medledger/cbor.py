@@ -213,6 +213,10 @@ def _write(obj: Any, room: int, put: Callable[[bytes], None]) -> None:
                 put(_UINT_HEADS[element])
             elif kind is str:
                 put(_known_texts.get(element) or encode_text(element))
+            elif kind is bytes:
+                size = len(element)
+                put(_BYTES_HEADS[size] if size < 256 else head(_BYTES, size))
+                put(element)
             else:
                 _write(element, room, put)
     elif kind is bytes:
