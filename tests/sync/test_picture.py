@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -239,12 +240,12 @@ def test_the_last_alarms_are_kept_with_what_to_do(rng: Random) -> None:
 
 
 def test_every_field_is_documented(rng: Random) -> None:
-    """The module's table names each field of the status, and of its rows, and no other."""
+    """The module's table and the page on gossip name each field of the status, and of its rows."""
     world = World(rng.randrange(2**32), "a")
     world.settle()
     status = shown(world, world.governor)
-    assert picture.__doc__ is not None
-    named = set(re.findall(r"\b[a-z]+(?:_[a-z]+)*\b", picture.__doc__))
+    page = (Path(__file__).resolve().parents[2] / "docs" / "gossip.md").read_text().partition("## The picture")[2]
     fields = {*status, *status["beacon"], *status["traffic"], *status["traffic"]["in"]}
     fields |= {field for each in status["peer_list"] for field in each}
-    assert fields <= named, fields - named
+    assert fields - set(re.findall(r"\b[a-z]+(?:_[a-z]+)*\b", picture.__doc__ or "")) == set()
+    assert fields - set(re.findall(r"`([a-z_]+)`", page)) == set()
