@@ -186,9 +186,11 @@ class Indexer:
         return start + len(page)
 
     def _type_number(self, name: str) -> int:
-        db = self._store.connection
-        db.execute("INSERT OR IGNORE INTO entry_types (name) VALUES (?)", (name,))
-        number: int = db.execute("SELECT no FROM entry_types WHERE name = ?", (name,)).fetchone()[0]
+        found = self._store.query("SELECT no FROM entry_types WHERE name = ?", (name,))
+        if not found:
+            with self._store.transaction() as db:
+                found = [(db.execute("INSERT INTO entry_types (name) VALUES (?)", (name,)).lastrowid,)]
+        number: int = found[0][0]
         return number
 
     def write_members(self, membership: Membership) -> None:

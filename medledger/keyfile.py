@@ -105,7 +105,10 @@ def _fields(path: Path) -> list[Any]:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise KeyFileError(f"the key file {path} cannot be read: {error.strerror or error}") from error
+        raise KeyFileError(
+            f"the key file {path} cannot be read: {error.strerror or error}",
+            hint="Check the path, who owns the file, and the disk.",
+        ) from error
     except MalformedError as error:
         raise _damaged(path, "it is not in the format of a key file") from error
     if found.mode & 0o077:

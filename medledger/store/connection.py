@@ -22,6 +22,7 @@ SCHEMA_VERSION = 1
 # A damaged file can make the sqlite3 module fail to decode SQLite's own message.
 _SQLITE_ERRORS = (sqlite3.Error, UnicodeError)
 CHECK_DISK = "Check the path, the free space and the disk (the system's log tells more), then try again."
+RESTORE = "Make a new replica and let it sync."
 _AFTER_FAILURE = "Nothing more is written. Mend the disk and open the ledger again."
 
 
@@ -99,7 +100,7 @@ class Connection:
                     f"{path} was written by newer software (schema {version})", hint="Update medledger on this machine."
                 )
             if version < SCHEMA_VERSION:
-                if version == 0 and not new:
+                if version <= 0 and not new:
                     raise StoreError(f"{path} is not a medledger ledger", hint="Check the path.")
                 _migrate(connection)
             failure = _flush(path)
@@ -272,5 +273,5 @@ def _store_error(path: Path, error: Exception) -> StoreError:
     if "full" in text:
         return StoreError(f"the disk is full: nothing was written to {path}", hint="Free some space and try again.")
     if isinstance(error, UnicodeError) or any(word in text for word in ("malformed", "no such", "corrupt")):
-        return CorruptError(f"{path} is damaged: {text}", hint="Make a new replica and let it sync.")
+        return CorruptError(f"{path} is damaged: {text}", hint=RESTORE)
     return StoreError(f"{path}: {text}", hint=CHECK_DISK)

@@ -17,7 +17,7 @@ from ..errors import CorruptError, UsageError
 from ..header import BlockClass, Head, parse_header
 from ..limits import MAX_SEQ
 from ..validation import ValidBlock
-from .connection import Connection
+from .connection import RESTORE, Connection
 
 SEQ_BITS = 40
 CONTROL = int(BlockClass.CONTROL)  # a plain integer: compared for each block of an import
@@ -74,7 +74,7 @@ class Store(Connection):
         for no, author, seq, head, epoch in self.query("SELECT no, author, seq, head, epoch FROM feeds"):
             feeds[author] = Feed(no, author, None)
             if type(seq) is not int or type(epoch) is not int or (seq >= 0) is not isinstance(head, bytes):
-                raise CorruptError(f"{self.path} is damaged: a feed's head", hint="Make a new replica and let it sync.")
+                raise CorruptError(f"{self.path} is damaged: a feed's head", hint=RESTORE)
             if seq >= 0:
                 feeds[author].head = Head(seq, head, epoch)
         self.feeds = feeds
@@ -133,6 +133,13 @@ class Store(Connection):
             "SELECT pos, header, body FROM blocks WHERE pos BETWEEN ? AND ? ORDER BY pos LIMIT ?",
             (base | start, base | min(last, MAX_SEQ), rows),
         )
+        for pos, header, body in found:
+            if (
+                type(header) is not bytes or type(body) is not bytes
+            ):  # a flipped bit may make nothing, or a number, of it
+                raise CorruptError(
+                    f"{self.path} is damaged: a block is not there", feed=feed.author, seq=pos - base, hint=RESTORE
+                )
         return [BlockRow(pos - base, header, body) for pos, header, body in found]
 
     def row(self, feed: Feed, seq: int) -> BlockRow | None:

@@ -117,7 +117,10 @@ class Life:
 
     def append_large(self, ledger: Ledger) -> None:
         """A block of many pages."""
-        readings = [Reading(device="MON-7", samples=[("8867-4", str(n), "/min")] * 60) for n in range(8)]
+        readings = [
+            Reading(device="MON-7", samples=[("8867-4", str(100 * n + at), "/min") for at in range(60)])
+            for n in range(8)
+        ]
         self.promises.held.add(ledger.append(*readings).id)
 
     def append_together(self, ledger: Ledger) -> None:
