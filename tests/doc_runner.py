@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BROKER = "mqtt://localhost:1883"  # as pages write it
+WEB = re.compile(r"\b8000\b(?=/|\))")  # the port of a web server that a page starts, as it writes it
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 KINDS = {
     "secret": r"mlre[qp]1:[\w-]+",
@@ -65,8 +67,11 @@ class Shell:
 
     def __init__(self, directory: Path, broker: str) -> None:
         self._broker = broker
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self._port = str(free.getsockname()[1])
         self._known: dict[str, str] = {}  # ids as the page writes them, to those of this run
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MEDLEDGER_")}
+        environment = {**environment, "no_proxy": "localhost"}
         program = directory.parent / "programs"
         program.mkdir(exist_ok=True)
         (program / "medledger").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m medledger "$@"\n')
@@ -86,13 +91,13 @@ class Shell:
         """What a command prints, and its exit code."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        command = self.translated(step.command).replace(BROKER, self._broker)
+        command = WEB.sub(self._port, self.translated(step.command).replace(BROKER, self._broker))
         self._process.stdin.write(f'{command}\necho "<<$?>>"\n')
         self._process.stdin.flush()
         lines: list[str] = []
         for line in self._process.stdout:
             if end := re.fullmatch(r"(.*)<<(\d+)>>\n", line, re.DOTALL):
-                output = "".join([*lines, end[1]]).strip("\n")
+                output = "".join([*lines, end[1]]).strip("\n").replace(f":{self._port}/", ":8000/")
                 self._learn(step.output, output)
                 return output, int(end[2])
             lines.append(line)

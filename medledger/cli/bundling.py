@@ -109,11 +109,11 @@ def print_report(text: str, report: BundleReport, seconds: float, *, ledger_chec
         style("Consistent.", fg="green", bold=True) if consistent else style("Not consistent.", fg="red", bold=True)
     )
     say(f"{verdict} {text}: {report.genesis.name}")
-    members = count_text(report.members, "member") + (f", {report.revoked} of them revoked" if report.revoked else "")
+    revoked = f", {number_text(report.revoked)} of them revoked" if report.revoked else ""
     lines = [
         ("ledger id", report.genesis.ledger_id.hex()),
         ("founder", short(report.genesis.founder)),
-        ("members", members),
+        ("members", f"{number_text(report.members)}{revoked}"),
         ("blocks", f"{number_text(report.blocks)} of {count_text(report.feeds, 'feed')}, in {seconds:.1f} s"),
         ("segments", f"{number_text(len(report.manifest.segments))}, {size_text(report.manifest.size_bytes)}"),
         ("signatures", _signatures_text(report)),

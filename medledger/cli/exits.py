@@ -6,7 +6,7 @@
 | 1    | refused, or failed verification: bad bytes, a bad signature, a rule of the ledger              |
 | 2    | called wrongly: arguments, options, JSON, a key file or its passphrase                         |
 | 3    | the store: a ledger or file that is missing, in use by another process, full or not readable   |
-| 4    | the network: no broker, or not in sync in the time given                                       |
+| 4    | the network: no broker, no web server, or not in sync in the time given                        |
 | 5    | `net status`: behind: not in sync with the peers, or without a broker or peers                 |
 | 6    | `net status`: an alarm in the last 15 minutes, or a fault of its own that ended gossip         |
 | 7    | `net status`: nobody gossips for the ledger                                                    |
@@ -53,7 +53,7 @@ MEANINGS: Final = {
     Exit.REFUSED: "refused, or failed verification",
     Exit.USAGE: "called wrongly",
     Exit.STORE: "a ledger or file is missing, in use, full or not readable",
-    Exit.NETWORK: "no broker, or not in sync in time",
+    Exit.NETWORK: "no broker, no web server, or not in sync in time",
     Exit.BEHIND: "net status: behind",
     Exit.ALARM: "net status: an alarm",
     Exit.NOT_RUNNING: "net status: not running",

@@ -25,7 +25,8 @@ from medledger.errors import TransportError, UsageError
 from .describe import Names
 from .entrylines import EntryPrinter, logged_entries
 from .options import Duration, brokers_option
-from .output import LiveLine, count_text, emit, remark, say, warn
+from .output import LiveLine, count_text, emit, number_text, remark, say, warn
+from .rate import Rate, rate_text, time_left_text
 
 if TYPE_CHECKING:
     from medledger.importing import Advance
@@ -38,6 +39,8 @@ PASSWORD: Final = "MEDLEDGER_BROKER_PASSWORD"  # noqa: S105 - the variable's nam
 POLL_SECONDS: Final = 0.1
 LINGER_SECONDS: Final = 1.0
 """How long we stay once in sync: a peer that syncs at the same time has to hear from us that we hold its blocks."""
+RECOVERING_LINGER_SECONDS: Final = 5.0
+"""The same for a replica that waits to be told that nothing of its own feed is missing, which takes a few seconds."""
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -158,11 +161,11 @@ def run(ledger: Ledger, request: Request) -> None:
             gossip(ledger, request, on_alarm=alarm, must_connect=not request.stay) as running,
             stop_signals() as stopped,
         ):
-            status = _watch(ledger, running, request, arrived, line, stopped)
+            status, seconds = _watch(ledger, running, request, arrived, line, stopped)
     finally:
         line.clear()
         undo()
-    _report(ledger, request, status, _blocks(ledger) - before)
+    _report(ledger, request, status, _blocks(ledger) - before, seconds)
 
 
 @contextmanager
@@ -186,9 +189,10 @@ def _watch(
     arrived: queue.SimpleQueue[Advance],
     line: LiveLine,
     stopped: threading.Event,
-) -> dict[str, Any]:
-    """Wait for the end that was asked for, showing what goes on; the last status."""
+) -> tuple[dict[str, Any], float]:
+    """Wait for the end that was asked for, showing what goes on; the last status, and when the last block came."""
     started = moved = time.monotonic()
+    rate = Rate()
     blocks = -1
     settled: float | None = None
     printer = EntryPrinter(ledger.membership, as_json=request.as_json, headings=False) if request.follow else None
@@ -200,29 +204,31 @@ def _watch(
                 _print_arrivals(ledger, printer, arrived, line)
             if status["blocks"] != blocks:
                 blocks, moved = status["blocks"], now
-            line.show(_status_line(status, now - started))
+            rate.add(now, status["blocks"], status["traffic"]["in"]["bytes"])
+            line.show(_status_line(status, rate, now - started))
             if status["failure"] is not None:
                 raise TransportError(f"gossip has stopped: {status['failure']}", hint="Please report this.")
             if not (status["in_sync"] and status["own_blocks_unconfirmed"] == 0):
                 settled = None
             elif settled is None:
                 settled = now
-            if _is_over(request, now - started, settled and now - settled) or stopped.wait(POLL_SECONDS):
-                return status
+            if _is_over(request, status, now - started, settled and now - settled) or stopped.wait(POLL_SECONDS):
+                return status, moved - started
             if settled is None:
                 _check_patience(request, status, now - moved)
     except KeyboardInterrupt:
         if not (request.stay or request.duration is not None):
             raise
-        return gossip.status()
+        return gossip.status(), moved - started
 
 
-def _is_over(request: Request, seconds: float, settled: float | None) -> bool:
+def _is_over(request: Request, status: dict[str, Any], seconds: float, settled: float | None) -> bool:
     if request.stay:
         return False
     if request.duration is not None:
         return seconds * 1000 >= request.duration
-    return settled is not None and settled >= LINGER_SECONDS
+    linger = RECOVERING_LINGER_SECONDS if status["state"] == "recovering" else LINGER_SECONDS
+    return settled is not None and settled >= linger
 
 
 def _check_patience(request: Request, status: dict[str, Any], idle: float) -> None:
@@ -255,27 +261,35 @@ def _print_arrivals(ledger: Ledger, printer: EntryPrinter, arrived: queue.Simple
             printer.print(logged_entries(ledger, block))
 
 
-def _status_line(status: dict[str, Any], seconds: float) -> str:
+def _status_line(status: dict[str, Any], rate: Rate, seconds: float) -> str:
+    """Where we stand; while blocks are lacking, how fast they come and how long the others will take."""
     if not status["connected"]:
         return f"{status['broker']}: connecting"
+    peers = count_text(status["peers"], "peer")
     state = "in sync" if status["in_sync"] else f"{count_text(status['feeds_behind'], 'feed')} behind"
-    return (
-        f"{status['broker']}: {state}, {count_text(status['peers'], 'peer')}, "
-        f"{count_text(status['blocks'], 'block')} of {count_text(status['feeds'], 'feed')}, {seconds:.0f} s"
-    )
+    missing = status["blocks_behind"]
+    if not missing or status["in_sync"]:
+        held = f"{count_text(status['blocks'], 'block')} of {count_text(status['feeds'], 'feed')}"
+        return f"{status['broker']}: {state}, {peers}, {held}, {seconds:.0f} s"
+    held = f"{number_text(status['blocks'])} of {count_text(status['blocks'] + missing, 'block')}"
+    left = time_left_text(missing, rate.blocks)
+    return f"{status['broker']}: {state}, {peers}, {held}, {rate_text(rate)}{left}"
 
 
 def _blocks(ledger: Ledger) -> int:
     return sum(head.seq + 1 for head in ledger.frontier().values())
 
 
-def _report(ledger: Ledger, request: Request, status: dict[str, Any], new: int) -> None:
+def _report(ledger: Ledger, request: Request, status: dict[str, Any], new: int, seconds: float) -> None:
     """How it ended: on stdout, or beside the entries that stand there."""
     if request.as_json and not request.follow:
         emit(
             {
                 "in_sync": status["in_sync"],
                 "new_blocks": new,
+                "seconds": round(seconds, 1),
+                "received_bytes": status["traffic"]["in"]["bytes"],
+                "sent_bytes": status["traffic"]["out"]["bytes"],
                 "blocks": _blocks(ledger),
                 "feeds": len(ledger.frontier()),
                 "peers": status["peers"],
@@ -288,7 +302,8 @@ def _report(ledger: Ledger, request: Request, status: dict[str, Any], new: int) 
         return
     tell = remark if request.follow else say
     total = f"{count_text(_blocks(ledger), 'block')} of {count_text(len(ledger.frontier()), 'feed')}"
-    tell(f"{'In sync' if status['in_sync'] else 'Not in sync yet'}: {count_text(new, 'new block')}, {total} here.")
+    came = count_text(new, "new block") + (f" in {seconds:.1f} s" if new else "")
+    tell(f"{'In sync' if status['in_sync'] else 'Not in sync yet'}: {came}, {total} here.")
     tell(f"  digest  {ledger.digest().hex()}")
     names = Names(ledger.membership)
     for feed in ledger.forks:
