@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from .messages import Message
+from .messages import Kind, Message
 from .peers import Peer
 from .topics import Channel
 
@@ -25,6 +25,7 @@ ELSEWHERE: Final = "elsewhere"
 """The channel of a frame that came on a topic that is none of a ledger's."""
 
 _CHANNELS: Final = {channel.value: channel.name.lower() for channel in Channel}
+_KINDS: Final = {kind: kind.name.lower() for kind in Kind}
 
 
 class Tally:
@@ -57,7 +58,7 @@ class Traffic:
 
     def admitted(self, topic: str, message: Message, size: int, peer: Peer | None) -> None:
         """A frame that passed the gate."""
-        _count(self._in, topic, message.KIND.name.lower(), size)
+        _count(self._in, topic, _KINDS[message.KIND], size)
         if peer is not None:
             peer.frames_in += 1
             peer.bytes_in += size
@@ -68,7 +69,7 @@ class Traffic:
 
     def sent(self, topic: str, message: Message, size: int, peer: Peer | None) -> None:
         """A frame of ours, to one peer or to all."""
-        _count(self._out, topic, message.KIND.name.lower(), size)
+        _count(self._out, topic, _KINDS[message.KIND], size)
         if peer is not None:
             peer.frames_out += 1
             peer.bytes_out += size
