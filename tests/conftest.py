@@ -4,7 +4,9 @@
   absent the test is skipped and says so; where the folder is there, a missing file is a failure.
 - `broker` is one running MQTT broker for the whole session: a real Mosquitto where one is installed, else the
   embedded broker. `own_broker` is another, of this test alone, which may kill, stop and restart it.
-  With MEDLEDGER_REQUIRE_MOSQUITTO=1 a missing Mosquitto is an error.
+  With MEDLEDGER_REQUIRE_MOSQUITTO=1 a missing Mosquitto is an error, with MEDLEDGER_REQUIRE_NATS=1 a missing NATS.
+  `mosquitto(*settings)` starts a Mosquitto; where there is none the test is skipped.
+- `stack` is an ExitStack that ends with the test.
 - `rng` is a `random.Random` seeded from the session's seed and the test's name. The seed stands in the report's
   header; MEDLEDGER_SEED=<number> repeats a run.
 - Hypothesis runs the profile named by MEDLEDGER_HYPOTHESIS_PROFILE: `default`, or `soak` with many more examples.
@@ -15,12 +17,13 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import hypothesis
 import pytest
 
-from brokers import CHOOSE_BROKER, Broker, find_mosquitto, new_broker
+from brokers import CHOOSE_BROKER, Broker, Mosquitto, find_mosquitto, new_broker
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -67,6 +70,28 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """One running broker, shared by the session: never kill this one."""
     with new_broker(tmp_path_factory.mktemp("broker")) as running:
         yield running
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    """Closes in the end what the test has entered into it, the last first."""
+    with ExitStack() as opened:
+        yield opened
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path, stack: ExitStack) -> Callable[..., Mosquitto]:
+    """Starts a real Mosquitto with these settings, or one that lets everybody in. A failing test shows its port."""
+
+    def start(*settings: str) -> Mosquitto:
+        program = find_mosquitto()
+        if program is None:
+            pytest.skip("needs mosquitto: the embedded broker has no settings, and cannot be paused")
+        broker = Mosquitto(program, tmp_path, settings=settings) if settings else Mosquitto(program, tmp_path)
+        print("broker:", broker.url, *settings)
+        return stack.enter_context(broker)
+
+    return start
 
 
 @pytest.fixture

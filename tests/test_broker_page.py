@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from medledger.limits import CONNECT_SECONDS, KEEPALIVE_SECONDS, RECONNECT_MAX_S
 from medledger.sync.frames import MAX_BYTES
 from medledger.transport import Gossip, echo
 from medledger_agents.config import BedsideConfig
+from waiting import until
 from worlds import found, join, reading
 
 SECONDS = 20.0
@@ -93,23 +94,6 @@ def ward(tmp_path: Path) -> Iterator[Ward]:
     print("broker:", made.broker.url)
     with made.broker:
         yield made
-
-
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    """Closes everything in the end, the last first."""
-    with ExitStack() as opened:
-        yield opened
-
-
-def until(condition: Callable[[], bool], seconds: float = SECONDS) -> bool:
-    """Wait for a condition."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.005)
-    return True
 
 
 @needs_mosquitto

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from certificates import have_openssl
 from medledger import Ledger
 from medledger.transport import Gossip, subscriptions
 from nats_cluster import Cluster, find_nats
+from waiting import equal, until
 from worlds import found, join, reading
 
 SECONDS = 40.0
@@ -45,28 +46,6 @@ def directory(tmp_path: Path) -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    """Closes everything in the end, the last first."""
-    with ExitStack() as opened:
-        yield opened
-
-
-def until(condition: Callable[[], bool], seconds: float = SECONDS) -> bool:
-    """Wait for a condition."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.001)
-    return True
-
-
-def equal(*ledgers: Ledger) -> bool:
-    """Whether all hold the same."""
-    return len({ledger.digest() for ledger in ledgers}) == 1
-
-
 def account(cluster: Cluster, name: str = "bed-7") -> dict[str, Any]:
     """How to greet a server."""
     files = {"ca": "ca.crt", "certificate": "bed-7.crt", "key": "bed-7.pem"}
@@ -87,14 +66,14 @@ def test_a_server_dies_in_the_middle_of_a_sync(directory: Path, cluster: Cluster
     founders = stack.enter_context(Gossip(founder, cluster.urls, **account(cluster, "pharmacy-1")))
     puller = stack.enter_context(Gossip(auditor, cluster.urls, **account(cluster)))
     assert ward.me is not None
-    assert until(lambda: held(auditor, ward) > BLOCKS // 10)
+    assert until(lambda: held(auditor, ward) > BLOCKS // 10, SECONDS)
     cluster.kill(0)
     killed_at = held(auditor, ward)
     print(f"killed at {killed_at} of {BLOCKS} blocks")
     assert killed_at < BLOCKS - 1
     started = time.monotonic()
     acknowledged += [ward.append(reading(number)).id for number in range(100)]
-    assert until(lambda: equal(founder, ward, auditor))
+    assert until(lambda: equal(founder, ward, auditor), SECONDS)
     print(f"equal again after {time.monotonic() - started:.1f} s")
     assert puller.status()["broker"] in cluster.urls[1:]
     assert [block.id for block in auditor.blocks(ward.me, 0, len(acknowledged))] == acknowledged
@@ -106,7 +85,7 @@ def test_a_server_dies_in_the_middle_of_a_sync(directory: Path, cluster: Cluster
     newcomer = stack.enter_context(join(founder, directory, "newcomer", "auditor"))
     assert stack.enter_context(Gossip(newcomer, cluster.urls[0], **account(cluster))).wait_in_sync(SECONDS)
     ward.append(reading(99))
-    assert until(lambda: equal(founder, ward, auditor, newcomer))
+    assert until(lambda: equal(founder, ward, auditor, newcomer), SECONDS)
     assert not alarms
 
 
@@ -146,4 +125,4 @@ def test_an_account_without_rights_raises_an_alarm(
     ward.append(reading())
     cluster.let_outsiders_in()
     assert gossip.wait_in_sync(SECONDS)
-    assert until(lambda: equal(founder, ward))
+    assert until(lambda: equal(founder, ward), SECONDS)
