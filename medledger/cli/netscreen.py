@@ -66,7 +66,7 @@ def _title(picture: Picture, columns: int, clock: str) -> list[Line]:
     name = f" {printable(picture.name)} "
     rest = max(0, columns - width(word) - width(clock) - 1)
     ink = _INK[health]
-    shown = "from here" if picture.life is None else nettext.shown_by(picture)
+    shown = "by this command" if picture.life is None else nettext.shown_by(picture)
     why = f" {picture.why[:1].upper()}{picture.why[1:]}."
     return [
         [
