@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from conftest import SEED
-from medledger import audit, indexing
+from medledger import Identity, Ledger, audit, indexing
+from medledger.ledger import RECOVERING
 from sim.byte_flips import ByteFlips, make_ledger, measure
+from worlds import found, reading
 
 SAMPLE_SEED = 1
 
@@ -30,6 +32,30 @@ def test_a_sample_of_the_bytes(flips: ByteFlips) -> None:
     assert outcome.missed == []
     assert outcome.blocks_named == outcome.blocks_hit > 300
     assert outcome.checked_whole > 5
+
+
+def test_a_damaged_log_of_blocks_that_have_left_is_noticed(tmp_path: Path) -> None:
+    """A killed process leaves a log, whose end SQLite takes to be where it stops making sense. Whatever byte of it is
+    flipped: what has left is there, or the ledger waits for it and does not sign.
+    """
+    me = Identity.load_or_create(tmp_path / "founder.key")
+    with found(tmp_path) as ledger:
+        log = tmp_path / "founder.db-wal"
+        for rate in range(30):
+            ledger.append(reading(rate))
+        assert ledger.release(me.public_key, 0, 100, max_bytes=1 << 20)
+        head = ledger.head(me.public_key)
+        database, left = ledger.path.read_bytes(), log.read_bytes()
+    rng = random.Random(SAMPLE_SEED)
+    states = set()
+    for offset in rng.sample(range(len(left)), 60):
+        ledger.path.write_bytes(database)
+        log.write_bytes(left[:offset] + bytes([left[offset] ^ rng.randrange(1, 256)]) + left[offset + 1 :])
+        with Ledger.open(ledger.path, me) as again:
+            states.add(again.state)
+            assert again.state == RECOVERING or again.head(me.public_key) == head
+            again.fsck()
+    assert RECOVERING in states
 
 
 @pytest.mark.slow
