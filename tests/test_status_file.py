@@ -110,7 +110,8 @@ def test_it_is_renewed_while_gossip_goes_on_and_says_when_it_ends(
     founder = stack.enter_context(found(tmp_path))
     ward = stack.enter_context(join(founder, tmp_path, "ward"))
     other = stack.enter_context(Gossip(founder, broker.url))
-    gossip = stack.enter_context(Gossip(ward, broker.url, status_file=True))
+    account = broker.url.replace("//", "//ward:a-secret@")
+    gossip = stack.enter_context(Gossip(ward, account, status_file=True))
     assert gossip.wait_in_sync(SECONDS)
     path = statusfile.place(ward.path)
     assert path.name == "ward.db.status.json"
@@ -128,6 +129,7 @@ def test_it_is_renewed_while_gossip_goes_on_and_says_when_it_ends(
     assert abs(seen.document["written"] / 1000 - time.time()) < 20
     assert founder.me is not None
     assert seen.document["labels"][founder.me.hex()] == "founder"
+    assert "a-secret" not in path.read_text()
     status = seen.document["status"]
     assert status["connected"]
     assert status["connected_seconds"] is not None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from hashlib import sha256
+from typing import Any
 
 import pytest
 
@@ -318,6 +320,33 @@ def test_what_it_logs_is_gossiped(world: World, broker: Broker) -> None:
         assert [entry.content["raw"] for entry in found] == [sha256(oru(1)).digest()]
         assert agent.resident_bytes() < RESIDENT_BYTES
         assert agent.stop() < 5
+
+
+def test_its_gossip_is_there_to_see_while_it_runs(world: World, broker: Broker) -> None:
+    """Its status file answers `net status` although it holds the ledger; without a broker it says that it has none."""
+    from medledger.transport import Gossip
+
+    def status(box: Box, code: int) -> dict[str, Any]:
+        command = [sys.executable, "-m", "medledger", "net", "status", str(box.home / "ledger.db"), "--no-gossip"]
+        deadline = time.monotonic() + 20
+        while True:
+            done = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=30)
+            if done.returncode == code or time.monotonic() > deadline:
+                assert done.returncode == code, done.stdout + done.stderr
+                return dict(json.loads(done.stdout))
+            time.sleep(0.1)
+
+    box = world.box("bed", "bedside", gossip={"broker": broker.url})
+    with Gossip(world.hospital, broker.url), box.start() as agent:
+        assert agent.monitor().ask(oru(1))[0] == "AA"
+        told = status(box, 0)
+        assert told["process"] == {"pid": agent.process.pid, "state": "running"}
+        assert [peer["label"] for peer in told["status"]["peer_list"]] == ["Hospital"]
+        agent.kill()
+    assert "has ended without closing" in status(box, 7)["why"]
+    alone = world.box("lonely", "bedside", gossip={"broker": "mqtt://127.0.0.1:1"})
+    with alone.start():
+        assert "no broker" in status(alone, 5)["why"]
 
 
 def test_a_second_agent_on_a_box_is_refused(world: World) -> None:
