@@ -6,13 +6,14 @@ Rules:
   stopped, and a bundle that has grown costs what is new. Where blocks of it lack entries here (they were hidden from
   us) it is read: it may bring them.
 - Segments are checked by their hash before a block of them is looked at; each block is validated like any other.
+- Each segment is an import of its own: when the next one is read, what was valid of it is durable.
 - A bundle is a peer's answer, for a replica that waits to hear how much of its own feed others hold.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
 from medledger.errors import (
@@ -77,40 +78,48 @@ def take(
     report = ImportReport()
     for _ in range(_MAX_PASSES):
         known = replica.fork_proofs()
-        meter = Meter(notify, manifest.blocks, manifest.size_bytes)
-        reader = _Reader(replica, source, manifest, meter, inspector)
-        more = replica.import_blocks(reader.blocks())
-        more.duplicates += meter.progress.kept_blocks
-        _import_fork_proofs(replica, manifest.fork_proofs, more)
+        more = _Pass(replica, source, manifest, notify, inspector).run()
         _add(report, more)
         if known == replica.fork_proofs() and not (more.waiting and more.accepted):
             break  # else there may be more to take: on a branch of a fork, or of whom such a branch enrols
     return report
 
 
-class _Reader:
-    """One pass over the segments that hold anything for a replica."""
+class _Pass:
+    """Once through the segments that hold anything for a replica, in order, and the fork proofs."""
 
     def __init__(
-        self, replica: Replica, source: Source, manifest: Manifest, meter: Meter, inspector: Inspector | None
+        self,
+        replica: Replica,
+        source: Source,
+        manifest: Manifest,
+        notify: Notify | None,
+        inspector: Inspector | None,
     ) -> None:
         self._replica = replica
         self._source = source
         self._manifest = manifest
-        self._meter = meter
+        self._meter = Meter(notify, manifest.blocks, manifest.size_bytes)
         self._inspector = inspector
         self._holes: dict[bytes, list[int]] = {}
         for feed, seq in replica.holes():
             self._holes.setdefault(feed, []).append(seq)
 
-    def blocks(self) -> Iterator[bytes]:
-        """Their blocks, in order."""
+    def run(self) -> ImportReport:
+        """What became of the blocks."""
+        report = ImportReport()
         for segment in self._manifest.segments:
             if self._is_held(segment):
+                report.duplicates += segment.blocks
                 self._meter.kept(segment.blocks, segment.size)
                 continue
-            yield from self._read(segment)
+            more = self._replica.import_blocks(self._read(segment))
+            report.duplicates += more.duplicates
+            report.waiting += more.waiting
+            _merge(report, more)
             self._meter.done(segment.blocks)
+        _import_fork_proofs(self._replica, self._manifest.fork_proofs, report)
+        return report
 
     def _read(self, segment: Segment) -> Sequence[bytes]:
         try:
@@ -150,10 +159,21 @@ def _add(report: ImportReport, more: ImportReport) -> None:
     """What one more pass over the same blocks did: those of the passes before are no duplicates."""
     if not report.accepted:
         report.duplicates = more.duplicates
+    report.waiting = more.waiting
+    report.refused.clear()
+    _merge(report, more)
+
+
+def _merge(report: ImportReport, more: ImportReport) -> None:
+    """What one more import did, but for what is counted differently in a pass and in all of them."""
     report.accepted += more.accepted
-    report.advanced += more.advanced
     report.forks += more.forks
-    report.waiting, report.refused = more.waiting, more.refused
+    first = {advance.feed: advance.first for advance in reversed(report.advanced)}
+    grown = {advance.feed for advance in more.advanced}
+    report.advanced = [each for each in report.advanced if each.feed not in grown]
+    report.advanced += [each._replace(first=first.get(each.feed, each.first)) for each in more.advanced]
+    for error in more.refused:
+        report.refuse(error)
 
 
 def _refusal(error: MedledgerError) -> BlockError:
