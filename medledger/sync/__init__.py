@@ -4,7 +4,7 @@ What travels and why is in docs/gossip.md. Rooms: `topics`, `messages` and `fram
 two replicas compare; `trickle` says when to speak; `gate` who is listened to, `voice` how we say something; `probing`,
 `pulling`, `serving`, `publishing`, `live`, `forks` and `delivery` are the parts of a conversation; `node` holds them
 together.
-`replica` is what it asks of a ledger.
+`traffic` counts what travels, `picture` is what there is to see; `replica` is what it asks of a ledger.
 """
 
 from medledger.sync.events import (
