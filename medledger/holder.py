@@ -48,6 +48,13 @@ class Holder(Replica):
         return keychain.keys if keychain else ()
 
     @property
+    def own_rotation(self) -> int:
+        """The length of our own feed up to the last block in which we hand out the key in use; 0 where we do not."""
+        current = self.membership.transport.current
+        handings = current.handings if current else ()
+        return max((handing.place.seq + 1 for handing in handings if handing.place.feed == self.me), default=0)
+
+    @property
     def key_problems(self) -> tuple[str, ...]:
         """What is wrong with transport keys that were handed to us, in sentences for people."""
         keychain = self._keys()

@@ -309,8 +309,9 @@ HAIL_MIN_SECONDS: Final = 1.0
 
 HAIL_MAX_SECONDS: Final = 128.0
 
-HOLD_SECONDS: Final = 2.0
-"""How long own blocks are not published live after connecting while nobody was heard: our key may be an old one."""
+HOLD_SECONDS: Final = 5.0
+"""How long own blocks are not published live where our transport key may be an old one: after connecting, while nobody
+was heard, and after a member has told us of another key."""
 
 PROOF_REPEAT_SECONDS: Final = 30.0
 """Shortest time between two publications of one feed's fork proof by one node."""

@@ -99,6 +99,7 @@ class MemoryReplica:
         self.id = LEDGER_ID
         self.identity = who
         self.transport_keys = (KEY,)
+        self.own_rotation = 0
         self.me = who.public_key
         self.chains: dict[bytes, list[Parsed]] = {}
         self.forks: dict[bytes, ForkProof] = {}

@@ -18,7 +18,6 @@ from medledger.sync.events import (
     Received,
     Subscribe,
     Tick,
-    Unsubscribe,
     WakeAt,
 )
 from medledger.sync.node import Node
@@ -37,6 +36,5 @@ __all__ = [
     "Replica",
     "Subscribe",
     "Tick",
-    "Unsubscribe",
     "WakeAt",
 ]

@@ -51,16 +51,9 @@ Event: TypeAlias = Connected | Disconnected | Received | Tick | Advanced
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
-    """Topic filters and the quality of service of each, beside those that are subscribed already."""
+    """All topic filters that are wanted from now on, with the quality of service of each. Others are given up."""
 
     filters: tuple[tuple[str, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Unsubscribe:
-    """Topic filters that are needed no more."""
-
-    filters: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,4 +81,4 @@ class Alarm:
     hint: str = ""
 
 
-Effect: TypeAlias = Subscribe | Unsubscribe | Publish | WakeAt | Alarm
+Effect: TypeAlias = Subscribe | Publish | WakeAt | Alarm

@@ -15,33 +15,21 @@ Rules:
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from random import Random
 from typing import Any, Final
 
-from medledger.errors import FrameError, MedledgerError, UsageError
+from medledger.errors import FrameError, MedledgerError
 from medledger.limits import (
     BACKOFF_MAX_SECONDS,
-    BEACON_MAX_SECONDS,
-    BEACON_MIN_SECONDS,
-    BEACON_REDUNDANCY,
-    PATIENCE_FAILURES,
-    PEER_SECONDS,
+    HOLD_SECONDS,
 )
 
-from .alarms import Alarms
-from .branches import BranchDesk
 from .events import Advanced, Connected, Disconnected, Effect, Event, Publish, Received, Subscribe, Tick, WakeAt
-from .forks import ForkDesk
-from .frontier import Frontier, agree
-from .gate import Gate
-from .holes import HoleDesk
-from .intake import Intake
-from .keyring import Keyring
+from .frontier import agree
+from .gate import Admitted
 from .live import Fate
 from .messages import (
-    BOOT_BYTES,
     Beacon,
     Blocks,
     Claim,
@@ -55,72 +43,21 @@ from .messages import (
     Want,
     WantBranches,
 )
-from .own import OwnFeed
-from .peers import Peer, PeerId, Peers
-from .picture import Subject, picture
-from .probing import Prober, Verdict
-from .pulling import Puller
+from .parts import Parts
+from .peers import Peer
+from .probing import Verdict
 from .pulls import Desk, Pull
-from .repair import Repair
 from .replica import ImportReport, Replica
-from .roster import Roster
-from .serving import Server
-from .traffic import REFUSED, REPEATED, Traffic
-from .trickle import Trickle
-from .voice import Voice
+from .stragglers import tells_of_another_key
+from .traffic import REFUSED, REPEATED
 
 
-class Node:
+class Node(Parts):
     """One replica's part in the gossip of its ledger."""
 
     def __init__(self, replica: Replica, *, rng: Random, boot_id: bytes, now: float) -> None:
-        if replica.identity is None:
-            raise UsageError("gossip needs the identity of a member", hint="Give the identity when opening the ledger.")
-        if len(boot_id) != BOOT_BYTES:
-            raise UsageError(f"a boot id is {BOOT_BYTES} random bytes")
-        self._replica = replica
-        self.id: Final = PeerId(replica.identity.public_key, boot_id)
-        self.frontier: Final = Frontier()
-        self.peers: Final = Peers(now)
-        roster = self._roster = Roster(replica.membership)
-        self._prober = Prober(self.frontier, self.peers, roster, rng)
-        self._puller = Puller(self.frontier, self.peers, roster, rng, self.id.key)
-        self._branches = BranchDesk(replica, self.frontier, self.peers, roster, rng)
-        self._holes = HoleDesk(replica, self.peers, rng, now)
-        self._desks: Final[tuple[Desk, ...]] = (self._puller, self._branches, self._holes)
-        self._server = Server(replica, self.frontier, self.peers)
-        self._forks = ForkDesk(replica, roster, rng)
-        self._keyring = Keyring(replica.id, self.id.key, replica.transport_keys, rng)
-        self._gate = Gate(self.id, self._keyring, self.peers, roster)
-        self._traffic = Traffic()
-        self._voice = Voice(
-            self.id, replica.identity, self._keyring, self._gate, peers=self.peers, traffic=self._traffic
-        )
-        self._trickle = Trickle(
-            now, rng, minimum=BEACON_MIN_SECONDS, maximum=BEACON_MAX_SECONDS, redundancy=BEACON_REDUNDANCY
-        )
-        self._repair = Repair(replica, self.frontier, roster, self._puller, rng, self.id)
+        super().__init__(replica, rng, boot_id, now, self._changed)
         self._effects: list[Effect] = []
-        self._alarms = Alarms()
-        self._own = OwnFeed(replica, self.frontier, self.peers, self._alarms, now)
-        self.connected = False
-        self._alone = True  # nobody was heard since we connected
-        self.counters: Counter[str] = Counter()
-        self._intake = Intake(replica, roster, self.frontier, self._forks, self._alarms, self.counters, self._changed)
-        self._subject = Subject(
-            me=self.id,
-            replica=replica,
-            frontier=self.frontier,
-            peers=self.peers,
-            prober=self._prober,
-            puller=self._puller,
-            holes=self._holes,
-            desks=self._desks,
-            delivery=self._own.delivery,
-            trickle=self._trickle,
-            alarms=self._alarms,
-            traffic=self._traffic,
-        )
         self._intake.reload(now)
         self._own.publisher.begin()
 
@@ -134,15 +71,25 @@ class Node:
         return self._effects
 
     def _on_connected(self, _: Connected, now: float) -> None:
-        self._effects.append(Subscribe(self._keyring.filters()))
         self.connected = True
+        self._begin(now)
+        self._own.publisher.hold(now + HOLD_SECONDS)
+
+    def _begin(self, now: float) -> None:
+        """Find out anew where everybody stands: on another connection, or under another key."""
+        self._effects.append(Subscribe(self._keyring.filters()))
         self._alone = True
         self._trickle.restart(now)
+        self._stragglers.restart(now)
         self._own.listen(now)
         self._forks.connected(now)
 
     def _on_disconnected(self, _: Disconnected, now: float) -> None:  # noqa: ARG002 (the table's signature)
         self.connected = False
+        self._abandon()
+
+    def _abandon(self) -> None:
+        """What is under way can be answered no more."""
         self._prober.abandon()
         for desk in self._desks:
             desk.abandon()
@@ -164,21 +111,37 @@ class Node:
                 self._traffic.dropped(event.topic, REPEATED, len(event.payload))
                 self.counters["repeated frames"] += 1
                 return
-            message, peer = admitted
-            self._traffic.admitted(event.topic, message, len(event.payload), peer)
+            self._traffic.admitted(event.topic, admitted.message, len(event.payload), admitted.peer)
             self.counters["frames"] += 1
-            if peer is None:
-                _BARE[type(message)](self, message, now)
-            elif peer.id == self.id:
-                return
-            else:
-                self._alone = False
-                _SIGNED[type(message)](self, message, peer, now)
+            self._take(admitted, now)
         except FrameError as error:
             if admitted is None:
                 self._traffic.dropped(event.topic, REFUSED, len(event.payload))
             self.counters["refused frames"] += 1
             self.counters[f"refused: {str(error).partition(':')[0]}"] += 1
+
+    def _take(self, admitted: Admitted, now: float) -> None:
+        """What passed the gate."""
+        message, peer = admitted.message, admitted.peer
+        if peer is None:
+            _BARE[type(message)](self, message, now)
+        elif peer.id == self.id:
+            return
+        elif admitted.straggler:
+            self._effects += self._stragglers.heard(message, peer, admitted.band, self._beacon(), self._voice, now)
+        else:
+            known = admitted.band is self._keyring.current
+            if known and tells_of_another_key(message, peer, enveloped=admitted.enveloped):
+                self._own.publisher.hold(now + HOLD_SECONDS)
+            elif self._alone:
+                self._own.publisher.hold(now)
+            peer.band = None if known else admitted.band
+            self._alone = False
+            handler = _SIGNED.get(type(message))
+            if handler is None:  # a fork proof in an envelope: good whoever hands it over
+                _BARE[type(message)](self, message, now)
+            else:
+                handler(self, message, peer, now)
 
     # --- what others say ----------------------------------------------------------------------------------------
 
@@ -276,6 +239,7 @@ class Node:
         if self._trickle.poll(now) and self.connected:
             self._send_beacon(now)
         if self.connected:
+            self._effects += [self._voice.beacon(*hail) for hail in self._stragglers.hails(alone=self._alone, now=now)]
             if flush and now >= self._own.publisher.not_before:
                 self._publish_own(now)
             for peer, probe in (*probes, *self._prober.due(now)):
@@ -300,7 +264,7 @@ class Node:
             return now
         times = [self._trickle.next, self._own.delivery.next]
         if self.connected:
-            times += [self._prober.next, self._forks.next, self._own.next, self._repair.next]
+            times += [self._prober.next, self._forks.next, self._own.next, self._repair.next, self._stragglers.next]
             times += [min(desk.next, desk.pulls.deadline) for desk in self._desks]
             times += [self._own.publisher.not_before] * unpublished
         return max(now, min(times))
@@ -343,6 +307,25 @@ class Node:
         if membership:
             self._puller.membership_changed(now)
             self._trickle.reset(now)  # feeds that others have held all along are ours to fetch now
+            self._take_keys(now)
+
+    def _take_keys(self, now: float) -> None:
+        """The membership says which transport keys there are: go on under the best one that we hold."""
+        filters = self._keyring.filters()
+        before = self._keyring.refresh(self._replica.transport_keys)
+        if not self.connected or filters == self._keyring.filters():
+            return
+        if before is None:
+            self._effects.append(Subscribe(self._keyring.filters()))
+            return
+        with self._alarms.about("the blocks of a new transport key cannot be released", now):
+            self._effects += [
+                self._voice.live(each, before) for each in self._own.publisher.until(self._replica.own_rotation)
+            ]
+        self._own.publisher.hold(now)
+        self._abandon()
+        self.peers.part()
+        self._begin(now)
 
     # --- what we say --------------------------------------------------------------------------------------------
 
@@ -354,10 +337,12 @@ class Node:
 
     def _send_beacon(self, now: float) -> None:
         self._intake.look(set(), now)  # what the program imported besides blocks that stand
-        frontier = self.frontier
-        beacon = Beacon(frontier.root, frontier.count, frontier.total, frontier.newest, self._alone)
-        self._effects.append(self._voice.beacon(beacon))
+        self._effects.append(self._voice.beacon(self._beacon()))
         self._traffic.beacon_sent_at = now
+
+    def _beacon(self) -> Beacon:
+        frontier = self.frontier
+        return Beacon(frontier.root, frontier.count, frontier.total, frontier.newest, self._alone)
 
     def _publish_own(self, now: float) -> None:
         """Publish our new blocks live, as far as the replica releases them."""
@@ -369,28 +354,6 @@ class Node:
             return
         if self._own.publisher.leave_rest():
             self._trickle.reset(now)
-
-    # --- what there is to see -----------------------------------------------------------------------------------
-
-    def in_sync(self, now: float) -> bool:
-        """Whether we hold all that every peer heard lately has shown, and have heard one since we connected."""
-        if self._alone or not (self._puller.idle and self._branches.idle and self._prober.idle and self._repair.idle):
-            return False
-        return all(
-            peer.level or peer.gone or peer.failures >= PATIENCE_FAILURES or now - peer.heard_at > PEER_SECONDS
-            for peer in self.peers
-            if peer.beacon is not None
-        )
-
-    def status(self, now: float) -> dict[str, Any]:
-        """A picture for people and programs: plain data, bounded; its fields are in `picture`."""
-        return {
-            "in_sync": self.connected and self.in_sync(now),
-            **picture(self._subject, now),
-            "transport_key": self._voice.key_id.hex(),
-            "older_keys": len(self._keyring.older),
-            "counters": dict(self.counters),
-        }
 
 
 _EVENTS: Final[dict[type, Callable[[Node, Any, float], None]]] = {

@@ -37,6 +37,7 @@ Times are seconds before now, so that the picture means the same under any clock
     alarms                  the last 20, the newest first: text, hint (what to do), seconds
     transport_key           the id of the key that frames are sealed with
     older_keys              keys before it, under which members that missed a rotation are heard
+    stragglers              such members that were heard within the last 160 s
     counters                what happened so often since the start, by name
 """
 

@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from medledger.limits import BACKOFF_MAX_SECONDS, LIVE_BACKLOG_FRAMES, LIVE_FRAME_BYTES
 
@@ -25,7 +26,13 @@ class Publisher:
         self._replica = replica
         self._frontier = frontier
         self._published = 0
-        self.not_before = now
+        self._possible_at = now
+        self._held_until = now
+
+    @property
+    def not_before(self) -> float:
+        """When blocks can be published, and may be."""
+        return max(self._possible_at, self._held_until)
 
     @property
     def length(self) -> int:
@@ -48,15 +55,21 @@ class Publisher:
 
     def due(self) -> Iterator[Blocks]:
         """The frames to publish now. Raises what `Replica.release` raises."""
-        me, length = self._replica.me, self.length
-        for _ in range(LIVE_BACKLOG_FRAMES):
-            if me is None or self._published >= length:
-                return
+        return islice(self.until(self.length), LIVE_BACKLOG_FRAMES)
+
+    def until(self, length: int) -> Iterator[Blocks]:
+        """The frames up to this length, however many. Raises what `Replica.release` raises."""
+        me = self._replica.me
+        while me is not None and self._published < length:
             blocks = self._replica.release(me, self._published, length, LIVE_FRAME_BYTES)
             if not blocks:
                 return
             self._published += len(blocks)
             yield Blocks(me, tuple(blocks))
+
+    def hold(self, until: float) -> None:
+        """Publish nothing before then, and no longer than until then."""
+        self._held_until = until
 
     def leave_rest(self) -> bool:
         """Pass over what is left; true where there is something, of which a beacon should tell."""
@@ -66,4 +79,4 @@ class Publisher:
 
     def postpone(self, now: float) -> None:
         """They cannot be released now."""
-        self.not_before = now + BACKOFF_MAX_SECONDS
+        self._possible_at = now + BACKOFF_MAX_SECONDS

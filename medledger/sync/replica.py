@@ -97,6 +97,11 @@ class Replica(Protocol):
         """The keys that seal gossip, the one in use last; none without an identity. They change with the membership."""
         ...
 
+    @property
+    def own_rotation(self) -> int:
+        """The length of our own feed up to the last block in which we hand out the key in use; 0 where we do not."""
+        ...
+
     def sealing_key(self, feed: bytes) -> bytes | None:
         """The X25519 key that is sealed to for a member; None for who is none, or not any more."""
         ...

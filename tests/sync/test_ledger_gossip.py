@@ -13,47 +13,10 @@ from random import Random
 
 import pytest
 
-from gossip_network import Links, Network, Station
-from medledger import Identity, Ledger, make_request
-from medledger.limits import BEACON_MAX_SECONDS
-from worlds import found, join, reading
-
-
-class World:
-    """A founder and members that join it, with a ledger each."""
-
-    def __init__(self, directory: Path, seed: int, stack: ExitStack) -> None:
-        print(f"seed {seed}")
-        self.directory = directory
-        self.stack = stack
-        self.net = Network(seed)
-        self.founder = stack.enter_context(found(directory))
-        self.stations: dict[str, Station] = {"founder": self.connect("founder", self.founder)}
-
-    def connect(self, name: str, ledger: Ledger) -> Station:
-        """Give a ledger a node."""
-        station = self.net.add(name, ledger)
-        self.stack.callback(ledger.watch(lambda advance: self.net.advanced(station, advance)))
-        return station
-
-    def add(self, name: str, role: str = "bedside") -> Ledger:
-        """A new member, in sync with the founder, with a node."""
-        ledger = self.stack.enter_context(join(self.founder, self.directory, name, role))
-        self.stations[name] = self.connect(name, ledger)
-        return ledger
-
-    def copy(self, ledger: Ledger, name: str) -> Path:
-        """A copy of a closed ledger, its key and its witness, as another card would hold it."""
-        ledger.close()
-        target = self.directory / name
-        target.mkdir()
-        for path in self.directory.glob(f"{ledger.path.stem}.*"):
-            shutil.copy(path, target / path.name)
-        return target
-
-    def settle(self, seconds: float = 3 * BEACON_MAX_SECONDS) -> None:
-        """Let the network converge."""
-        assert self.net.run(seconds, until=self.net.converged), f"seed {self.net.seed}: not converged"
+from gossip_network import Links
+from ledger_world import World, fresh_member
+from medledger import Identity, Ledger
+from worlds import reading
 
 
 @pytest.fixture
@@ -86,16 +49,6 @@ def test_a_member_enrolled_over_gossip_syncs_from_nothing(world: World) -> None:
     world.settle(10)
     assert auditor.membership.knows(ward.identity.public_key if ward.identity else b"")
     assert len(list(auditor.entries(type="reading"))) == 200
-
-
-def fresh_member(world: World, name: str, role: str) -> Ledger:
-    """A member that has joined and holds nothing but the genesis."""
-    identity = Identity.load_or_create(world.directory / f"{name}.key")
-    secret = bytes(16)
-    reply = world.founder.enrol(make_request(identity, secret=secret, label=name, roles=[role]))
-    ledger = world.stack.enter_context(Ledger.join(world.directory / f"{name}.db", identity, reply, secret))
-    world.stations[name] = world.connect(name, ledger)
-    return ledger
 
 
 def test_a_cloned_card_is_proved_on_every_ledger(world: World) -> None:
