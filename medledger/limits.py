@@ -107,7 +107,7 @@ WEB_STALL_SECONDS: Final = 20.0
 """How long a web server may say nothing, while connecting and in the middle of a file."""
 
 WEB_ANSWER_SECONDS: Final = 60.0
-"""How long a file may take, whatever its size; what it may take beyond that depends on its size."""
+"""How long a file may take, whatever its size; each byte that comes gives the others more time."""
 
 WEB_MIN_BYTES_PER_SECOND: Final = 4 * 1024
 """A server that is slower in the long run is given up: 35 minutes for a whole segment."""

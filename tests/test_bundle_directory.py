@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
+import stat
 import zipfile
 from collections.abc import Callable, Iterator
 from hashlib import sha256
@@ -304,6 +306,36 @@ def test_an_export_repairs_what_is_missing_or_cut_off(founder: Ledger, tmp_path:
     first.write_bytes(b"\0" * first.stat().st_size)  # without a manifest each segment is held against its name
     export_directory(founder, target)
     check(target, founder)
+
+
+def test_a_stick_has_no_links_and_does_not_flush_a_directory(
+    founder: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is asked of it that FAT has not."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    fsync = os.fsync
+
+    def flush(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode) and str(target) in os.readlink(f"/proc/self/fd/{descriptor}"):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        fsync(descriptor)
+
+    target = tmp_path / "stick"
+    for name in ("link", "symlink", "chmod", "chown"):
+        monkeypatch.setattr(os, name, refuse)
+    monkeypatch.setattr(os, "fsync", flush)
+    for _ in range(2):
+        export_directory(founder, target)
+        with open_bundle(target) as source:
+            fetch_bundle(source, tmp_path / "stick 2")
+        founder.export_bundle(target / f"{founder_blocks(founder)}.bundle")
+        grow(founder, 20)
+    monkeypatch.undo()
+    with open_bundle(target) as source:
+        assert verify_bundle(source).problems == []
 
 
 def test_strangers_files_beside_the_segments_stay(founder: Ledger, tmp_path: Path) -> None:

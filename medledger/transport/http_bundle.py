@@ -4,8 +4,8 @@ The server is trusted with nothing, and neither is the way to it:
 
 - Nothing is read beyond the size that a file may have, whatever length the server states or leaves out; an answer that
   is shorter than its stated length is one that was cut off.
-- A server may say nothing for WEB_STALL_SECONDS, and take for a file WEB_ANSWER_SECONDS and as long as its size needs
-  at WEB_MIN_BYTES_PER_SECOND, headers and all. So neither silence nor a trickle holds us.
+- A server may say nothing for WEB_STALL_SECONDS, and take for a file WEB_ANSWER_SECONDS, headers and all, and as long
+  as what has come of it needs at WEB_MIN_BYTES_PER_SECOND. So neither silence nor a trickle holds us.
 - Redirects are followed to other HTTP addresses only, never from HTTPS to HTTP, and WEB_REDIRECTS of them.
 - Only what was asked for is taken: status 200, no content encoding. No cookies, no passwords.
 - A broken connection and a busy server are tried WEB_ATTEMPTS times. Whoever reads holds segments against their hashes.
@@ -167,13 +167,13 @@ def _body(answer: http.client.HTTPResponse, name: str, max_size: int, pace: Pace
     stated = answer.length
     if stated is not None and stated > max_size:
         raise LimitError(f"{name} on the server is longer than {max_size} bytes")
-    pace.allow(max_size if stated is None else stated)
     parts: list[bytes] = []
     while part := answer.read(min(_CHUNK, max_size + 1 - counted.count)):
         counted.add(len(part))
         if counted.count > max_size:
             raise LimitError(f"{name} on the server is longer than {max_size} bytes")
         parts.append(part)
+        pace.allow(len(part))
     if stated is not None and counted.count < stated:
         raise _Interrupted(f"the answer was cut off after {counted.count} of {stated} bytes")
     return b"".join(parts)

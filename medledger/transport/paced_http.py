@@ -25,7 +25,7 @@ class Pace:
         self._deadline = time.monotonic() + patience
 
     def allow(self, size: int) -> None:
-        """So many bytes are to come."""
+        """So many bytes have come: those after them may take as long again."""
         self._deadline += size / WEB_MIN_BYTES_PER_SECOND
 
     def limit(self, connection: socket.socket) -> None:
