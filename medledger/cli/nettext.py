@@ -113,9 +113,9 @@ def beacons(picture: Picture) -> str:
 def transport_key(picture: Picture) -> str:
     """Which key frames are sealed with."""
     status = picture.status
-    older = count_text(status["older_keys"], "older one")
-    stragglers = f"; members that missed it are heard under {older}" if status["older_keys"] else ""
-    return f"{status['transport_key']}, generation {status['key_generation']}{stragglers}"
+    stragglers = count_text(status["stragglers"], "member")
+    missed = f"; not arrived yet at {stragglers} that we hear" if status["stragglers"] else ""
+    return f"{status['transport_key']}, generation {status['key_generation']}{missed}"
 
 
 def _peers(picture: Picture) -> list[str]:
