@@ -67,7 +67,11 @@ class Node(Parts):
         """Take one event; the effects to carry out, in order."""
         self._effects = []
         _EVENTS[type(event)](self, event, now)
-        self._proceed(now, flush=isinstance(event, Tick) or self._repair.full)
+        tick = type(event) is Tick
+        if not tick and self._gathered:
+            self._effects.append(WakeAt(now))  # the tick does whatever else is due as well
+        else:
+            self._proceed(now, flush=tick or self._repair.full)
         return self._effects
 
     def _on_connected(self, _: Connected, now: float) -> None:
@@ -157,7 +161,7 @@ class Node(Parts):
         # Who differs for ever, and has nothing for us however often it is asked, does not make us talk.
         differs = verdict is Verdict.DIFFERENT and peer.probe_pause < BACKOFF_MAX_SECONDS
         if beacon.answer or verdict is Verdict.BEHIND or differs:
-            self._trickle.reset(now)
+            self._trickle.reset(now, awaited=beacon.answer)
 
     def _on_gone(self, _: Gone, peer: Peer, now: float) -> None:
         peer.probe_at = None
@@ -170,6 +174,7 @@ class Node(Parts):
             self._send_beacon(now)
 
     def _on_probe(self, probe: Probe, peer: Peer, now: float) -> None:
+        self._prober.asked(peer, now)
         buckets = self.frontier.differing(probe.bitmap, probe.digests)
         self._forks.asked(buckets, now)
         self._effects += [self._voice.say(peer.id, answer) for answer in self._server.probe(probe, buckets)]
@@ -187,6 +192,7 @@ class Node(Parts):
                     self._own.shown(peer, leaf.length, now)
 
     def _on_want(self, want: Want | WantBranches, peer: Peer, now: float) -> None:
+        self._prober.asked(peer, now)
         with self._alarms.about("blocks cannot be read or released", now):
             if isinstance(want, Want):
                 answers = self._server.want(peer, want, now)
@@ -222,6 +228,13 @@ class Node(Parts):
 
     def _on_proof(self, message: Proof, now: float) -> None:
         self._intake.proof(message, now)
+
+    @property
+    def _gathered(self) -> bool:
+        """There are live blocks to import, or our own to publish, as soon as the events that wait are handled."""
+        if self._repair.waiting:
+            return not self._repair.full
+        return self.connected and self._own.publisher.waiting
 
     # --- what that leads to -------------------------------------------------------------------------------------
 

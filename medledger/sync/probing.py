@@ -3,8 +3,11 @@
 Rules:
 
 - A beacon that shows a root which we have, or lately had, needs no question: the peer has nothing that we lack.
-- Else the peer is probed a moment later, sooner where it seems to be ahead: what differs may be on its way already, and
-  of many nodes that heard the beacon not all shall ask at once. Of peers that showed the same root one is asked.
+- Else the peer is probed a moment later, sooner where it seems to be ahead, and soonest where it is far ahead: what
+  differs may be on its way already, and of many nodes that heard the beacon not all shall ask at once. Of peers that
+  showed the same root one is asked.
+- A peer that seems to hold less than we do, and asks us, is not asked in return while it does: what it has for us shows
+  when it has what it lacks, and mostly that is nothing.
 - The answer comes in pages. When all have come, or no more come, the peer is level (we hold all it listed), or what it
   listed is being pulled; after that it is probed again unless its root has become ours.
 - Where digests differ though all prefixes agree, whole ids are asked for.
@@ -37,6 +40,7 @@ from .messages import NONCE_BYTES, Beacon, Leaf, Leaves, Probe
 from .peers import Peer, PeerId, Peers
 from .roster import Roster
 
+FAR_BLOCKS = 1000  # more than can be on their way live
 FORKS_PATIENCE_SECONDS = 8.0  # pauses up to this leave time for a proof to arrive before the peer counts as level
 
 
@@ -116,11 +120,17 @@ class Prober:
         peer.showed = 0 if verdict is Verdict.TRAILING else beacon.total - self._frontier.total
         peer.level = verdict is not Verdict.DIFFERENT
         if verdict is Verdict.DIFFERENT:
-            ahead = beacon.total > self._frontier.total
-            self._plan(peer, now + (0.05 + 0.15 * self._rng.random()) * (1 if ahead else 4), now)
+            ahead = beacon.total - self._frontier.total
+            pause = 0.05 * self._rng.random() if ahead > FAR_BLOCKS else 0.05 + 0.15 * self._rng.random()
+            self._plan(peer, now + pause * (1 if ahead > 0 else 4), now)
         else:
             peer.probe_at = None
         return verdict
+
+    def asked(self, peer: Peer, now: float) -> None:
+        """A peer asks us for leaves, or for blocks."""
+        if peer.probe_at is not None and peer.beacon is not None and peer.beacon.total < self._frontier.total:
+            peer.probe_at = max(peer.probe_at, now + ANSWER_SECONDS)
 
     def _judge(self, beacon: Beacon, now: float) -> Verdict:
         if beacon.root == self._root:
