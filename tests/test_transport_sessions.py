@@ -234,10 +234,13 @@ def test_a_broker_without_mqtt_5_is_spoken_to_in_3_1_1(
 
 
 def test_there_is_no_other_version(tmp_path: Path, stack: ExitStack) -> None:
-    """A protocol that is not spoken here is refused by name."""
+    """A protocol that is not spoken here is refused by name, and so is a keepalive that would never notice anything."""
     founder, _ = two(tmp_path, stack)
     with pytest.raises(UsageError, match=r"'3\.1'"):
         Gossip(founder, "mqtt://broker", protocol="3.1")
+    for keepalive in (0, -1, 65_536):
+        with pytest.raises(UsageError, match=f"not {keepalive}"):
+            Gossip(founder, "mqtt://broker", keepalive=keepalive)
 
 
 def test_what_a_broker_says_in_mqtt_5_is_passed_on(

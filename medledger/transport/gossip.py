@@ -42,6 +42,7 @@ from .session import VERSIONS
 
 FLUSH_SECONDS: Final = 0.6
 JOIN_SECONDS: Final = 1.2
+MAX_KEEPALIVE_SECONDS: Final = 65_535  # what MQTT can say
 SNAPSHOT_SECONDS: Final = 0.1
 
 log = logging.getLogger("medledger.transport")
@@ -81,6 +82,8 @@ class Gossip:
             addresses = tuple([replace(each, username=username, password=password) for each in addresses])
         if protocol not in VERSIONS:
             raise UsageError(f"there is no MQTT {protocol!r} here", hint=f"Choose one of: {', '.join(VERSIONS)}.")
+        if not 1 <= keepalive <= MAX_KEEPALIVE_SECONDS:
+            raise UsageError(f"keepalive is 1 to {MAX_KEEPALIVE_SECONDS} seconds, not {keepalive}")
         self._ledger = ledger
         self._on_alarm = on_alarm
         self._must_connect = must_connect
