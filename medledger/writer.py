@@ -85,6 +85,7 @@ class Writer:
         for record in records:
             if not hasattr(record, "TYPE"):
                 raise UsageError(f"a record is appended, not {type(record).__name__}", hint="Make a Reading.")
+        self._check_may_sign()  # again within the transaction; here it undoes nothing that is derived from the blocks
         mine = _Append(records, then)
         self._queue.append(mine)
         advance = None

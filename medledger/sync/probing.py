@@ -168,6 +168,10 @@ class Prober:
         """When `due` will have something to do, should nothing arrive before."""
         return min([self._next, *(inquiry.deadline for inquiry in self._open.values())])
 
+    def challenge(self, peer: Peer, now: float) -> tuple[PeerId, Probe] | None:
+        """Ask a peer whatever it shows, to see whether it lives; None where it has not shown anything yet."""
+        return None if peer.beacon is None else (peer.id, self._probe(peer, now, full=False))
+
     def due(self, now: float) -> list[tuple[PeerId, Probe]]:
         """The probes to send now."""
         if now < self._next:
