@@ -158,13 +158,15 @@ class Node(Parts):
         self._own.seen_root(peer, beacon.root, was_ours=was_ours, now=now)
         if verdict in (Verdict.EQUAL, Verdict.SETTLED):
             self._trickle.heard()
-        # Who differs for ever, and has nothing for us however often it is asked, does not make us talk.
+        # Who differs for ever, and has nothing for us however often it is asked, does not make us talk. Nor does who
+        # has more than we do: it is asked, and then we know whether it lacks anything.
         differs = verdict is Verdict.DIFFERENT and peer.probe_pause < BACKOFF_MAX_SECONDS
-        if beacon.answer or verdict is Verdict.BEHIND or differs:
+        if beacon.answer or verdict is Verdict.BEHIND or (differs and beacon.total <= self.frontier.total):
             self._trickle.reset(now, awaited=beacon.answer)
 
     def _on_gone(self, _: Gone, peer: Peer, now: float) -> None:
         peer.probe_at = None
+        self._prober.hasten(peer.id, now)
         for desk in self._desks:
             desk.pulls.hasten(peer.id, now)
 
@@ -246,8 +248,11 @@ class Node(Parts):
             for pull in desk.pulls.expired(now):
                 self._finish(desk, pull, now)
         probes = self._prober.close(now)
+        if self._prober.lacking():
+            self._trickle.reset(now)
         if self._own.due(now) and self.connected:
-            self._own.confirm(now, in_sync=self.in_sync(now))
+            doubtful = self._own.confirm(now, in_sync=self.in_sync(now))
+            probes += filter(None, (self._prober.challenge(peer, now) for peer in doubtful))
             self._own.moved(self.frontier.root, now)
         if self._trickle.poll(now) and self.connected:
             self._send_beacon(now)
