@@ -9,6 +9,7 @@ from typing import Any
 
 from medledger import cbor
 from medledger.errors import FrameError
+from medledger.keys import Identity
 from medledger.sync.frames import Codec
 from medledger.sync.gate import Gate
 from medledger.sync.keyring import Keyring
@@ -56,13 +57,17 @@ def check_frame(inputs: Inputs) -> Inputs:
 
 def check_gate(inputs: Inputs) -> Inputs:
     """A sequence of frames, and what became of each."""
-    keyring = Keyring(inputs["ledger_id"], inputs["me"], [TransportKey(inputs["transport_key"])], Random(0))
+    keys = [TransportKey(key) for key in (*inputs["older_keys"], inputs["transport_key"])]
+    keyring = Keyring(inputs["ledger_id"], inputs["me"], keys, Random(0))
     membership = SimpleNamespace(known=inputs["known"], electors=[], cuts=dict.fromkeys(inputs["revoked"]))
-    gate = Gate(PeerId(inputs["me"], inputs["boot"]), keyring, Peers(0.0), Roster(membership))
+    me = PeerId(inputs["me"], inputs["boot"])
+    unseal = Identity.from_seed(inputs["seed"]).unseal
+    gate = Gate(me, keyring, Peers(0.0), Peers(0.0), Roster(membership), unseal)
     outcomes = []
     for step in inputs["frames"]:
         try:
-            outcomes.append("seen" if gate.admit(step["topic"], step["frame"], 0.0) is None else "admitted")
+            admitted = gate.admit(step["topic"], step["frame"], 0.0)
+            outcomes.append("seen" if admitted is None else "straggler" if admitted.straggler else "admitted")
         except FrameError:
             outcomes.append("refused")
     return {"outcomes": outcomes}

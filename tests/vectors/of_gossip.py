@@ -7,7 +7,7 @@ from typing import Any
 
 from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_encrypt
 
-from .making import Vector, accepted, block, cbor, heart_rate, key, refused, sha256, sign, spoiled
+from .making import Vector, accepted, block, cbor, heart_rate, key, person, refused, sha256, sign, spoiled
 from .of_forks import BEFORE, proof
 from .of_forks import headers as headers_of
 from .of_governance import kem
@@ -122,6 +122,16 @@ def frame(name: str, **origin: Any) -> tuple[str, bytes]:
     """An honest frame of each kind, with its topic."""
     where, kind, fields = FIELDS[name]
     return where, signed(where, kind, fields, **origin) if kind < 16 else bare(where, kind, fields)
+
+
+def to_me(kind: int, fields: list[Any]) -> bytes:
+    """What an envelope holds."""
+    return sealed_to(kem(ME), bytes([kind]) + cbor(fields))
+
+
+def enveloped(sealed: bytes, **origin: Any) -> bytes:
+    """An envelope."""
+    return signed(INBOX, ENVELOPE, [sealed], **origin)
 
 
 def inputs(where: str, raw: bytes) -> dict[str, Any]:
@@ -308,11 +318,14 @@ def gates() -> list[Vector]:
         *steps: tuple[str, bytes, str],
         known: tuple[str, ...] = (PEER,),
         revoked: tuple[str, ...] = (),
+        newer: bytes | None = None,
     ) -> Vector:
         given = {
             "ledger_id": LEDGER,
-            "transport_key": TRANSPORT,
+            "transport_key": newer or TRANSPORT,
+            "older_keys": [TRANSPORT] if newer else [],
             "me": key(ME),
+            "seed": bytes(person(ME)),
             "boot": MY_BOOT,
             "known": [key(who) for who in known],
             "revoked": [key(who) for who in revoked],
@@ -400,6 +413,39 @@ def gates() -> list[Vector]:
             "A proof is as good when it comes from the broker's memory.",
             (PROOFS, frame("proof")[1], yes),
             (PROOFS, frame("proof")[1], again),
+        ),
+        sequence(
+            "older-key",
+            "Of what comes under an older key, beacons and requests of members are heard, and what is in envelopes.",
+            (where, beacon, "straggler"),
+            (where, beacon, again),
+            (INBOX, frame("want", counter=8)[1], "straggler"),
+            (INBOX, frame("data", counter=9)[1], no),
+            (INBOX, frame("done", counter=10)[1], no),
+            (LIVE, frame("blocks")[1], no),
+            (PROOFS, frame("proof")[1], no),
+            (QUERIES, frame("query", counter=11)[1], no),
+            (INBOX, frame("envelope", counter=12)[1], yes),
+            newer=sha256(b"the next transport key"),
+        ),
+        sequence(
+            "older-key-revoked",
+            "A revoked key is not heard under any key.",
+            (where, beacon, no),
+            (INBOX, frame("envelope", counter=8)[1], no),
+            revoked=(PEER,),
+            newer=sha256(b"the next transport key"),
+        ),
+        sequence(
+            "envelopes",
+            "What is sealed to another, what holds a request, another envelope, or nothing that can be read.",
+            (INBOX, frame("envelope")[1], yes),
+            (INBOX, enveloped(sealed_to(kem("ada"), bytes([DONE]) + cbor([NONCE, 1, 0])), counter=8), no),
+            (INBOX, enveloped(to_me(WANT, want), counter=9), no),
+            (INBOX, enveloped(to_me(ENVELOPE, [bytes(64)]), counter=10), no),
+            (INBOX, enveloped(to_me(DONE, [NONCE, 1]), counter=11), no),
+            (INBOX, enveloped(sealed_to(kem(ME), bytes([DONE]) + b"\x9f\xff"), counter=12), no),
+            (INBOX, enveloped(bytes(64), counter=13), no),
         ),
     ]
 
