@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable
+from hashlib import sha256
 from random import Random
 
 from forge import Chain, small_entry
+from medledger import cbor
 from medledger.block import join_block, split_block
-from medledger.errors import FrameError, MedledgerError
-from medledger.fork import make_proof
+from medledger.errors import FrameError, MalformedError
+from medledger.fork import VERSION as PROOF_VERSION
 from medledger.keys import Identity
 from medledger.sync.frames import Codec, Origin
 from medledger.sync.messages import (
@@ -96,7 +98,7 @@ class Enemy:
             return
         message = frame.message
         if isinstance(message, Blocks):
-            self._blocks.extend((message.feed, block) for block in message.blocks[:4])
+            self._blocks.extend((message.feed, block) for block in message.blocks[:4] if _whole(block))
         elif isinstance(message, Beacon):
             self._beacons.append(message)
         if frame.origin is None or frame.origin.sender == self.pen.public_key:
@@ -193,17 +195,20 @@ class Enemy:
         self._live(feed, self._rubbish())
 
     def _false_proof(self) -> None:
-        """What proves nothing: two headers that are alike, or of different places."""
+        """What proves nothing: a block beside itself with its signature or its time changed, or beside any other."""
         if len(self._blocks) < 2:
             return
-        feed, one = self._rng.choice(self._blocks)
-        other = self._rng.choice(self._blocks)[1]
-        try:
-            proof = make_proof(self._ledger_id, [split_block(one)[0]], [split_block(other)[0]]).raw
-        except MedledgerError:
-            proof = self._rng.randbytes(600)
+        rng = self._rng
+        feed, raw = rng.choice(self._blocks)
+        header = split_block(raw)[0]
+        at = rng.choice([-1, -len(header) // 2])
+        other = header[:at] + bytes((header[at] ^ 1,)) + header[len(header) + at + 1 :]
+        if rng.random() < 0.3:
+            other = split_block(rng.choice(self._blocks)[1])[0]
+        sides = sorted(([header], [other]), key=lambda side: sha256(side[0]).digest())
         topic = self._topics.proofs(feed)
-        self._publish(topic, self._codec.seal(topic, Proof(feed, proof)), retain=True)
+        frame = self._codec.seal(topic, Proof(feed, cbor.encode([PROOF_VERSION, feed, *sides])))
+        self._publish(topic, frame, retain=True)
 
     # --- its own feed -------------------------------------------------------------------------------------------
 
@@ -280,6 +285,15 @@ class Enemy:
 
     def _publish(self, topic: str, frame: bytes, *, retain: bool = False) -> None:
         self._broker.publish(self, topic, frame, 1, retain=retain)
+
+
+def _whole(block: bytes) -> bool:
+    """Whether it can be taken apart: what other enemies say often cannot."""
+    try:
+        split_block(block)
+    except MalformedError:
+        return False
+    return True
 
 
 _ACTS: dict[str, Callable[[Enemy], None]] = {
