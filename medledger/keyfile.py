@@ -9,7 +9,8 @@ seed under that key, and the encoding of the first three fields is authenticated
 Rules:
 
 - The file belongs to its owner alone: one that group or others can read or write is refused, with how to mend it.
-- Creation is atomic and durable, and never overwrites: losing a key is losing a feed.
+- Creation is atomic and durable, and never overwrites: losing a key is losing a feed. What a killed process may have
+  left unflushed is flushed before the key is used.
 - The cost of Argon2id is stored so that it can grow later; a file that asks for more than `MAX_PASSES` or
   `MAX_MEMORY_BYTES` is refused before anything is computed, so that opening a hostile file cannot exhaust a small box.
 - Whatever is wrong is a `KeyFileError` that says what to do; a file of a later version is a `NeedsNewerError`. Only
@@ -18,6 +19,7 @@ Rules:
 
 from __future__ import annotations
 
+import errno
 import unicodedata
 from os import urandom
 from pathlib import Path
@@ -88,6 +90,7 @@ def is_protected(path: Path) -> bool:
 def read(path: Path, passphrase: str | None) -> StoredKey:
     """Read a key file; `FileNotFoundError` when there is none. The caller compares the two halves of the key."""
     fields = _fields(path)
+    _keep_name(path)
     if fields[2] is None:
         if passphrase is not None:
             raise KeyFileError(f"the key file {path} has no passphrase", hint="Open it without one.")
@@ -117,6 +120,23 @@ def _fields(path: Path) -> list[Any]:
             hint=f"Run: chmod 600 {path}",
         )
     return _check_shape(path, fields)
+
+
+def _keep_name(path: Path) -> None:
+    """Make the file's name durable before the key is used: whoever made it may have been killed before that.
+
+    A key in a directory that we may not read, or on a medium that cannot be written, is somebody else's to keep.
+    """
+    try:
+        files.sync_directory(path.parent)
+    except PermissionError:
+        return
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise KeyFileError(
+                f"the key file {path} cannot be made durable: {error.strerror or error}",
+                hint="A power cut could take the key with it: mend the disk, then try again.",
+            ) from error
 
 
 def _check_shape(path: Path, fields: object) -> list[Any]:

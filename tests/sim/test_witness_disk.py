@@ -1,4 +1,4 @@
-"""The witness on a disk that fails and forgets: what `advance` has returned is never gone, whoever wrote it."""
+"""The witness and the key on a disk that fails and forgets: what counts is never gone, whoever wrote it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from medledger.errors import StoreError
-from medledger.keys import Witness
+from medledger.errors import KeyFileError, StoreError
+from medledger.keys import Identity, Witness
 from sim.crash_life import key
 from sim.disk import Disk, Mode, PowerCut
 from sim.mounting import mounted
@@ -79,3 +79,19 @@ def test_a_write_that_failed_is_tried_again(kind: str, rng: random.Random) -> No
         disk.crash(Mode.DROPPED, rng)
         again = witness_on(disk)
         assert (again.seq, again.token) == (5, TOKEN)
+
+
+def test_a_key_that_a_killed_process_left_is_made_durable_before_it_is_used(rng: random.Random) -> None:
+    """Its name was given and not flushed: what is signed with it must not outlive it."""
+    disk = Disk("box")
+    with mounted(disk):
+        disk.fail("dirsync")
+        with pytest.raises(KeyFileError):
+            Identity.load_or_create(disk.path("box.key"))
+        disk.crash(Mode.KILLED, rng)
+        used = Identity.load(disk.path("box.key"))
+        disk.crash(Mode.DROPPED, rng)
+        assert Identity.load(disk.path("box.key")).public_key == used.public_key
+        disk.fail("dirsync")
+        with pytest.raises(KeyFileError, match="durable"):
+            Identity.load(disk.path("box.key"))
