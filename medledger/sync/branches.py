@@ -26,6 +26,7 @@ from medledger.limits import (
     MAX_BRANCH_SOURCES,
     MAX_DATA_BYTES,
     PATIENCE_FAILURES,
+    PROBE_PAUSE_SECONDS,
     RECENT_ROOTS,
     SETTLED_SECONDS,
 )
@@ -171,6 +172,10 @@ class BranchDesk:
         peer = self._peers.get(pull.peer)
         if peer is not None:
             pull.judge(peer, report, now, self._rng.random())
+            if report is not None and report.accepted:
+                peer.probe_pause = PROBE_PAUSE_SECONDS
+            else:
+                peer.found_nothing()
         search = self._searches.get(want.feed)
         source = search.sources.get(pull.peer) if search else None
         if search is None or source is None:

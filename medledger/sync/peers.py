@@ -127,10 +127,14 @@ class Peer:
         self.retry_at = float("-inf")
         self.probe_pause = PROBE_PAUSE_SECONDS
 
+    def found_nothing(self) -> None:
+        """Asking it led to nothing: ask what it holds less often."""
+        self.probe_pause = min(2 * self.probe_pause, BACKOFF_MAX_SECONDS)
+
     def gave_nothing(self, now: float, jitter: float) -> None:
         """It had shown blocks, and none of them came: once more often, it is trusted less. `jitter` is 0 to 1."""
         self.vain += 1
-        self.probe_pause = min(2 * self.probe_pause, BACKOFF_MAX_SECONDS)
+        self.found_nothing()
         if self.vain >= PATIENCE_FAILURES and self.retry_at <= now:
             self.failed(now, jitter)
 

@@ -256,7 +256,7 @@ class Prober:
             if self._collides(inquiry):
                 probes.append((peer.id, self._probe(peer, now, full=True)))
                 continue
-            peer.probe_pause = min(2 * peer.probe_pause, BACKOFF_MAX_SECONDS)
+            peer.found_nothing()
             if inquiry.forks:
                 peer.level = peer.probe_pause > FORKS_PATIENCE_SECONDS
                 self._plan(peer, now, now)
