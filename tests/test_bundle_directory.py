@@ -7,13 +7,13 @@ import os
 import random
 import stat
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from bundles import SEGMENT_BYTES, check, contents, founded, grow, manifest_of, small_segments, total_blocks, written
 from forge import Chain, small_entry
 from medledger import Ledger
 from medledger.block import Hidden, encode_body, join_block, split_block, split_body
@@ -25,65 +25,22 @@ from medledger.bundle import (
     export_directory,
     fetch_bundle,
     open_bundle,
-    read_manifest,
     verify_bundle,
 )
 from medledger.errors import CorruptError, MalformedError, NeedsNewerError, StoreError
-from worlds import found, join, reading, sync
-
-SEGMENT_BYTES = 4096  # in these tests: a dozen blocks
+from worlds import found, join
 
 
 @pytest.fixture(autouse=True)
 def _small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("segments", "exporting"):
-        monkeypatch.setattr(f"medledger.bundle.{module}.BUNDLE_SEGMENT_BYTES", SEGMENT_BYTES)
+    small_segments(monkeypatch)
 
 
 @pytest.fixture
 def founder(tmp_path: Path) -> Iterator[Ledger]:
     """A governor's replica with three feeds and 62 blocks."""
-    with found(tmp_path) as ledger:
-        for name in ("box", "other"):
-            with join(ledger, tmp_path, name) as member:
-                grow(member, 20)
-                sync(member, ledger)
-        grow(ledger, 17)
+    with founded(tmp_path) as ledger:
         yield ledger
-
-
-def grow(ledger: Ledger, count: int) -> None:
-    """Some more blocks of its own, of which the witness knows."""
-    for n in range(count):
-        block = ledger.append(reading(n))
-        ledger.release(block.author, block.seq, block.seq + 1)
-
-
-def manifest_of(bundle: Path) -> Manifest:
-    """What a bundle says it holds."""
-    with open_bundle(bundle) as source:
-        return read_manifest(source)
-
-
-def contents(directory: Path) -> dict[str, bytes]:
-    """Every file of a bundle."""
-    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
-
-
-def check(directory: Path, ledger: Ledger) -> None:
-    """The bundle is consistent, holds all of the ledger, and no file but its own."""
-    with open_bundle(directory) as source:
-        report = verify_bundle(source, ledger_id=ledger.id)
-        names = {segment.name for segment in read_manifest(source).segments}
-    assert (report.problems, report.digest) == ([], ledger.digest())
-    assert names | {MANIFEST_NAME} <= contents(directory).keys()
-
-
-def written(ledger: Ledger, directory: Path) -> Progress:
-    """Export, and how much of it was new."""
-    told: list[Progress] = []
-    export_directory(ledger, directory, told.append)
-    return told[-1]
 
 
 def test_the_zip_file_unpacks_to_the_directory(founder: Ledger, tmp_path: Path) -> None:
@@ -101,22 +58,17 @@ def test_a_later_export_writes_what_is_new(founder: Ledger, tmp_path: Path) -> N
     target = tmp_path / "all"
     first = export_directory(founder, target)
     before = contents(target)
-    assert written(founder, target).kept_blocks == founder_blocks(founder)
+    assert written(founder, target).kept_blocks == total_blocks(founder)
     assert contents(target) == before
     grow(founder, 12)
     progress = written(founder, target)
-    assert progress.blocks == progress.total_blocks == founder_blocks(founder)
+    assert progress.blocks == progress.total_blocks == total_blocks(founder)
     assert progress.blocks - progress.kept_blocks < 12 + 14  # the last segment is written again where it is small
     after = manifest_of(target)
     kept = [segment for segment in first.segments if segment in after.segments]
     assert kept == list(first.segments[: len(kept)])
     assert len(kept) >= len(first.segments) - 1
     check(target, founder)
-
-
-def founder_blocks(ledger: Ledger) -> int:
-    """Of all feeds."""
-    return sum(head.seq + 1 for head in ledger.frontier().values())
 
 
 def test_many_small_exports_leave_few_segments(founder: Ledger, tmp_path: Path) -> None:
@@ -130,7 +82,7 @@ def test_many_small_exports_leave_few_segments(founder: Ledger, tmp_path: Path) 
     manifest = manifest_of(target)
     full = manifest.size_bytes // (SEGMENT_BYTES // 2)
     assert len(manifest.segments) <= full + 5
-    assert total < founder_blocks(founder) + 40 * 6
+    assert total < total_blocks(founder) + 40 * 6
     # Those of the manifest before are kept for whoever fetches with it.
     assert len(contents(target)) <= len(manifest.segments) + 1 + 4
     check(target, founder)
@@ -183,82 +135,6 @@ def test_a_segment_that_may_fill_a_hole_is_read(founder: Ledger, tmp_path: Path)
         assert len(replica.holes()) == 1
         assert replica.import_bundle(tmp_path / "all").refused == []
         assert replica.holes() == []
-
-
-class Crash(BaseException):
-    """The power fails."""
-
-
-def crashing(monkeypatch: pytest.MonkeyPatch, steps: int) -> list[str]:
-    """The power fails after so many steps that change the directory: nothing more happens after that."""
-    done: list[str] = []
-
-    def wrap(owner: Any, name: str) -> None:
-        real: Callable[..., Any] = getattr(owner, name)
-
-        def step(*args: Any, **options: Any) -> Any:
-            if len(done) >= steps:
-                raise Crash
-            done.append(name)
-            return real(*args, **options)
-
-        monkeypatch.setattr(owner, name, step)
-
-    for owner, name in ((os, "fsync"), (Path, "replace"), (Path, "unlink"), (Path, "mkdir")):
-        wrap(owner, name)
-    return done
-
-
-def test_an_export_may_be_cut_short_anywhere(founder: Ledger, tmp_path: Path) -> None:
-    """Before it, between any two steps of it: the directory holds the bundle of before or the new one."""
-    target = tmp_path / "all"
-    export_directory(founder, target)
-    check(target, founder)
-    old = founder.digest()
-    steps = outcomes = 0
-    while True:
-        grow(founder, 25)
-        with pytest.MonkeyPatch.context() as patch:
-            done = crashing(patch, steps)
-            try:
-                export_directory(founder, target)
-            except Crash:
-                outcomes += 1
-            else:
-                if len(done) < steps:
-                    break
-        with open_bundle(target) as source:
-            report = verify_bundle(source)
-        assert (report.problems, report.digest in (old, founder.digest())) == ([], True)
-        export_directory(founder, target)
-        check(target, founder)
-        assert not list(target.rglob("*.partial"))
-        old = founder.digest()
-        steps += 1
-    assert outcomes > 8
-
-
-def test_a_first_export_that_was_cut_short_goes_on(founder: Ledger, tmp_path: Path) -> None:
-    """What it wrote is not written again, and no manifest lies there that promises more than there is."""
-    steps = 0
-    while True:
-        target = tmp_path / f"all-{steps}"
-        with pytest.MonkeyPatch.context() as patch:
-            crashing(patch, steps)
-            try:
-                export_directory(founder, target)
-            except Crash:
-                pass
-            else:
-                break
-        if (target / MANIFEST_NAME).exists():
-            check(target, founder)
-        there = {path.name for path in target.glob("segments/*") if not path.name.endswith(".partial")}
-        progress = written(founder, target)
-        assert (progress.kept_blocks > 0) == bool(there)
-        check(target, founder)
-        steps += 1
-    assert steps > 10
 
 
 def test_what_is_in_the_way_is_refused(founder: Ledger, tmp_path: Path) -> None:
@@ -331,7 +207,7 @@ def test_a_stick_has_no_links_and_does_not_flush_a_directory(
         export_directory(founder, target)
         with open_bundle(target) as source:
             fetch_bundle(source, tmp_path / "stick 2")
-        founder.export_bundle(target / f"{founder_blocks(founder)}.bundle")
+        founder.export_bundle(target / f"{total_blocks(founder)}.bundle")
         grow(founder, 20)
     monkeypatch.undo()
     with open_bundle(target) as source:
@@ -382,31 +258,6 @@ def test_branches_lie_in_segments_of_their_own(founder: Ledger, tmp_path: Path) 
     check(target, founder)
     assert written(founder, target).kept_blocks == manifest.blocks
     check(target, founder)
-
-
-def test_fetching_goes_on_where_it_was_cut_short(founder: Ledger, tmp_path: Path) -> None:
-    """From a file or a directory: after a crash at any step nothing that was fetched is read again."""
-    founder.export_bundle(tmp_path / "all.bundle")
-    steps = 0
-    while True:
-        target = tmp_path / f"copy-{steps}"
-        with open_bundle(tmp_path / "all.bundle") as source:
-            with pytest.MonkeyPatch.context() as patch:
-                crashing(patch, steps)
-                try:
-                    fetch_bundle(source, target)
-                except Crash:
-                    pass
-                else:
-                    break
-            there = sum(path.stat().st_size for path in target.glob("segments/*") if path.suffix != ".partial")
-            told: list[Progress] = []
-            fetch_bundle(source, target, told.append)
-        assert told[-1].kept_bytes == there
-        assert told[-1].bytes == told[-1].total_bytes
-        check(target, founder)
-        steps += 1
-    assert steps > 10
 
 
 def test_a_copy_follows_its_source(founder: Ledger, tmp_path: Path) -> None:

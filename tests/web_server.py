@@ -1,4 +1,7 @@
-"""A web server in a thread, for tests: the honest one of the standard library, or one that answers what it is told."""
+"""A web server in a thread, for tests: the honest one of the standard library, or one that answers what it is told.
+
+And a reader of bundles that has little patience with it.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,15 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+import pytest
+
+from certificates import certificates, have_openssl
+from medledger.bundle import MANIFEST_NAME, Source
+from medledger.transport.http_bundle import HttpBundle
+
+STALL = 0.3  # how long a server may be silent
+ANSWER = 1.0  # and how long it may take
 
 Answer = Callable[[socket.socket, str], None]
 """Writes the answer for a path to the connection, which is closed then."""
@@ -108,3 +120,35 @@ def head(status: str = "200 OK", **fields: object) -> bytes:
     """The beginning of an answer."""
     lines = [f"HTTP/1.1 {status}", *(f"{name.replace('_', '-')}: {value}" for name, value in fields.items()), "", ""]
     return "\r\n".join(lines).encode()
+
+
+def direct(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask servers themselves, no proxy; and a server that gives less than 1 MB/s is too slow."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setattr("medledger.transport.paced_http.WEB_MIN_BYTES_PER_SECOND", 1_000_000)
+
+
+def web(url: str, pauses: list[float] | None = None) -> HttpBundle:
+    """A bundle of a server that we have little patience with."""
+    noted: list[float] = [] if pauses is None else pauses
+    return HttpBundle(url, stall_seconds=STALL, answer_seconds=ANSWER, sleep=noted.append)
+
+
+def read(source: Source, name: str = MANIFEST_NAME, size: int = 1000) -> bytes:
+    """A file of a bundle."""
+    return source.read(name, size, lambda _: None)
+
+
+@contextmanager
+def tls_server(directory: Path, answer: Answer) -> Iterator[Hostile]:
+    """A server with a certificate of the tests' own authority."""
+    if not have_openssl():
+        pytest.skip("no openssl to make certificates with")
+    if not (directory / "web.crt").exists():
+        certificates(directory, "web")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(directory / "web.crt", directory / "web.key")
+    with hostile(answer, context) as server:
+        yield server
