@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from medledger.errors import MedledgerError
 
-from .output import json_text, printable, short
+from .output import count_text, json_text, printable, short
 from .recordjson import to_json
 
 if TYPE_CHECKING:
@@ -109,6 +109,10 @@ def _approve(content: Any, _: Names) -> str:
     return f"approve act {short(content[0])}"
 
 
+def _transport(content: Any, _: Names) -> str:
+    return f"transport key {content['generation']} for {count_text(len(content['boxes']), 'member')}"
+
+
 _SUMMARIES: Final = {
     "reading": _reading,
     "dispense": _dispense,
@@ -118,4 +122,5 @@ _SUMMARIES: Final = {
     "gov.revoke": _revoke,
     "gov.epoch": _epoch,
     "gov.approve": _approve,
+    "gov.transport": _transport,
 }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .output import count_text, remark, say, short
+from .output import count_text, remark, say, short, warn
 
 if TYPE_CHECKING:
     from medledger.block import Block
@@ -67,3 +67,16 @@ def first_entry(block: Block) -> Entry:
 def report(act: PendingAct | None, done: str) -> None:
     """What became of an act."""
     say(f"{done}." if act is None else f"Proposed. {waits_for(act)}")
+
+
+def report_key(ledger: Ledger, revoked: bytes) -> None:
+    """What a revocation meant for the transport key."""
+    membership = ledger.membership
+    if revoked not in membership.cuts:
+        return
+    if revoked in membership.transport.leaked:
+        warn("It may still hold the transport key: another governor should run `medledger key rotate`.")
+    else:
+        remark(
+            f"What travels from now on is sealed with transport key {ledger.key_status().generation}, which it lacks."
+        )

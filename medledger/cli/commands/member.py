@@ -223,6 +223,7 @@ def revoke(ledger: Path, who: str, reason: str, after: int | None, key: Path | N
             emit({"act": act.hex(), "effective": pending is None, "feed": feed.hex(), "last": entry.content["seq"]})
         else:
             govern.report(pending, f"Done: {summary(entry.type, entry.content, names)}")
+            govern.report_key(opened, feed)
 
 
 @member.command("list", examples=("medledger member list ward.db", "medledger member list ward.db --pending --json"))
