@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import islice
 
 from nacl.bindings import crypto_sign_ed25519_pk_to_curve25519
 
@@ -62,10 +63,7 @@ class Parsed:
     body: bytes
     signature: bytes
     raw: bytes
-
-    @property
-    def id(self) -> bytes:
-        return sha256(self.raw).digest()
+    id: bytes
 
     def authenticate(self) -> None:
         try:
@@ -81,7 +79,7 @@ def parse(raw: bytes) -> Parsed:
         feed, seq, prev, payload = cbor.decode(body, max_size=MAX_BYTES)
     except (MalformedError, ValueError, TypeError) as error:
         raise MalformedBlockError("not a block") from error
-    return Parsed(feed, seq, prev, payload, body, signature, raw)
+    return Parsed(feed, seq, prev, payload, body, signature, raw, sha256(raw).digest())
 
 
 def identity(name: str) -> Identity:
@@ -103,6 +101,7 @@ class MemoryReplica:
         self.me = who.public_key
         self.chains: dict[bytes, list[Parsed]] = {}
         self.forks: dict[bytes, ForkProof] = {}
+        self._enrolled: set[bytes] = set()  # and not in the membership yet
         self.membership = MemoryMembership(frozenset({governor}), frozenset({governor}))
         self.recover_to = recover_to
         self.doubt = False
@@ -150,12 +149,15 @@ class MemoryReplica:
         return {feed: Head(len(chain) - 1, chain[-1].id) for feed, chain in self.chains.items() if chain}
 
     def head(self, feed: bytes) -> Head | None:
-        return self.frontier().get(feed)
+        chain = self.chains.get(feed)
+        return Head(len(chain) - 1, chain[-1].id) if chain else None
 
     def release(self, feed: bytes, start: int, stop: int, max_bytes: int) -> list[bytes]:
         found: list[bytes] = []
-        for block in self.chains.get(feed, [])[start:stop]:
-            if found and sum(map(len, found)) + len(block.raw) > max_bytes:
+        size = 0
+        for block in islice(self.chains.get(feed, ()), start, stop):
+            size += len(block.raw)
+            if found and size > max_bytes:
                 break
             found.append(block.raw)
         return found
@@ -249,9 +251,21 @@ class MemoryReplica:
             del self.chains.setdefault(proof.feed, [])[proof.seq :]
 
     def _learn(self, block: Parsed) -> None:
-        if block.feed in self.membership.electors and block.payload.startswith(b"enrol:"):
-            known = self.membership.known | {block.payload[6:]}
-            self.membership = MemoryMembership(known, self.membership.electors, self.membership.cuts)
+        if block.feed in self._membership.electors and block.payload.startswith(b"enrol:"):
+            self._enrolled.add(block.payload[6:])
+
+    @property
+    def membership(self) -> MemoryMembership:
+        """Another object whenever it has changed."""
+        if self._enrolled:
+            before = self._membership
+            self._membership = MemoryMembership(before.known | self._enrolled, before.electors, before.cuts)
+            self._enrolled.clear()
+        return self._membership
+
+    @membership.setter
+    def membership(self, membership: MemoryMembership) -> None:
+        self._membership = membership
 
 
 def make(author: Identity, seq: int, prev: bytes | None, payload: bytes) -> Parsed:
