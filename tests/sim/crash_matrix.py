@@ -141,15 +141,18 @@ class CrashMatrix:
 def measure(
     seed: int, directory: Path, *, share: float = 1.0, lives: int = 8, steps: int = 60
 ) -> tuple[Bar, list[str]]:
-    """The matrix over so many lives, on every processor; and what was broken, line by line."""
-    matrix = CrashMatrix(seed, ledger_to_join(directory / "stick.bundle"))
+    """The matrix over so many lives, or a share of it, on every processor; and what was broken, line by line."""
+    joined = ledger_to_join(directory / "stick.bundle")
+    matrix = CrashMatrix(seed, joined, share)
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        for part in pool.map(_life, repeat(matrix), range(lives), repeat(steps)):
+        for part in pool.map(_life, repeat(seed), repeat(joined), repeat(share), range(lives), repeat(steps)):
             matrix.add(part)
     return matrix.bar(), matrix.broken
 
 
-def _life(matrix: CrashMatrix, number: int, steps: int) -> CrashMatrix:
+def _life(seed: int, joined: Joined, share: float, number: int, steps: int) -> CrashMatrix:
+    """One life, in a process of its own."""
+    matrix = CrashMatrix(seed, joined, share)
     matrix.live(number, steps)
     return matrix
 
