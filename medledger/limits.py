@@ -170,6 +170,10 @@ MAX_LEAF_PAGES: Final = 128
 MAX_PROBES: Final = 4
 """Probes under way at once from one node."""
 
+SHARED_BLOCKS_PER_LEAF: Final = 16
+"""Blocks lacking for each feed that a probe has listed, from which on further peers are probed at once, so that they
+share the load: what they list again is little beside what is lacking."""
+
 MAX_PULLS: Final = 8
 """Pulls under way at once from one node."""
 

@@ -5,7 +5,8 @@ Rules:
 - A beacon that shows a root which we have, or lately had, needs no question: the peer has nothing that we lack.
 - Else the peer is probed a moment later, sooner where it seems to be ahead, and soonest where it is far ahead: what
   differs may be on its way already, and of many nodes that heard the beacon not all shall ask at once. Of peers that
-  showed the same root one is asked.
+  showed the same root one is asked, and the next when it has answered: at once where much is lacking, since they can
+  share the load.
 - A peer that seems to hold less than we do, and asks us, is not asked in return while it does: what it has for us shows
   when it has what it lacks, and mostly that is nothing.
 - The answer comes in pages. When all have come, or no more come, the peer is level (we hold all it listed), or what it
@@ -33,6 +34,7 @@ from medledger.limits import (
     PEER_SECONDS,
     RECENT_ROOTS,
     SETTLED_SECONDS,
+    SHARED_BLOCKS_PER_LEAF,
 )
 
 from .frontier import Frontier, agree
@@ -252,6 +254,7 @@ class Prober:
                 continue
             peer.answered()
             if inquiry.found:
+                self._share(inquiry, peer.beacon.total, now)
                 continue  # what comes of it decides when to ask again
             if self._collides(inquiry):
                 probes.append((peer.id, self._probe(peer, now, full=True)))
@@ -271,6 +274,13 @@ class Prober:
         """Whether a peer was found that has nothing for us, and lacks something that we have; asked once."""
         lacking, self._lacking = self._lacking, False
         return lacking
+
+    def _share(self, inquiry: Inquiry, total: int, now: float) -> None:
+        """Where much is lacking, ask the next peer that showed the same root at once: it can share the load."""
+        if total - self._frontier.total >= SHARED_BLOCKS_PER_LEAF * inquiry.listed:
+            for peer in self._peers:
+                if peer.probe_at is not None and peer.beacon is not None and peer.beacon.root == inquiry.root:
+                    self._plan(peer, now, now)
 
     def _collides(self, inquiry: Inquiry) -> bool:
         """Whether the digests can only differ by what prefixes do not show."""
