@@ -26,6 +26,7 @@ from medledger.bundle import (
 )
 from medledger.errors import (
     BlockSignatureError,
+    LimitError,
     MalformedBlockError,
     MalformedError,
     MedledgerError,
@@ -275,6 +276,15 @@ def test_a_manifest_has_one_encoding(founder: Ledger, tmp_path: Path) -> None:
     for bad in (b"", b"\x80", encode_manifest(manifest) + b"\x00", encode_manifest(manifest)[:-1]):
         with pytest.raises(MalformedError):
             decode_manifest(bad)
+
+
+@pytest.mark.parametrize("item", [b"\x00", b"\x40", b"\x80", b"\x81\x00", b"\xa0"])
+def test_a_manifest_of_countless_small_items_is_not_decoded(item: bytes) -> None:
+    """Each byte of it could become a hundred in memory: items are counted before anything is made of them."""
+    count = 2**23 // len(item)
+    data = b"".join((b"\x84\x01\x41x", cbor.head(cbor.ARRAY, count), item * count, b"\x80"))
+    with pytest.raises(LimitError, match="more items than any bundle"):
+        decode_manifest(data)
 
 
 @pytest.mark.parametrize("data", [b"\x00", b"\x58", b"\x58\x00", b"\x58\x05abc", b"\x5a\xff\xff\xff\xff", b"\x83"])

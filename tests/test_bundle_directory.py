@@ -335,3 +335,58 @@ def test_no_damage_brings_in_anything_else(founder: Ledger, tmp_path: Path, rng:
             else:
                 assert replica.digest() == founder.digest()
         (target / name).write_bytes(files[name])
+
+
+def test_nothing_is_written_through_a_link_that_somebody_has_laid(founder: Ledger, tmp_path: Path) -> None:
+    """A stick may hold links under the names that are about to be written: what they lead to stays as it is."""
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"precious")
+    stick = tmp_path / "stick"
+    (stick / "segments").mkdir(parents=True)
+    (stick / f"{MANIFEST_NAME}.partial").symlink_to(precious)
+    first = founder.export_bundle(tmp_path / "all", unpacked=True).segments[0]
+    (stick / f"{first.name}.partial").symlink_to(precious)
+    founder.export_bundle(stick, unpacked=True)
+    assert contents(stick) == contents(tmp_path / "all")
+    assert not any(path.is_symlink() for path in stick.rglob("*"))
+    for lay in (Path.symlink_to, Path.hardlink_to):
+        link = tmp_path / "all.bundle.partial"
+        lay(link, precious)
+        with pytest.raises(StoreError, match=r"all\.bundle"):
+            founder.export_bundle(tmp_path / "all.bundle")
+        link.unlink()
+    assert precious.read_bytes() == b"precious"
+
+
+def test_two_exports_to_one_file(founder: Ledger, tmp_path: Path) -> None:
+    """The second is refused while the first one writes, and takes nothing away from it."""
+    target = tmp_path / "all.bundle"
+    refused: list[str] = []
+
+    def export_again(_: Progress) -> None:
+        with pytest.raises(StoreError, match="another process") as caught:
+            founder.export_bundle(target)
+        refused.append(str(caught.value))
+
+    founder.export_bundle(target, progress=export_again)
+    assert refused
+    with open_bundle(target) as source:
+        assert verify_bundle(source).digest == founder.digest()
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_fetching_again_repairs_a_copy(founder: Ledger, tmp_path: Path) -> None:
+    """A segment that was damaged where it lies, though its size is right, is fetched again."""
+    source, copy = tmp_path / "all", tmp_path / "copy"
+    manifest = founder.export_bundle(source, unpacked=True)
+    with open_bundle(source) as opened:
+        fetch_bundle(opened, copy)
+    damaged = copy / manifest.segments[1].name
+    data = bytearray(damaged.read_bytes())
+    data[100] ^= 1
+    damaged.write_bytes(data)
+    moved: list[int] = []
+    with open_bundle(source) as opened:
+        fetch_bundle(opened, copy, lambda progress: moved.append(progress.bytes - progress.kept_bytes))
+    assert moved[-1] == manifest.segments[1].size
+    assert contents(copy) == contents(source)

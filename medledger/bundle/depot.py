@@ -67,13 +67,17 @@ class Depot:
         except FileNotFoundError:
             return False
 
+    def is_sound(self, segment: Segment) -> bool:
+        """Whether it is there, read and held against its name."""
+        place = self._path / segment.name
+        return self.has(segment) and sha256(files.read(place, segment.size).data).digest() == segment.hash
+
     def put(self, segment: Segment, data: bytes) -> bool:
         """Write a segment, durably but for its name; False where it was there."""
-        place = self._path / segment.name
-        if self.has(segment) and sha256(files.read(place, segment.size).data).digest() == segment.hash:
+        if self.is_sound(segment):
             return False
         self._segments.mkdir(exist_ok=True)
-        self._write(place, data)
+        self._write(self._path / segment.name, data)
         self._grown = True
         # Crash here: a segment that no manifest names; it is found again by its name.
         return True
@@ -95,8 +99,9 @@ class Depot:
 
     def _write(self, place: Path, data: bytes) -> None:
         partial = place.with_name(place.name + PARTIAL)
+        partial.unlink(missing_ok=True)  # of a crash, or a link that somebody has laid on the stick: never written to
         try:
-            with partial.open("wb") as file:
+            with partial.open("xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

@@ -14,10 +14,14 @@ Rules:
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import stat
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from medledger import files
 from medledger.errors import StoreError
@@ -38,20 +42,45 @@ def export_file(ledger: Ledger, target: Path, notify: Notify | None = None) -> M
     """
     if target.exists():
         raise StoreError(f"{target} exists already")
-    partial = target.with_name(target.name + PARTIAL)
     try:
-        with partial.open("wb") as file:
+        with _partial(target) as (partial, file):
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
                 manifest = _write_archive(ledger, archive, notify)
             file.flush()
             os.fsync(file.fileno())
-        files.supplant(partial, target)  # a reader sees the whole bundle or none, on a stick, too
+            files.supplant(partial, target)  # a reader sees the whole bundle or none, on a stick, too
     except OSError as error:
         hint = "Export a directory instead (--unpacked): its files are small." if error.errno == errno.EFBIG else None
         raise StoreError(f"{target} cannot be written: {error.strerror or error}", hint=hint) from error
-    finally:
-        partial.unlink(missing_ok=True)
     return manifest
+
+
+@contextmanager
+def _partial(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """The file beside `target` that is to become it, for this process alone; removed where it did not.
+
+    One that a crash left is written anew. A link is none of ours, and what it leads to is not written to.
+    """
+    partial = target.with_name(target.name + PARTIAL)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    with os.fdopen(descriptor, "wb") as file:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _check_is_ours(partial, os.fstat(descriptor))
+        except (BlockingIOError, FileNotFoundError) as error:  # or it has its name already: it was finished just now
+            raise StoreError(f"{target} is being written by another process", hint="Wait for it.") from error
+        try:
+            os.ftruncate(descriptor, 0)
+            yield partial, file
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+def _check_is_ours(partial: Path, opened: os.stat_result) -> None:
+    """That the file which was opened has this name, and no other one."""
+    if not stat.S_ISREG(opened.st_mode) or opened.st_nlink > 1 or not os.path.samestat(opened, os.lstat(partial)):
+        raise StoreError(f"{partial} is in the way", hint="Remove it, or choose another name.")
 
 
 def _write_archive(ledger: Ledger, archive: zipfile.ZipFile, notify: Notify | None) -> Manifest:

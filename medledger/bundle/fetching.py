@@ -1,7 +1,8 @@
 """Fetching: an unpacked bundle copied from anywhere to a directory, segment by segment.
 
 It is as crash-safe as an export into a directory, for it writes in the same order; what was fetched stays, and is known
-again by its name. So a fetch that was cut short goes on, and one that is repeated costs what is new.
+again by its name and its bytes. So a fetch that was cut short goes on, one that is repeated moves what is new, and what
+was damaged meanwhile is fetched again.
 """
 
 from __future__ import annotations
@@ -29,14 +30,12 @@ def fetch_bundle(source: Source, target: Path, notify: Notify | None = None) -> 
         depot.check_is_of(manifest.genesis)
         if depot.before is not None:
             _check_grows(depot.before, manifest)
-        missing = [segment for segment in manifest.segments if not depot.has(segment)]
-        depot.check_room(sum(segment.size for segment in missing))
+        depot.check_room(sum(segment.size for segment in manifest.segments if not depot.has(segment)))
         meter = Meter(notify, manifest.blocks, manifest.size_bytes)
-        meter.kept(
-            manifest.blocks - sum(segment.blocks for segment in missing),
-            manifest.size_bytes - sum(segment.size for segment in missing),
-        )
-        for segment in missing:
+        for segment in manifest.segments:
+            if depot.is_sound(segment):
+                meter.kept(segment.blocks, segment.size)
+                continue
             depot.put(segment, read_segment(source, segment, meter.moved))
             meter.done(segment.blocks)
         depot.finish(raw)

@@ -30,6 +30,10 @@ from medledger.limits import (
 from medledger.schema import Array, Bytes, Int, Tuple
 
 VERSION: Final = 1
+_MAX_ITEMS: Final = 2**16 + 5 * (MAX_BUNDLE_SEGMENTS + MAX_BUNDLE_SPANS) + 16
+"""CBOR items of the largest manifest: its fork proofs, and a segment or a span with what is in it."""
+_HARMLESS_BYTES: Final = 2**20
+"""So few bytes cannot hold more items than memory has room for: about 100 bytes for each."""
 MANIFEST_NAME: Final = "manifest.cbor"
 SEGMENTS_NAME: Final = "segments"
 
@@ -114,6 +118,8 @@ def encode_manifest(manifest: Manifest) -> bytes:
 
 def decode_manifest(data: bytes) -> Manifest:
     """Raises `MalformedError` or `NeedsNewerError`."""
+    if len(data) > _HARMLESS_BYTES:
+        _check_items(data)
     parts = cbor.decode(data, max_size=MAX_MANIFEST_BYTES)
     if isinstance(parts, list) and parts and type(parts[0]) is int and parts[0] > VERSION:
         raise NeedsNewerError(f"a bundle of version {parts[0]}", hint="Update medledger.")
@@ -125,6 +131,19 @@ def decode_manifest(data: bytes) -> Manifest:
     manifest = Manifest(genesis, tuple(map(_segment, segments)), tuple(proofs))
     _check_spans(manifest)
     return manifest
+
+
+def _check_items(data: bytes) -> None:
+    """Refuse what would decode to more items than a manifest can have: 32 MB of small ones take gigabytes."""
+    at = 0
+    for _ in range(_MAX_ITEMS):
+        if at >= len(data):
+            return
+        kind, info = data[at] >> 5, data[at] & 31
+        end = at + 1 + (1 << info - 24 if 24 <= info <= 27 else 0)
+        size = info if info < 24 else int.from_bytes(data[at + 1 : end], "big")
+        at = end + (size if kind in (2, 3) else 0)  # byte strings and texts have their bytes behind their head
+    raise LimitError("a manifest of more items than any bundle has")
 
 
 def _segment(parts: list[Any]) -> Segment:
