@@ -203,8 +203,9 @@ def test_a_dead_server_and_a_name_that_nobody_has() -> None:
 )
 def test_what_is_no_address_of_a_web_server(url: str) -> None:
     """A mistake of the caller's: nothing is asked."""
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError) as caught:
         HttpBundle(url)
+    assert "password" not in str(caught.value)
 
 
 def test_a_server_whose_certificate_is_not_trusted(tmp_path: Path) -> None:

@@ -90,6 +90,22 @@ def test_bad_lists_are_errors(urls: str | list[str], said: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("password", ["se#cret", "se/cret", "se?cret", "se cret", "se[cret", "secret\uff03"])
+def test_no_error_shows_a_password_that_breaks_its_address(password: str) -> None:
+    """Such a password has to be %-encoded; before it is, what stands before its odd character looks like a port."""
+    with pytest.raises(TransportError) as caught:
+        BrokerAddress.parse_all([f"mqtt://box:{password}@broker"])
+    assert "se" not in str(caught.value)
+    assert "%-encode" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "x", "-1"])
+def test_a_port_is_a_number_from_1_to_65535(port: str) -> None:
+    """Anything else is refused before anybody connects."""
+    with pytest.raises(TransportError, match="its port is no number from 1 to 65535"):
+        BrokerAddress.parse(f"mqtt://broker:{port}")
+
+
 # --- our own echo ----------------------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ order, one at a time.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, Self
@@ -18,6 +19,9 @@ from medledger.errors import Fault, TransportError
 from medledger.limits import MAX_BROKERS
 
 PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
+_HARMLESS: Final = re.compile(
+    r"[0-9]+(/.*)?|/.*", re.DOTALL
+)  # after the last colon: a port, or what stands after mqtt:
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +39,14 @@ class BrokerAddress:
         """Read a URL. Raises `TransportError` (fault: caller) that says what is wrong with it."""
         try:
             parts = urlsplit(url)
+        except ValueError:
+            raise _bad(url, "host and port cannot be told apart") from None
+        try:
             port = parts.port
-        except ValueError as error:
-            raise _bad(url, str(error)) from error
+        except ValueError:
+            port = 0
+        if port == 0:
+            raise _bad(url, "its port is no number from 1 to 65535")
         if parts.scheme not in PORTS:
             raise _bad(url, "it does not begin with mqtt:// or mqtts://")
         if not parts.hostname:
@@ -68,9 +77,19 @@ class BrokerAddress:
 
 
 def _bad(url: str, reason: str) -> TransportError:
-    shown = url.rpartition("@")[2] if "@" in url else url  # an account is not for error messages
     return TransportError(
-        f"{shown!r} is not the address of a broker: {reason}",
+        f"{_without_account(url)!r} is not the address of a broker: {reason}",
         fault=Fault.CALLER,
-        hint="Write it like mqtt://broker.example:1883 or mqtts://user:password@broker.example:8883.",
+        hint="Write it like mqtt://broker.example:1883 or mqtts://user:password@broker.example:8883. In a user and a "
+        "password, %-encode what is neither letter nor digit.",
     )
+
+
+def _without_account(url: str) -> str:
+    """What of a bad address may stand in an error: nothing that is, or may be, a password.
+
+    A password with a blank, `/`, `#` or `?` in it breaks the address in two, and its start looks like a port.
+    """
+    shown = url.rpartition("@")[2]
+    start, colon, last = shown.rpartition(":")
+    return f"{start}:..." if colon and not _HARMLESS.fullmatch(last) else shown

@@ -124,7 +124,8 @@ def _base(url: str) -> str:
     """The address without what a person may have copied along."""
     text = quote(url, safe=_SAFE).rstrip("/")
     text = text.removesuffix("/manifest.cbor")
-    unusable = UsageError(f"{url!r} is no address of a web server", hint="Write http://... or https://...")
+    shown = url.rpartition("@")[2]  # a password is not for error messages
+    unusable = UsageError(f"{shown!r} is no address of a web server", hint="Write http://... or https://...")
     try:
         parts = urlsplit(text)
         port = parts.port  # looked at here, since it raises where it is none
@@ -133,7 +134,9 @@ def _base(url: str) -> str:
     if parts.scheme not in SCHEMES or not parts.hostname or port == 0:
         raise unusable
     if parts.username is not None or parts.query or parts.fragment:
-        raise UsageError(f"{url!r} has a user, a query or a fragment", hint="Give the address of the directory alone.")
+        raise UsageError(
+            f"{shown!r} has a user, a query or a fragment", hint="Give the address of the directory alone."
+        )
     return text
 
 
