@@ -132,7 +132,8 @@ class Node(Parts):
         elif peer.id == self.id:
             return
         elif admitted.straggler:
-            self._effects += self._stragglers.heard(message, peer, admitted.band, self._beacon(), self._voice, now)
+            with self._alarms.about("blocks cannot be read or released", now):
+                self._effects += self._stragglers.heard(message, peer, admitted.band, self._beacon(), self._voice, now)
         else:
             known = admitted.band is self._keyring.current
             if known and tells_of_another_key(message, peer, enveloped=admitted.enveloped):

@@ -116,7 +116,8 @@ class OwnFeed:
             if peer.own > self._length and not peer.stranger and now - peer.heard_at <= PEER_SECONDS:
                 self._alarms.withheld(peer.id.key, now)
                 return []
-        self._replica.peer_has_no_more(self._length)
+        with self._alarms.about("this node cannot begin to sign", now):
+            self._replica.peer_has_no_more(self._length)
         return []
 
     def _doubtful(self, peer: Peer, now: float) -> bool:
