@@ -52,6 +52,7 @@ class Session:
     number: int
     last: float = 0.0  # when its last frame arrives: frames do not overtake each other, unless they are made to
     filters: tuple[str, ...] = ()
+    will: tuple[str, bytes] | None = None  # what is published when it ends without a word
 
 
 class Broker:
@@ -76,20 +77,28 @@ class Broker:
 
     # --- sessions -----------------------------------------------------------------------------------------------
 
-    def connect(self, client: Client) -> Session | None:
+    def connect(self, client: Client, will: tuple[str, bytes] | None = None) -> Session | None:
         """A clean session; None while the broker is down."""
         if not self.up:
             return None
         self.disconnect(client)
         self._count += 1
-        session = self._sessions[client.number] = Session(client, self._count, self._schedule.now)
+        session = Session(client, self._count, self._schedule.now, will=will)
+        self._sessions[client.number] = session
         return session
 
     def disconnect(self, client: Client) -> None:
-        """End a client's session; what is on its way to it is lost."""
+        """End a client's session without a word; what is on its way to it is lost, and its will is published."""
         session = self._sessions.pop(client.number, None)
         if session is not None:
             self._forget(session)
+            if session.will is not None:
+                self._schedule.after(self._rng.choice([0.0, 1.0, 60.0]), self._publish_will, session)
+
+    def _publish_will(self, session: Session) -> None:
+        assert session.will is not None  # it is the will that is published
+        self._faults["last will"] += 1
+        self.publish(session.client, *session.will, 0)
 
     def die(self) -> list[Client]:
         """End every session; half the time forget what was retained too. Who was connected."""
@@ -103,21 +112,16 @@ class Broker:
         return clients
 
     def subscribe(self, session: Session, filters: Iterable[tuple[str, int]]) -> None:
-        """Subscribe to these beside what is subscribed already, and hand over what is retained there."""
+        """Have these subscribed and no others, and hand over what is retained where it was not subscribed before."""
         if self._sessions.get(session.client.number) is not session:
             return
-        new = [topic for topic, _ in filters]
-        self._set_filters(session, tuple(dict.fromkeys((*session.filters, *new))))
+        wanted = tuple(topic for topic, _ in filters)
+        new = set(wanted).difference(session.filters)
+        self._set_filters(session, wanted)
         for topic, (payload, group) in list(self.retained.items()):
-            wanted = topic in new or topic.rpartition("/")[0] + "/+" in new
-            if wanted and group == session.client.group:
+            heard = topic in new or topic.rpartition("/")[0] + "/+" in new
+            if heard and group == session.client.group:
                 self._hand_over(session, topic, payload)
-
-    def unsubscribe(self, session: Session, filters: Iterable[str]) -> None:
-        """Take back subscriptions."""
-        gone = set(filters)
-        if self._sessions.get(session.client.number) is session:
-            self._set_filters(session, tuple(topic for topic in session.filters if topic not in gone))
 
     def _set_filters(self, session: Session, filters: tuple[str, ...]) -> None:
         self._forget(session)

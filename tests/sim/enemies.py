@@ -20,15 +20,20 @@ from medledger.fork import VERSION as PROOF_VERSION
 from medledger.keys import Identity
 from medledger.sync.frames import Codec, Origin
 from medledger.sync.messages import (
+    CLAIMED_BYTES,
     Beacon,
     Blocks,
+    Claim,
     Data,
     Done,
+    Envelope,
+    Gone,
     Leaf,
     Leaves,
     Message,
     Probe,
     Proof,
+    Query,
     Range,
     Status,
     Want,
@@ -51,7 +56,7 @@ class Enemy:
         number: int,
         pen: Pen,
         ledger_id: bytes,
-        key: TransportKey,
+        key: Callable[[], TransportKey],
         *,
         broker: Broker,
         truth: Truth,
@@ -61,13 +66,14 @@ class Enemy:
         self.number = number
         self.group = 0
         self.pen = pen
+        self.outcast = False  # revoked: new keys are not for it
         self._ledger_id = ledger_id
         self._rng = rng
         self._broker = broker
         self._truth = truth
         self._faults = faults
-        self._codec = Codec(ledger_id, key, rng)
-        self._topics = Topics(ledger_id, key.key)
+        self._current_key = key
+        self._use(key())
         self._chain = Chain(pen, ledger_id)
         self._boot = rng.randbytes(8)
         self._counter = 0
@@ -77,14 +83,22 @@ class Enemy:
         self._beacons: deque[Beacon] = deque(maxlen=MEMORY)
         self._nonces: deque[bytes] = deque([bytes(8)], maxlen=MEMORY)
 
+    def _use(self, key: TransportKey) -> None:
+        self._key = key
+        self._codec = Codec(self._ledger_id, key, self._rng)
+        self._topics = Topics(self._ledger_id, key.key)
+
     # --- listening ----------------------------------------------------------------------------------------------
 
     def connect(self) -> None:
-        """Subscribe to all there is."""
+        """Subscribe to all there is, under the key that members hold now; an outcast knows none but its last."""
+        if not self.outcast:
+            self._use(self._current_key())
         self._session = self._broker.connect(self)
         if self._session is not None:
             topics = self._topics
-            filters = (topics.inbox(self.pen.public_key), topics.all_live, topics.all_proofs, topics.beacons)
+            inbox = topics.inbox(self.pen.public_key)
+            filters = (inbox, topics.all_live, topics.all_proofs, topics.beacons, topics.queries)
             self._broker.subscribe(self._session, [(each, 0) for each in filters])
 
     def receive(self, session: int, topic: str, payload: bytes) -> None:
@@ -101,6 +115,8 @@ class Enemy:
             self._blocks.extend((message.feed, block) for block in message.blocks[:4] if _whole(block))
         elif isinstance(message, Beacon):
             self._beacons.append(message)
+        elif isinstance(message, Query):
+            self._claim(message)
         if frame.origin is None or frame.origin.sender == self.pen.public_key:
             return
         self._peers.append(frame.origin)
@@ -120,6 +136,14 @@ class Enemy:
             self._nonces.append(message.nonce)
             self._serve(peer, message)
 
+    def _claim(self, query: Query) -> None:
+        """Claim what somebody asks all for, so that others keep silent; and perhaps answer."""
+        self._faults["claim that does not deliver"] += 1
+        everything = (1 << len(query.ranges)) - 1
+        bitmap = (everything << -len(query.ranges) % 8).to_bytes((len(query.ranges) + 7) // 8, "big")
+        bitmap = bitmap.ljust(CLAIMED_BYTES, b"\0")
+        self._signed(self._topics.queries, Claim(query.nonce, bitmap))
+
     def _serve(self, peer: bytes, message: Want | WantBranches) -> None:
         rng = self._rng
         if rng.random() < 0.4 and isinstance(message, Want) and self._chain.raws:
@@ -137,7 +161,8 @@ class Enemy:
 
     def act(self) -> None:
         """Do one thing, out of nothing."""
-        if self._session is None or self._rng.random() < 0.02:
+        stale = not self.outcast and self._current_key() != self._key
+        if self._session is None or stale or self._rng.random() < 0.02:
             self.connect()
         name = self._rng.choice(list(_ACTS))
         self._faults[name] += 1
@@ -180,6 +205,28 @@ class Enemy:
             origin, feed = self._rng.choice(self._peers), self._rng.choice(self._peers).sender
             nonce = self._rng.randbytes(8)
             self._say(origin.sender, WantBranches(nonce, origin.boot, 16, 16 * 65536, feed, b"", b"", b""))
+
+    def _query_all(self) -> None:
+        """Ask all for blocks of everybody, with peers excluded by chance."""
+        feeds = list(dict.fromkeys(each.sender for each in self._peers))[:16]
+        if feeds:
+            ranges = tuple(Range(feed, 0, self._rng.choice([1, 20, 2**40 - 1]), b"") for feed in feeds)
+            excluded = b"".join(feed[:8] for feed in feeds if self._rng.random() < 0.3)
+            self._signed(self._topics.queries, Query(self._rng.randbytes(8), ranges, excluded))
+
+    def _false_will(self) -> None:
+        """A will of its own, while it lives; and one in the name of another."""
+        self._signed(self._topics.beacons, Gone())
+        if self._peers:
+            other = self._rng.choice(self._peers)
+            origin = Origin(other.sender, other.boot, other.counter + 1)
+            topic = self._topics.beacons
+            self._publish(topic, self._codec.seal_signed(topic, Gone(), origin, self.pen))
+
+    def _envelope(self) -> None:
+        """An envelope that nobody can open, or that was for another."""
+        if self._peers:
+            self._say(self._rng.choice(self._peers).sender, Envelope(self._rng.randbytes(200)))
 
     def _unasked(self) -> None:
         """Leaves, data and dones that answer nothing, or what was asked of another."""
@@ -303,6 +350,9 @@ _ACTS: dict[str, Callable[[Enemy], None]] = {
     "probe of everybody": Enemy._probe_all,
     "want for everything": Enemy._want_all,
     "want for branches": Enemy._want_branches,
+    "query for everything": Enemy._query_all,
+    "false will": Enemy._false_will,
+    "false envelope": Enemy._envelope,
     "unasked answer": Enemy._unasked,
     "changed block": Enemy._rubbish_live,
     "false proof": Enemy._false_proof,

@@ -93,15 +93,7 @@ class Happenings:
         if machine is None or self._clones >= CLONES or machine.me in self._world.truth.guilty:
             return False
         self._clones += 1
-        machine.halt()
-        world = self._world
-        world.truth.guilty.add(machine.me)
-        twin = world.machine(
-            f"{machine.name}'",
-            disk=machine.disk.copy(f"{len(world.machines)}-clone"),
-            seed=machine.seed,
-        )
-        twin.acknowledged = list(machine.acknowledged)
+        twin = self._world.clone(machine)
         self._later(0, 5, machine.boot)
         self._later(0, 5, twin.boot)
         self._world.start_writing(twin)
@@ -188,17 +180,24 @@ class Happenings:
     def _revoke(self) -> bool:
         """A governor cuts the feed of a member, who may have written more by then."""
         governor = self._governor()
-        members = [each for each in self._world.honest() if each not in self._world.governors]
-        if governor is None or governor.ledger is None or len(members) < 2:
+        keys = [each.me for each in self._world.honest() if each not in self._world.governors]
+        if governor is None or governor.ledger is None or len(keys) < 2:
             return False
-        ledger, member = governor.ledger, self._rng.choice(members)
+        keys += [enemy.pen.public_key for enemy in self._world.enemies if not enemy.outcast]
+        ledger, key = governor.ledger, self._rng.choice(keys)
         before = ledger.membership
-        if not governor.attempt(lambda: ledger.revoke(member.me)):
+        if not governor.attempt(lambda: ledger.revoke(key)):
             return False
         if governor.ledger is ledger and ledger.membership is not before:
-            self._world.revoked(member.me)
+            self._world.revoked(key)
             self._approve_soon()
         return True
+
+    def _rotate(self) -> bool:
+        """A new transport key, though nobody was revoked."""
+        governor = self._governor()
+        ledger = None if governor is None else governor.ledger
+        return governor is not None and ledger is not None and governor.attempt(ledger.rotate_transport_key)
 
     def _enrol(self) -> bool:
         governor = self._governor()
@@ -274,6 +273,7 @@ _KINDS: dict[str, Callable[[Happenings], bool]] = {
     "disk full": Happenings._fill,
     "I/O error": Happenings._fail,
     "revocation": Happenings._revoke,
+    "key rotation": Happenings._rotate,
     "newcomer": Happenings._enrol,
     "new epoch": Happenings._new_epoch,
 }

@@ -31,7 +31,6 @@ from medledger.sync import (
     Tick,
     WakeAt,
 )
-from medledger.sync.events import Unsubscribe
 
 from .broker import Broker, Session
 from .clocks import MachineClock
@@ -123,6 +122,15 @@ class Machine:
         """Whether the program runs."""
         return self.node is not None
 
+    @property
+    def ready(self) -> bool:
+        """Whether the program runs and may write."""
+        return self.ledger is not None and self.ledger.state == "ready"
+
+    def has_proof(self, feed: bytes) -> bool:
+        """Whether it runs and holds the proof that this feed has forked."""
+        return self.ledger is not None and feed in self.ledger.forks
+
     def adopt(self, ledger: Ledger) -> None:
         """Run on this ledger, which was just made or opened here."""
         assert isinstance(ledger, WatchedLedger)
@@ -184,7 +192,8 @@ class Machine:
     def _connect(self, life: int) -> None:
         if life != self.life or self.node is None:
             return
-        self._session = self._broker.connect(self)
+        will = self.node.will()
+        self._session = self._broker.connect(self, (will.topic, will.payload))
         if self._session is None:
             self._schedule.after(1 + 4 * self.rng.random(), self._connect, life)
             return
@@ -243,9 +252,6 @@ class Machine:
             elif type(effect) is Subscribe:
                 if self._session is not None:
                     self._broker.subscribe(self._session, effect.filters)
-            elif type(effect) is Unsubscribe:
-                if self._session is not None:
-                    self._broker.unsubscribe(self._session, effect.filters)
             elif type(effect) is Alarm:
                 self._alarmed(effect.text)
 
@@ -291,6 +297,11 @@ class Machine:
         if ledger is None:
             return False
         return self.attempt(lambda: self._acknowledge(ledger, records))
+
+    def write_when_ready(self, *records: Record) -> None:
+        """Append these records, now or as soon as that is allowed."""
+        if not self.ready or not self.write(*records):
+            self._schedule.after(1.0, self.write_when_ready, *records)
 
     def _acknowledge(self, ledger: Ledger, records: Sequence[Record]) -> None:
         block = ledger.append(*records)

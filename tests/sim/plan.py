@@ -39,6 +39,7 @@ HAPPENINGS = {
     "disk full": 2,
     "I/O error": 4,
     "revocation": 0.3,
+    "key rotation": 0.5,
     "newcomer": 0.5,
     "new epoch": 0.5,
 }

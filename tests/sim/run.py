@@ -89,7 +89,7 @@ def _live_through(world: World, plan: Plan, events: int) -> None:
 
         def write() -> None:
             for _ in range(rng.randrange(plan.burst) + 1):
-                machine.write(_reading(rng))
+                machine.write(reading(rng))
 
         world.every(plan.write_seconds, write, rng)
 
@@ -106,7 +106,7 @@ def _live_through(world: World, plan: Plan, events: int) -> None:
     approve_soon(world, world.fork_rng("last approvals"))
 
 
-def _reading(rng: Random) -> Reading:
+def reading(rng: Random) -> Reading:
     """One reading; rarely a large one."""
     count = 1 if rng.random() < 0.9 else rng.choice([5, 50])
     return Reading(device="MON-7", samples=[("8867-4", str(rng.randrange(40, 180)), "/min") for _ in range(count)])

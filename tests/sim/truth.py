@@ -37,6 +37,7 @@ class Truth:
         self.made: dict[bytes, tuple[bytes, int]] = {}  # author and seq of every block, by id
         self.left: dict[tuple[bytes, int], bytes] = {}  # what honest authors let out, by feed and seq
         self.guilty: set[bytes] = set()
+        self._forked: set[bytes] = set()  # guilty ones that did let two blocks out at one place
 
     def make(self, header: bytes) -> None:
         """A block with this header was made by the author it names."""
@@ -48,8 +49,15 @@ class Truth:
         for seq, raw in enumerate(raws, start):
             block_id = sha256(split_block(raw)[0]).digest()
             before = self.left.setdefault((feed, seq), block_id)
-            if before != block_id and feed not in self.guilty:
+            if before == block_id:
+                continue
+            if feed not in self.guilty:
                 raise Failure("no self-fork", f"feed {feed.hex()[:8]} let two blocks out at {seq}")
+            self._forked.add(feed)
+
+    def forked(self, feed: bytes) -> bool:
+        """Whether two blocks of one place have left two copies of this author's."""
+        return feed in self._forked
 
 
 class Pen(Identity):

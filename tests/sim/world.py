@@ -16,6 +16,7 @@ from typing import Any
 from medledger import make_request
 from medledger.limits import BEACON_MAX_SECONDS
 from medledger.sync.topics import Topics
+from medledger.transport_key import TransportKey
 
 from .broker import Broker, Weather
 from .checks import Checks
@@ -49,6 +50,8 @@ class World:
         self.machines: list[Machine] = []
         self.governors: list[Machine] = []
         self.enemies: list[Enemy] = []
+        self.ledger_id = b""
+        self._key: TransportKey | None = None
         self.start_writing: Callable[[Machine], None] = lambda _: None
         self._next_happening = float("inf")
         self._happen: Callable[[], None] = lambda: None
@@ -105,6 +108,7 @@ class World:
         )
         machine.adopt(made)
         self.governors.append(machine)
+        self.ledger_id = made.id
         return machine
 
     def join(self, governor: Machine, name: str, role: str) -> Machine | None:
@@ -124,11 +128,19 @@ class World:
         machine.adopt(joined)
         return machine
 
+    def clone(self, machine: Machine) -> Machine:
+        """A copy of a machine's card, key and all, in another box. Neither program runs yet."""
+        machine.halt()
+        self.truth.guilty.add(machine.me)
+        disk = machine.disk.copy(f"{len(self.machines)}-clone")
+        twin = self.machine(f"{machine.name}'", disk=disk, seed=machine.seed)
+        twin.acknowledged = list(machine.acknowledged)
+        return twin
+
     def enemy(self, governor: Machine) -> Enemy:
         """A byzantine member, enrolled like any other."""
         ledger = governor.ledger
         assert ledger is not None  # it runs
-        assert ledger.transport_key is not None  # with an identity
         rng = self.fork_rng(f"enemy {len(self.enemies)}")
         pen = Pen(rng.randbytes(32), self.truth)
         self.truth.guilty.add(pen.public_key)
@@ -137,7 +149,7 @@ class World:
             ENEMIES + len(self.enemies),
             pen,
             ledger.id,
-            ledger.transport_key,
+            self.transport_key,
             broker=self.broker,
             truth=self.truth,
             faults=self.faults,
@@ -147,17 +159,23 @@ class World:
         return enemy
 
     def revoked(self, key: bytes) -> None:
-        """The governors have cut this feed: its machines are out of the comparison."""
+        """The governors have cut this feed: its machines are out of the comparison, and get no new keys."""
+        for enemy in self.enemies:
+            enemy.outcast |= enemy.pen.public_key == key
         for machine in self.machines:
             if machine.me == key:
                 machine.honest = False
 
+    def transport_key(self) -> TransportKey:
+        """The key that honest members hold now, as far as the first of them knows that runs."""
+        key = next((each.ledger.transport_key for each in self.honest() if each.ledger is not None), None)
+        self._key = key or self._key
+        assert self._key is not None  # a world begins with a machine that runs
+        return self._key
+
     def live_topic(self, feed: bytes) -> str:
         """Where the live blocks of a feed are published."""
-        ledger = next(each.ledger for each in self.machines if each.ledger is not None)
-        key = ledger.transport_key
-        assert key is not None  # machines open their ledgers with identities
-        return Topics(ledger.id, key.key).live(feed)
+        return Topics(self.ledger_id, self.transport_key().key).live(feed)
 
     def honest(self) -> list[Machine]:
         """The machines that are to hold the same in the end."""
