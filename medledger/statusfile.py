@@ -130,7 +130,7 @@ def read(path: Path) -> Found | None:
         return None
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (LimitError, ValueError, TypeError, LookupError, RecursionError) as error:
+    except (LimitError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
         raise StoreError(
             f"{path} is not a status file", hint="Remove it: gossip writes it anew, every few seconds while it runs."
         ) from error

@@ -16,8 +16,9 @@ from typing import Final
 from medledger import statusfile
 from medledger.errors import InUseError, StoreError, TransportError, UsageError
 
-from . import gossiping, netdata
+from . import cells, gossiping, netdata, netscreen, nettext
 from .gossiping import Way
+from .meter import Meter
 from .netdata import Picture
 from .opening import signing
 
@@ -38,9 +39,30 @@ class Request:
     way: Way
 
 
+def current(ledger: Path) -> Picture | None:
+    """The picture in the status file, of which all can be shown. Raises `StoreError`.
+
+    Whoever gossips may be of another version than we are, and its picture lack something or have it in another form.
+    """
+    try:
+        picture = netdata.from_file(ledger)
+        if picture is not None:
+            meter = Meter()
+            meter.look(picture)
+            nettext.lines(picture)
+            netscreen.draw(picture, meter, 80, 24, clock="", glyphs=cells.ASCII)
+            netdata.for_programs(picture)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise StoreError(
+            f"{statusfile.place(ledger)} is not of the form that this version of medledger writes",
+            hint="Use the same version as the program that gossips, or remove the file where none does.",
+        ) from error
+    return picture
+
+
 def last(ledger: Path) -> Picture | None:
-    """The picture in the status file. Raises `StoreError` where there is no ledger either."""
-    picture = netdata.from_file(ledger)
+    """The same. Raises `StoreError` where there is no ledger either."""
+    picture = current(ledger)
     if picture is None and not ledger.is_file():
         raise StoreError(f"there is no ledger at {ledger}", hint="Create one with `medledger init`, or join one.")
     return picture

@@ -115,7 +115,7 @@ def transport_key(picture: Picture) -> str:
     status = picture.status
     stragglers = count_text(status["stragglers"], "member")
     missed = f"; not arrived yet at {stragglers} that we hear" if status["stragglers"] else ""
-    return f"{status['transport_key']}, generation {status['key_generation']}{missed}"
+    return f"{printable(status['transport_key'])}, generation {number_text(status['key_generation'])}{missed}"
 
 
 def _peers(picture: Picture) -> list[str]:

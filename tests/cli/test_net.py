@@ -130,6 +130,21 @@ def test_an_alarm_is_told_with_what_to_do(run: Run, pair: tuple[Path, Path]) -> 
     assert "Alarms: none" in run("net", "status", hospital).out
 
 
+def test_a_picture_of_another_version_is_no_bug(run: Run, pair: tuple[Path, Path]) -> None:
+    """An agent that was not updated with the command may lack a field of the status, or have it in another form."""
+    place = statusfile.place(pair[0])
+    with staying(pair[0]):
+        assert until(lambda: bool(shown(pair[0])))
+    good = json.loads(place.read_text())
+    for odd in ({"traffic": None}, {"alarms": [1]}, {"stragglers": "\x1b[31m"}, {"taken_seconds": 1e400}):
+        place.write_text(json.dumps({**good, "status": {**good["status"], **odd}}))
+        looked = run("net", "status", pair[0], "--no-gossip", code=Exit.STORE)
+        assert "\x1b[31m" not in looked.out + looked.err
+    place.write_text(json.dumps({**good, "status": {}}))
+    assert "same version" in run("net", "status", pair[0], code=Exit.STORE).err
+    assert "same version" in run("net", "watch", pair[0], code=Exit.STORE).err
+
+
 def test_where_nobody_gossips_the_command_does(run: Run, pair: tuple[Path, Path]) -> None:
     """It takes part for a moment, keeps what arrives, leaves no status file; and does not where it is told so."""
     hospital, box = pair

@@ -120,7 +120,7 @@ def watch(ledger: Path, duration: int | None, key: Path | None, as_json: bool, *
     seconds = None if duration is None else duration / 1000
     with stop_signals() as stopped:
         if picture is not None and picture.running:
-            seen = netwatch.watch(lambda: netdata.from_file(ledger), stopped, seconds=seconds, as_json=as_json)
+            seen = netwatch.watch(lambda: netsource.current(ledger), stopped, seconds=seconds, as_json=as_json)
         else:
             request = netsource.Request(ledger, key, Way(**way))
             with netsource.ourselves(request, status_file=True) as take:
