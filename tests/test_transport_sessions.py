@@ -135,6 +135,36 @@ def test_a_fault_of_our_own_is_told(
     assert any("a fault of its own" in alarm for alarm in alarms)
 
 
+@pytest.mark.parametrize("thread", ["gossip", "connection"])
+def test_an_alarm_may_make_the_program_close(
+    tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch, thread: str
+) -> None:
+    """Whichever thread of gossip's it is told in: both end, and the next `close` has nothing to do."""
+    founder, _ = two(tmp_path, stack)
+
+    def broken(*_: object) -> None:
+        assert started.wait(SECONDS)
+        raise ZeroDivisionError
+
+    started = threading.Event()
+    closed: list[object] = []
+
+    def close(_alarm: str) -> None:
+        try:
+            closed.append(gossip.close())
+        except RuntimeError as error:
+            closed.append(error)
+
+    before = threading.active_count()
+    owner = "gossip.Gossip._step" if thread == "gossip" else "turns.Turns.next"
+    monkeypatch.setattr(f"medledger.transport.{owner}", broken)
+    gossip = Gossip(founder, "mqtt://127.0.0.1:1", must_connect=False, on_alarm=close).start()
+    started.set()
+    assert until(lambda: closed == [None])
+    assert until(lambda: threading.active_count() == before)
+    gossip.close()
+
+
 # --- the last will ---------------------------------------------------------------------------------------------------
 
 DYING = """

@@ -111,7 +111,7 @@ class Connection:
         """Say goodbye and end the thread, within about a second."""
         self._closing.set()
         self._bell.ring()
-        if self._thread is not None:
+        if self._thread is not None and self._thread is not threading.current_thread():
             # It may be in a connection attempt that takes its time: then it is left to end by itself.
             self._thread.join(STOP_SECONDS)
         self.up = False

@@ -128,8 +128,9 @@ class Gossip:
         if self._unwatch is not None:
             raise UsageError("gossip has been started already")
         self._connection.open(must_connect=self._must_connect)
-        self._unwatch = self._ledger.watch(self._advanced)
+        unwatch = self._ledger.watch(self._advanced)
         self._thread.start()
+        self._unwatch = unwatch  # from now on there is something to close, for whichever thread does
         return self
 
     def close(self) -> None:
@@ -138,7 +139,8 @@ class Gossip:
             return
         self._unwatch()
         self._mailbox.close()
-        self._thread.join(JOIN_SECONDS)
+        if threading.current_thread() is not self._thread:  # an alarm may be what makes the program close us
+            self._thread.join(JOIN_SECONDS)
         self._reporter.end(self.status(), "closed")
         self._connection.close()
         with self._changed:
