@@ -139,6 +139,8 @@ class Claimant:
             if not heard.due:
                 del self._heard[nonce]
             frames = self._blocks([heard.query.ranges[at] for at in places], heard.published)
+            for frame in frames:
+                self.published(frame)
             yield Answer(Claim(nonce, bitmap(places)), frames)
 
     def abandon(self) -> None:

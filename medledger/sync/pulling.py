@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from random import Random
 from typing import Final
 
@@ -71,8 +71,13 @@ class Puller:
 
     @property
     def idle(self) -> bool:
-        """Nothing is lacking that anybody could give."""
-        return not (self._interests or self.pulls)
+        """Nothing is lacking that anybody could give: what silent peers and liars have shown is not waited for."""
+        shown = (who for interest in self._interests for who in interest.sources)
+        return not any(map(self._promising, chain((pull.peer for pull in self.pulls), shown)))
+
+    def _promising(self, who: PeerId) -> bool:
+        peer = self._peers.get(who)
+        return peer is not None and peer.failures < PATIENCE_FAILURES
 
     @property
     def interests(self) -> int:
@@ -213,7 +218,7 @@ class Puller:
         room = {
             peer.id: peer.credit * BLOCKS_PER_FRAME
             for peer in self._peers
-            if peer.retry_at <= now and asked[peer.id] < MAX_PULLS_PER_PEER
+            if peer.retry_at <= now and asked[peer.id] < (1 if peer.vain >= PATIENCE_FAILURES else MAX_PULLS_PER_PEER)
         }
         shares: dict[PeerId, list[Range]] = {}
         for interest in self._ready(now):

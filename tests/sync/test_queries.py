@@ -99,7 +99,7 @@ def test_what_was_lost_is_all_that_is_said_again(rng: Random) -> None:
         world.net.run(0.02)
     assert world.net.run(2, until=world.net.converged)
     assert {each.stop for _, _, query, _ in world.said(Query, before) for each in query.ranges} == {1}
-    assert len(world.said(Blocks, before)) == 9
+    assert 9 <= len(world.said(Blocks, before)) <= 10  # two may ask at the same moment
 
 
 def test_of_many_that_have_a_block_few_answer(rng: Random) -> None:
