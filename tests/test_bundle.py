@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import struct
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -267,6 +268,20 @@ def test_an_archive_of_a_kind_we_do_not_read_is_refused(founder: Ledger, tmp_pat
     (tmp_path / "odd.bundle").write_bytes(data)
     with pytest.raises((MalformedError, StoreError)):
         founder.import_bundle(tmp_path / "odd.bundle")
+
+
+def test_an_archive_with_countless_members_is_not_listed(tmp_path: Path) -> None:
+    """`zipfile` makes an object of each member of an archive, before anybody can ask how many there are."""
+    entry = struct.pack("<IHHHHHHIIIHHHHHII", 0x02014B50, 20, 20, *[0] * 14)
+    count = 2**19
+    size = count * len(entry)
+    with (tmp_path / "all.bundle").open("wb") as file:
+        file.write(entry * count)
+        file.write(struct.pack("<IQHHIIQQQQ", 0x06064B50, 44, 45, 45, 0, 0, count, count, size, 0))
+        file.write(struct.pack("<IIQI", 0x07064B50, 0, size, 1))
+        file.write(struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0))
+    with pytest.raises(MalformedError, match="list of members"):
+        manifest_of(tmp_path / "all.bundle")
 
 
 def test_a_manifest_has_one_encoding(founder: Ledger, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ its name before anybody looks at a block of it.
 
 from __future__ import annotations
 
+import io
 import struct
 import zipfile
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from typing import Final, Protocol
 
 from medledger import files
 from medledger.errors import CorruptError, LimitError, MalformedError, StoreError
-from medledger.limits import MAX_MANIFEST_BYTES
+from medledger.limits import MAX_BUNDLE_SEGMENTS, MAX_MANIFEST_BYTES
 
 from .manifest import MANIFEST_NAME, Manifest, Segment, decode_manifest
 
@@ -31,6 +32,8 @@ _ZIP_ERRORS: Final = (
     ValueError,
     struct.error,
 )
+
+_MAX_LIST_BYTES: Final = 128 * (MAX_BUNDLE_SEGMENTS + 2)  # 46 bytes for each member, and its name
 
 Moved = Callable[[int], None]
 """Told how many more bytes have come."""
@@ -46,17 +49,35 @@ class Source(Protocol):
         ...
 
 
+class _Listed(io.FileIO):
+    """A file whose list of members, which `zipfile` reads at once and whole, may not be longer than a bundle's is."""
+
+    opening = True
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.opening and size is not None and size > _MAX_LIST_BYTES:
+            raise ValueError(f"its list of members is longer than {_MAX_LIST_BYTES} bytes")
+        return super().read(size) or b""
+
+
 class Archive:
     """A bundle in a ZIP file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._archive = zipfile.ZipFile(path)
-        except _ZIP_ERRORS as error:
-            raise MalformedError(f"{path} is not a bundle: {error}") from error
+            self._file = _Listed(path)
         except OSError as error:
             raise StoreError(f"{path} cannot be read: {error.strerror or error}") from error
+        try:
+            self._archive = zipfile.ZipFile(self._file)
+        except _ZIP_ERRORS as error:
+            self._file.close()
+            raise MalformedError(f"{path} is not a bundle: {error}") from error
+        except OSError as error:
+            self._file.close()
+            raise StoreError(f"{path} cannot be read: {error.strerror or error}") from error
+        self._file.opening = False
 
     def __str__(self) -> str:
         return str(self._path)
@@ -64,6 +85,7 @@ class Archive:
     def close(self) -> None:
         """Close the file."""
         self._archive.close()
+        self._file.close()
 
     def read(self, name: str, max_size: int, moved: Moved) -> bytes:
         """See `Source`. Whatever the archive's headers say, no more than `max_size` is read."""
