@@ -372,6 +372,9 @@ STEADY_SECONDS: Final = 10.0
 """A connection that lasted so long was a good one. Shorter ones count as failures, or two that throw each other out
 would do so without a pause."""
 
+STALL_SECONDS: Final = 30.0
+"""How long a broker may take nothing of what waits for it, however much it shows to be there, before it is left."""
+
 SUBSCRIBE_SECONDS: Final = 20.0
 """How long a broker may go on refusing a subscription before an alarm: one that elects a leader refuses for a while."""
 

@@ -20,8 +20,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 from brokers import Mosquitto, free_port
 from medledger import Ledger
 from medledger.errors import UsageError
-from medledger.transport import BrokerAddress, Gossip, session
+from medledger.transport import BrokerAddress, Gossip, connection, session
 from medledger.transport.bell import Bell
+from medledger.transport.mailbox import Mailbox
 from medledger.transport.session import Ask
 from medledger_agents.broker import EmbeddedBroker
 from waiting import equal, until
@@ -293,3 +294,42 @@ def test_what_a_broker_says_in_mqtt_5_is_passed_on(
     time.sleep(0.5)
     assert gossip.status()["connected"]  # Mosquitto would have hung up on a larger packet
     assert len(alarms) == 2
+
+
+# --- a broker that takes nothing more ------------------------------------------------------------------------------
+
+
+def test_a_broker_that_never_answers_a_publication_is_left(
+    mosquitto: Callable[..., Mosquitto], stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It allows one publication at a time and acknowledges none: whoever publishes is let go, to the next broker."""
+    monkeypatch.setattr(connection, "STALL_SECONDS", 0.5)
+    server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+    def serve() -> None:
+        link, _ = server.accept()
+        with link, suppress(ConnectionError):
+            link.recv(4096)
+            link.sendall(bytes((0x20, 6, 0, 0, 3, 0x21, 0, 1)))  # accepted; Receive Maximum 1
+            while link.recv(4096):
+                link.sendall(bytes((0xD0, 0)))  # it is there, whatever it is asked
+
+    threading.Thread(target=serve, daemon=True).start()
+    second = mosquitto()
+    urls = [f"mqtt://127.0.0.1:{server.getsockname()[1]}", second.url]
+    faults: list[Exception] = []
+    link = connection.Connection(
+        BrokerAddress.parse_all(urls),
+        Mailbox(),
+        protocol="5",
+        client_id="box",
+        tls=None,
+        on_complaint=lambda *_: None,
+        on_fault=faults.append,
+    )
+    link.open(must_connect=True)
+    stack.callback(link.close)
+    for _ in range(3):
+        link.publish("ml/1/x/s", b"frame", 1, retain=False)
+    assert until(lambda: link.up and str(link.address) == second.url, SECONDS)
+    assert not faults

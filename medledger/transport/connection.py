@@ -27,7 +27,7 @@ from paho.mqtt.client import MQTTMessageInfo
 from paho.mqtt.enums import MQTTErrorCode
 
 from medledger.errors import Fault, TransportError
-from medledger.limits import ALARM_REPEAT_SECONDS, KEEPALIVE_SECONDS, OUTBOX_BYTES
+from medledger.limits import ALARM_REPEAT_SECONDS, KEEPALIVE_SECONDS, OUTBOX_BYTES, STALL_SECONDS
 from medledger.sync import Connected, Disconnected, Publish
 
 from .address import BrokerAddress
@@ -219,11 +219,8 @@ class Connection:
         session = self._session
         if session is None:
             return  # gossip says it again to whoever asks
-        most = session.receive_maximum
-        while self.up and not self._mailbox.closed and (
-            self._outbox_bytes > OUTBOX_BYTES or (qos and most is not None and self._unanswered >= most)
-        ):  # fmt: skip
-            self._drain(0.1)
+        if not self._wait_for_room(session, qos):
+            return
         info = session.publish(topic, payload, qos, retain=retain)
         if info is None:
             return
@@ -231,6 +228,21 @@ class Connection:
         self._outbox_bytes += len(payload)
         self._unanswered += qos
         self._drain(0)
+
+    def _wait_for_room(self, session: Session, qos: int) -> bool:
+        """Until paho holds less; false where the broker took nothing for so long that the next one is to be tried."""
+        most = session.receive_maximum
+        held, since = len(self._outbox), time.monotonic()
+        while self._outbox_bytes > OUTBOX_BYTES or (qos and most is not None and self._unanswered >= most):
+            if not self.up or self._mailbox.closed:
+                break
+            self._drain(0.1)
+            if len(self._outbox) < held:
+                held, since = len(self._outbox), time.monotonic()
+            elif time.monotonic() - since >= STALL_SECONDS:
+                session.give_up(f"it took nothing of ours for {STALL_SECONDS:.0f} s")
+                return False
+        return True
 
     def flush(self, seconds: float) -> None:
         """Wait until everything handed over is on the wire, and acknowledged where that is due."""

@@ -95,6 +95,7 @@ class Session:
         self.address: Final = address
         self.protocol: Final = protocol
         self.lost: str | None = None
+        self._given_up: str | None = None
         self.receive_maximum: int | None = None  # publications at QoS 1 that may wait for an answer, if it says
         self._largest: int | None = None
         self._retains = True
@@ -182,6 +183,9 @@ class Session:
         sock: Any = client.socket()
         if sock is None:
             return False
+        if self._given_up is not None:
+            self.lost = self._given_up
+            return False
         held = hasattr(sock, "pending") and sock.pending()  # TLS may hold bytes that the socket no longer shows
         readable = self._wait(sock, 0 if held else min(seconds, TURN_SECONDS)) or held
         try:
@@ -241,6 +245,11 @@ class Session:
     def subscribe(self, filters: list[tuple[str, int]]) -> None:
         """Subscribe to these and to nothing else; where the broker goes on refusing, that is complained about."""
         self._subscriptions.want(filters, time.monotonic())
+
+    def give_up(self, reason: str) -> None:
+        """Have the connection end, and say why."""
+        self._given_up = reason
+        self._ask.bell.ring()
 
     def publish(self, topic: str, payload: bytes, qos: int, *, retain: bool) -> MQTTMessageInfo | None:
         """Hand a message to paho. None where the broker has said that it takes none of that size."""
