@@ -29,7 +29,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 # Programs that tests start find our packages too, from a checkout that is not installed.
 os.environ["PYTHONPATH"] = os.pathsep.join(str(ROOT / area) for area in ("", "agents", "firmware_bridge"))
-SEED = int(os.environ.get("MEDLEDGER_SEED") or random.SystemRandom().randrange(2**32))
+# Left in the environment, where the processes that share the tests find the same.
+SEED = int(os.environ.setdefault("MEDLEDGER_SEED", str(random.SystemRandom().randrange(2**32))))
 
 hypothesis.settings.register_profile("default", max_examples=100, deadline=None, print_blob=True)
 hypothesis.settings.register_profile("soak", max_examples=20_000, deadline=None, print_blob=True)
