@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from medledger.errors import MedledgerError
+from medledger.errors import FrameError, MedledgerError
 from medledger.keys import fingerprint
 from medledger.limits import ALARM_REPEAT_SECONDS, RECENT_ALARMS
 
@@ -44,7 +44,7 @@ class About:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        if not isinstance(error, MedledgerError):
+        if not isinstance(error, MedledgerError) or isinstance(error, FrameError):  # what a peer says is no alarm
             return False
         self._alarms.tell(f"{self._what}: {error}", self._now, hint=error.hint)
         return True

@@ -426,6 +426,25 @@ def test_a_key_on_a_branch_of_its_governors_fork_reaches_who_was_offline(world: 
     assert len(ward.transport_keys) == 2
 
 
+def test_who_is_no_member_is_not_answered_under_an_old_key(world: World) -> None:
+    """It is refused and counted, and no alarm."""
+    ward, clinic = world.add("ward"), world.add("clinic")
+    world.settle()
+    old = ward.transport_key
+    assert old is not None
+    world.net.leave(world.stations["ward"])
+    world.founder.rotate_transport_key()
+    settle(world, "founder", "clinic")
+    topics, codec, nobody = Topics(ward.id, old.key), Codec(ward.id, old, Random(1)), Identity.generate()
+    beacon = Beacon(bytes(16), 0, 0, bytes(8), True)
+    frame = codec.seal_signed(topics.beacons, beacon, Origin(nobody.public_key, b"whatever", 0), nobody)
+    world.net.inject(topics.beacons, frame)
+    world.net.run(3)
+    founder = world.stations["founder"]
+    assert founder.node.counters["refused: a sender under an older key is no member here"] == 1
+    assert founder.alarms == []
+
+
 def test_a_signature_by_somebody_else_is_no_straggler(world: World) -> None:
     """Who holds an old key cannot speak for a member, nor as nobody's."""
     ward, clinic = world.add("ward"), world.add("clinic")
