@@ -24,6 +24,7 @@ from medledger.records import (
     GovEnrol,
     GovEpoch,
     GovRevoke,
+    GovTransport,
     Reading,
     Record,
     Sample,
@@ -100,6 +101,7 @@ EXAMPLES: list[Any] = [
     GovRevoke(epoch=1, feed=FEED, seq=-1, id=None, reason="stolen"),
     GovRevoke(epoch=1, feed=FEED, seq=9, id=OTHER),
     GovApprove(act=FEED),
+    GovTransport(epoch=0, generation=1, key=OTHER, boxes=[(FEED, bytes(80)), (OTHER, bytes(80))]),
 ]
 
 
@@ -171,6 +173,9 @@ def test_a_record_without_its_rules_cannot_be_made() -> None:
         lambda: GovRevoke(epoch=0, feed=FEED, seq=3, id=None),
         lambda: GovRevoke(epoch=0, feed=FEED, seq=-1, id=FEED),
         lambda: GovApprove(act=b"x"),
+        lambda: GovTransport(epoch=0, generation=0, key=OTHER, boxes=[(FEED, bytes(80))]),
+        lambda: GovTransport(epoch=0, generation=1, key=OTHER, boxes=[]),
+        lambda: GovTransport(epoch=0, generation=1, key=OTHER, boxes=[(FEED, bytes(80)), (FEED, bytes(80))]),
     ]:
         with pytest.raises(SchemaError):
             make()

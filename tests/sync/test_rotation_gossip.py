@@ -428,7 +428,8 @@ def test_a_key_on_a_branch_of_its_governors_fork_reaches_who_was_offline(world: 
 
 def test_who_is_no_member_is_not_answered_under_an_old_key(world: World) -> None:
     """It is refused and counted, and no alarm."""
-    ward, clinic = world.add("ward"), world.add("clinic")
+    ward = world.add("ward")
+    world.add("clinic")
     world.settle()
     old = ward.transport_key
     assert old is not None
