@@ -257,6 +257,9 @@ PROBE_PAUSE_SECONDS: Final = 1.0
 CLAIM_STEP_SECONDS: Final = 0.25
 """One step of the ranks by which those wait who could answer a query: each lets twice as many speak."""
 
+QUERY_STEP_SECONDS: Final = 0.05
+"""The same for those who lack the same blocks, before they ask: what is missing may still be on its way."""
+
 QUERY_SECONDS: Final = 1.0
 """What a query is given on top of the longest such wait, before what is lacking is asked for again; doubled each time.
 """

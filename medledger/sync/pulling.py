@@ -319,9 +319,8 @@ class Puller:
         interests = [self._interests.get(each.feed) for each in ranges]
         peer = self._peers.get(pull.peer)
         if peer is not None:
-            searched = any(interest is not None and interest.search is not None for interest in interests)
             pull.judge(peer, report, now, self._rng.random())
-            self._appraise(peer, pull, report, now, searched=searched)
+            self._appraise(peer, pull, report, [each for each in interests if each is not None], now)
         refused: dict[bytes, BlockError] = {}
         for error in report.refused if report else ():
             if error.feed is not None:
@@ -332,16 +331,20 @@ class Puller:
         if peer is not None and peer.vain >= PATIENCE_FAILURES:
             self._forsake(peer.id)
 
-    def _appraise(self, peer: Peer, pull: Pull, report: ImportReport | None, now: float, *, searched: bool) -> None:
-        """Whether a peer gave anything of what it was asked for, or had nothing left to give."""
+    def _appraise(
+        self, peer: Peer, pull: Pull, report: ImportReport | None, interests: list[Interest], now: float
+    ) -> None:
+        """Whether a peer gave anything of what it had shown, or was not asked for any such thing."""
         assert isinstance(pull.want, Want)
         said = (ForkedError, CutError, DivergedError)
         news = report is not None and any(isinstance(error, said) for error in report.refused)
+        searched = any(interest.search is not None for interest in interests)
         if news or (report is not None and (report.accepted or (searched and report.duplicates))):
             peer.gave()
-        elif (pull.whole or pull.failed(report)) and not all(
-            self._frontier.length(each.feed) >= each.stop for each in pull.want.ranges
-        ):
+            return
+        owed = any(self._frontier.length(each.feed) < each.stop for each in pull.want.ranges)
+        shown = any(not interest.guessed for interest in interests)
+        if owed and shown and (pull.whole or pull.failed(report)):
             peer.gave_nothing(now, self._rng.random())
 
     def _conclude(

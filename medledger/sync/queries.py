@@ -2,12 +2,14 @@
 
 Rules:
 
-- A gap that live blocks show has 0 to 0.3 s to close by itself. What is lacking then is asked for in a query, up to 64
-  feeds at a time; but where somebody else has just asked for as much, its answer is waited for: it is for all.
+- A gap that live blocks show has a moment to close by itself, longer for most nodes than for a few (see `rank`). What
+  is lacking then is asked for in a query, up to 64 feeds at a time; but where somebody else has just asked for as much,
+  its answer is waited for: it is for all.
 - Who claims blocks that we asked for is sent a want for whatever of them does not arrive by itself.
 - What is still lacking when the longest wait for a claim is over is asked for again: after twice the time, three times
-  at most, counting those that we kept silent about. Who has claimed it in vain is excluded then. After that it is left
-  to the puller to guess whom to ask, and to beacons.
+  at most, counting those that we kept silent about. Who has claimed it in vain is excluded then. After that the puller
+  guesses whom to ask, once, and the rest is left to beacons.
+- What peers have shown that are silent now may be a lie: it is asked for once, and not waited for.
 - While blocks of a gap come in, nothing is asked and nobody is excluded.
 - A feed of which more is known to be lacking, since peers have shown it, is the puller's alone.
 """
@@ -20,12 +22,12 @@ from random import Random
 
 from medledger.limits import (
     CLAIM_STEP_SECONDS,
-    GAP_PATIENCE_SECONDS,
     MAX_EXCLUDED,
     MAX_GAPS,
     MAX_QUERIES,
     QUERIES_PER_GAP,
     QUERY_SECONDS,
+    QUERY_STEP_SECONDS,
     RANGES_PER_WANT,
 )
 
@@ -46,6 +48,7 @@ class Gap:
     stop: int
     due: float
     length: int  # of our feed when it was last asked for
+    live: bool  # blocks after them have come, so that somebody must have them
     asked: int = 0  # queries for it, our own and those of others
     claimants: dict[PeerId, None] = field(default_factory=dict)
 
@@ -63,8 +66,8 @@ class Asker:
 
     @property
     def idle(self) -> bool:
-        """Nothing is asked for."""
-        return not self._gaps
+        """Nothing is asked for that there must be."""
+        return not any(gap.live for gap in self._gaps.values())
 
     @property
     def next(self) -> float:
@@ -76,21 +79,22 @@ class Asker:
         if self._puller.seeks(feed):
             self._puller.guess(feed, stop)
         else:
-            self._lacking(feed, stop, now + GAP_PATIENCE_SECONDS * self._rng.random())
+            wait = rank.wait(1 - self._rng.random(), self._roster.count, QUERY_STEP_SECONDS)
+            self._lacking(feed, stop, now + wait, live=True)
 
     def lost(self, feed: bytes, stop: int, now: float) -> None:
-        """Whoever had these blocks does not answer any more. One query says whether anybody else has them."""
-        gap = self._lacking(feed, stop, now + QUERY_SECONDS * self._rng.random())
-        if gap is not None and not gap.asked:
-            gap.asked = QUERIES_PER_GAP - 1
+        """Whoever has shown these blocks does not answer any more. One query says whether anybody else has them."""
+        if feed not in self._gaps:
+            self._lacking(feed, stop, now + QUERY_SECONDS * self._rng.random(), live=False)
 
-    def _lacking(self, feed: bytes, stop: int, due: float) -> Gap | None:
+    def _lacking(self, feed: bytes, stop: int, due: float, *, live: bool) -> None:
         gap = self._gaps.get(feed)
         if gap is None and len(self._gaps) < MAX_GAPS:
-            gap = self._gaps[feed] = Gap(feed, stop, due, self._frontier.length(feed))
+            asked = 0 if live else QUERIES_PER_GAP - 1
+            gap = self._gaps[feed] = Gap(feed, stop, due, self._frontier.length(feed), live, asked)
         if gap is not None:
             gap.stop = stop  # the first blocks that are missing come first
-        return gap
+            gap.live |= live
 
     # --- asking -------------------------------------------------------------------------------------------------
 
@@ -108,7 +112,8 @@ class Asker:
                 gap.due = now + self._pause(1)
             elif gap.asked >= QUERIES_PER_GAP:
                 del self._gaps[gap.feed]
-                self._puller.guess(gap.feed, gap.stop)
+                if gap.live:
+                    self._puller.guess(gap.feed, gap.stop)
             else:
                 gaps.append(gap)
         if not gaps:

@@ -23,9 +23,9 @@ def share_of(key: bytes, nonce: bytes) -> float:
     return (int.from_bytes(digest, "big") + 1) / 2**64
 
 
-def wait(share: float, most: int) -> float:
+def wait(share: float, most: int, step: float = CLAIM_STEP_SECONDS) -> float:
     """How long to wait with this share, in seconds, where there may be `most` others."""
-    return CLAIM_STEP_SECONDS * max(0.0, log2(share * max(1, most)))
+    return step * max(0.0, log2(share * max(1, most)))
 
 
 def longest(most: int) -> float:
