@@ -4,7 +4,8 @@ Rules:
 
 - A proof is published, retained, as soon as the replica holds it; again where a peer's leaves show that it does not
   have the same one, or where another one is published than the canonical one that we keep: but one feed's no more often
-  than every 30 s.
+  than every 30 s, and after a wait by rank (see `rank`), since many may have seen the same; who hears it meanwhile is
+  silent.
 - After connecting, what the broker retains comes first; what is then still missing there is published.
 - A proof about a feed not known here waits, bounded, until the membership changes.
 """
@@ -17,6 +18,7 @@ from random import Random
 
 from medledger.limits import MAX_STRANGERS, PROOF_REPEAT_SECONDS
 
+from . import rank
 from .messages import Proof
 from .replica import Replica
 from .roster import Roster
@@ -76,7 +78,7 @@ class ForkDesk:
     def missing(self, feed: bytes, now: float) -> None:
         """Somebody does not have the proof that we keep of this feed."""
         at = max(now, self._published.get(feed, now) + PROOF_REPEAT_SECONDS * (feed in self._published))
-        self._due.setdefault(feed, at)
+        self._due.setdefault(feed, at + rank.wait(1 - self._rng.random(), self._roster.count))
 
     def asked(self, buckets: Collection[int], now: float) -> None:
         """A peer differs in these buckets: what it lacks there may be a proof."""
