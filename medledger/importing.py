@@ -49,7 +49,7 @@ class Arrived(NamedTuple):
 
 
 class Advance(NamedTuple):
-    """A feed grew: blocks first to last are new and durable."""
+    """Blocks first to last of a feed are new here and durable, or have entries now that were hidden before."""
 
     feed: bytes
     first: int
@@ -62,6 +62,7 @@ class ImportReport:
 
     accepted: int = 0
     duplicates: int = 0
+    filled: int = 0  # blocks among these that brought entries hidden here
     waiting: int = 0  # of authors not enrolled here; not kept after the import: their sender still has them
     refused: list[BlockError] = field(default_factory=list)
     advanced: list[Advance] = field(default_factory=list)  # one for each feed that grew
@@ -133,14 +134,14 @@ class Importer:
         self._advanced: dict[bytes, Advance] = {}
 
     def run(self, raws: Iterable[bytes]) -> Iterator[list[Advance]]:
-        """Import batch after batch; yields what each one advanced, after its commit."""
+        """Import batch after batch; yields what each one advanced, and whose entries it brought, after its commit."""
         source = iter(raws)
         while batch := list(islice(source, IMPORT_BATCH_BLOCKS)):
             advances = self._batch(batch)
             for advance in advances:
                 earlier = self._advanced.get(advance.feed, advance)
                 self._advanced[advance.feed] = Advance(advance.feed, earlier.first, advance.last)
-            yield advances
+            yield [*advances, *self._filled]
         self.report.advanced = list(self._advanced.values())
         self.report.waiting += len(self._waiting)
         for feed in dict.fromkeys(feed for feed, _ in self._waiting):
@@ -149,6 +150,7 @@ class Importer:
     def _batch(self, raws: Sequence[bytes]) -> list[Advance]:
         """One transaction: known authors first, then whoever the batch enrolled."""
         self._new: list[Advance] = []
+        self._filled: list[Advance] = []
         groups = self._group(raws)
         with self._store.transaction():
             while ready := [feed for feed in groups if self._replica.knows(feed)]:
@@ -285,6 +287,8 @@ class Importer:
         ours, theirs = split_body(row.body), split_body(body_bytes)
         merged = [b if isinstance(a, Hidden) else a for a, b in zip(ours, theirs, strict=True)]
         if merged != ours:
+            self.report.filled += 1
+            self._filled.append(Advance(feed.author, row.seq, row.seq))
             holes = any(isinstance(item, Hidden) for item in merged)
             self._store.replace_body(feed, row.seq, encode_body(merged), has_holes=holes)
 

@@ -210,7 +210,8 @@ class Replica:
     def watch(self, callback: Watcher) -> Callable[[], None]:
         """Call `callback` with every `Advance` after it is durable, in the thread that made it. Returns the undo.
 
-        The callback must be quick and must not raise; hand work to a queue.
+        A block comes a second time when entries arrive that were hidden in it. The callback must be quick and must not
+        raise; hand work to a queue.
         """
         with self._watch_lock:
             self._watchers = [*self._watchers, callback]
@@ -236,7 +237,6 @@ class Replica:
         """
         importer = Importer(self)
         for advances in importer.run(raws):
-            importer.report.advanced += advances
             self.notify(advances)
         return importer.report
 

@@ -102,6 +102,14 @@ class Alarms:
             hint="If it is known that this node has signed no more: stop it, and run `medledger recover`.",
         )
 
+    def newer(self, feed: bytes, now: float) -> None:
+        """Blocks came that this release does not understand: not judged, and not kept."""
+        self.tell(
+            f"blocks of member {fingerprint(feed)} need newer software than this: they are left to later",
+            now,
+            hint="Update medledger on this machine.",
+        )
+
     def forked(self, feed: bytes, now: float) -> None:
         """A fork was proved."""
         self.tell(

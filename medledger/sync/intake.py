@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from medledger.errors import MedledgerError
+from medledger.errors import MedledgerError, NewerBlockError
 
 from .alarms import Alarms
 from .forks import ForkDesk
@@ -57,6 +57,9 @@ class Intake:
         self._counters["accepted blocks"] += report.accepted
         self._counters["duplicate blocks"] += report.duplicates
         self._counters["refused blocks"] += len(report.refused)
+        for error in report.refused:
+            if isinstance(error, NewerBlockError) and error.feed is not None and self._roster.knows(error.feed):
+                self._alarms.newer(error.feed, now)
         for feed in report.forks:
             self._forks.proved(feed, now)
             self._alarms.forked(feed, now)

@@ -107,9 +107,12 @@ def test_what_a_relay_hides_an_honest_peer_gives(world: World) -> None:
     """Digests are equal and nothing looks wrong, and yet the entries come, within minutes, and then it is quiet."""
     assert world.clinic.digest() == world.founder.digest()
     assert (len(world.clinic.holes()), world.entries()) == (3, 0)
+    told: list[tuple[int, int]] = []
+    world.clinic.watch(lambda advance: told.append((advance.first, advance.last)))
     world.part()
     start = world.net.now
     assert world.net.run(4 * HOLE_PAUSE_SECONDS, until=lambda: not world.clinic.holes())
+    assert sorted(told) == [(0, 0), (1, 1), (2, 2)]
     assert world.entries() == 3
     world.clinic.fsck()
     assert all(stop == start + 1 for _, _, _, want in world.wants[1:] for _, start, stop, _ in want.ranges)

@@ -10,6 +10,7 @@ import pytest
 
 from gossip_network import Station
 from gossip_world import TOPICS, World, adopt, forge
+from medledger.errors import NewerBlockError
 from medledger.limits import BEACON_MAX_SECONDS, LIVE_BYTES_BURST, PEER_SECONDS, UNCONFIRMED_SECONDS
 from medledger.sync import Publish
 from medledger.sync.live import Fate
@@ -280,6 +281,32 @@ def test_copies_of_one_block_do_not_crowd_out_the_others(rng: Random) -> None:
         world.net.run(0.001)
     world.net.run(1)
     assert len(reader.replica.imported) - imported <= 1.1 * LIVE_BYTES_BURST / 60_000 + 20
+
+
+def test_blocks_of_a_newer_version_are_told_of_and_asked_for_seldom(rng: Random) -> None:
+    """They cannot be judged here: an alarm says so, nobody is paused for it, and they come when the software can."""
+    world = World(rng.randrange(2**32), "ab")
+    world.settle()
+    modern, old = world.members
+    understand = old.replica.import_blocks
+
+    def refuse(raws: Any) -> Any:
+        known = [raw for raw in raws if modern.replica.me not in raw]
+        report = understand(known)
+        if len(known) < len(raws):
+            report.refuse(NewerBlockError("a block of version 2", feed=modern.replica.me, seq=0))
+        return report
+
+    old.replica.import_blocks = refuse
+    for step in range(50):
+        world.net.append(modern, b"from the future %d" % step)
+    world.net.run(100)
+    assert len([text for text in old.alarms if "newer software" in text]) == 1
+    before = world.net.now
+    world.net.run(1000)
+    assert len([1 for _, who, _, _ in world.said(Want, before) if who is old]) <= 25
+    old.replica.import_blocks = understand
+    world.settle(4 * BEACON_MAX_SECONDS)
 
 
 def test_one_feed_that_the_broker_censors_arrives_by_pulls(rng: Random) -> None:
