@@ -57,9 +57,10 @@ class Intake:
         self._counters["accepted blocks"] += report.accepted
         self._counters["duplicate blocks"] += report.duplicates
         self._counters["refused blocks"] += len(report.refused)
-        for error in report.refused:
-            if isinstance(error, NewerBlockError) and error.feed is not None and self._roster.knows(error.feed):
-                self._alarms.newer(error.feed, now)
+        for refusal in report.refused:
+            feed = refusal.feed
+            if isinstance(refusal, NewerBlockError) and feed is not None and self._roster.knows(feed):
+                self._alarms.newer(feed, now)
         for feed in report.forks:
             self._forks.proved(feed, now)
             self._alarms.forked(feed, now)
