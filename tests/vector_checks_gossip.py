@@ -10,6 +10,7 @@ from typing import Any
 from medledger import cbor
 from medledger.errors import FrameError
 from medledger.keys import Identity
+from medledger.sync.claims import claim_wait
 from medledger.sync.frames import Codec
 from medledger.sync.gate import Gate
 from medledger.sync.keyring import Keyring
@@ -73,8 +74,15 @@ def check_gate(inputs: Inputs) -> Inputs:
     return {"outcomes": outcomes}
 
 
+def check_rank(inputs: Inputs) -> Inputs:
+    """How long each peer waits with a claim."""
+    waits = [claim_wait(peer, inputs["nonce"], inputs["feeds"]) for peer in inputs["peers"]]
+    return {"milliseconds": [round(1000 * wait) for wait in waits]}
+
+
 CHECKS: dict[str, Callable[[Inputs], Inputs]] = {
     "gossip-names": check_names,
+    "gossip-rank": check_rank,
     "gossip-frame": check_frame,
     "gossip-gate": check_gate,
 }

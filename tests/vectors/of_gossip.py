@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import blake2b
+from math import log2
 from typing import Any
 
 from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_encrypt
@@ -297,6 +298,21 @@ def frames() -> list[Vector]:
     return vectors
 
 
+def ranks() -> list[Vector]:
+    """How long peers wait before they claim what a query asks for."""
+    vectors = []
+    for name, nonce, feeds in (("first", NONCE, 20), ("second", b"another.", 20), ("large", NONCE, 10_000)):
+        waits = []
+        for who in ("ada", "ben", PEER, ME):
+            digest = blake2b(key(who) + nonce, digest_size=8, person=b"medledger rank").digest()
+            share = (int.from_bytes(digest, "big") + 1) / 2**64
+            waits.append(round(250 * (1 + max(0.0, log2(share * feeds)))))
+        given = {"peers": [key(who) for who in ("ada", "ben", PEER, ME)], "nonce": nonce, "feeds": feeds}
+        why = f"Four peers that have what a query asks for, and wrote none of it, in a ledger of {feeds} feeds."
+        vectors.append(accepted("gossip-rank", name, why, given, milliseconds=waits))
+    return vectors
+
+
 def make() -> list[Vector]:
     """All of them."""
-    return [*names(), *frames()]
+    return [*names(), *frames(), *ranks()]
