@@ -300,7 +300,7 @@ SERVED_BYTES_PER_SECOND: Final = 64 * 1024 * 1024
 SERVED_BYTES_BURST: Final = 64 * 1024 * 1024
 
 ENVELOPE_COST: Final = 10
-"""What a beacon of a member that missed a rotation takes of its budget of requests: its answer is sealed to it alone."""
+"""What a beacon of a member that missed a rotation takes of its requests: its answer is sealed to it alone."""
 
 STRAGGLER_ANSWERS: Final = 3
 """Nodes that answer such a beacon on average, of those that hear it and have heard each other."""

@@ -14,8 +14,8 @@ from gossip_network import Links, Network, Station
 from ledger_model import History
 from medledger import Identity, Ledger
 from medledger.entry import encode_entry
-from medledger.ledger import Released
 from medledger.keys import seal_to
+from medledger.ledger import Released
 from medledger.limits import BEACON_MAX_SECONDS
 from medledger.sync import Publish, branches
 from medledger.sync.frames import Codec
