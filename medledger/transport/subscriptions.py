@@ -2,13 +2,14 @@
 
 Rules:
 
-- A subscription that is refused is asked for again, with pauses that grow: a cluster that elects a leader refuses for
-  some seconds, and access rules are mended while we are connected.
+- A subscription that is refused is asked for again, with pauses that grow and differ: a cluster that elects a leader
+  refuses for some seconds, and access rules are mended while we are connected.
 - People are told when it has lasted, once for a connection.
 """
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Iterable
 from typing import Final
@@ -50,7 +51,7 @@ class Subscriptions:
         with self._lock:
             for (topic, _), yes in zip(self._asked.pop(number, []), granted, strict=False):
                 if not yes:
-                    self._again_at = min(self._again_at, now + self._pause)
+                    self._again_at = min(self._again_at, now + self._pause * random.uniform(0.5, 1))
                 elif topic in self._wanted:
                     self._granted.add(topic)
             self._reckon(now)
