@@ -214,35 +214,31 @@ def overlooking() -> Iterator[None]:
 
 
 class _Cursor:
-    """What the store and sqlite-utils use of a `sqlite3.Cursor`."""
+    """What the store and sqlite-utils use of a `sqlite3.Cursor`. All rows are read at once: a statement that is not
+    finished would be in the way of a commit for as long as anything, such as a traceback, refers to its cursor.
+    """
 
     def __init__(self, connection: SimulatedConnection, cursor: apsw.Cursor, sql: str) -> None:
+        self._rows = iter(connection.run(cursor.fetchall))
         self._connection = connection
-        self._cursor = cursor
         self._sql = sql
         self.lastrowid = connection.apsw.last_insert_rowid()
         self.rowcount = connection.apsw.changes()
 
     def fetchone(self) -> Any:
-        return next(self, None)
+        return next(self._rows, None)
 
     def fetchall(self) -> list[Any]:
-        return self._connection.run(self._cursor.fetchall)
+        return list(self._rows)
 
     def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        return self._connection.run(next, self._cursor)
+        return self._rows
 
     @property
     def description(self) -> Any:
-        """The columns, also of what gave no row."""
-        try:
-            return [(column[0], *[None] * 6) for column in self._cursor.description]
-        except apsw.ExecutionCompleteError:
-            info = apsw.ext.query_info(self._connection.apsw, self._sql)
-            return [(column[0], *[None] * 6) for column in info.description] or None
+        """The columns."""
+        info = apsw.ext.query_info(self._connection.apsw, self._sql)
+        return [(column[0], *[None] * 6) for column in info.description] or None
 
 
 class SimulatedConnection:
