@@ -267,6 +267,14 @@ QUERY_SECONDS: Final = 1.0
 QUERIES_PER_GAP: Final = 3
 """Queries for the same blocks, one's own and those of others, before it is left to beacons to find who has them."""
 
+WANTED_BY: Final = 3
+"""Peers that want the same few blocks of one node within ANSWER_SECONDS, upon which it publishes them for all."""
+
+REPUBLISHED_PER_SECOND: Final = 2
+"""Ranges that one node publishes so in the long run."""
+
+REPUBLISHED_BURST: Final = 16
+
 MAX_QUERIES: Final = 64
 """Queries remembered: those of others that can be answered, and one's own."""
 

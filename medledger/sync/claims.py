@@ -11,6 +11,7 @@ Rules:
   does one of a peer that the query excludes: who claims and does not deliver wins nothing but one round.
 - A claim may overtake its query: it is remembered until that comes.
 - Blocks that were published since the query came are not published again.
+- Where three peers want the same few blocks of one node within 2 s, more of them will: it publishes them, unasked.
 """
 
 from __future__ import annotations
@@ -21,14 +22,27 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
 
-from medledger.limits import CLAIM_STEP_SECONDS, LIVE_BACKLOG_FRAMES, LIVE_FRAME_BYTES, MAX_QUERIES, SEEN_FRAMES
+from medledger.limits import (
+    ANSWER_SECONDS,
+    CLAIM_STEP_SECONDS,
+    LIVE_BACKLOG_FRAMES,
+    LIVE_FRAME_BYTES,
+    MAX_QUERIES,
+    REPUBLISHED_BURST,
+    REPUBLISHED_PER_SECOND,
+    SEEN_FRAMES,
+    WANTED_BY,
+)
 
 from . import rank
+from .bounded import Budget
 from .frontier import PREFIX_BYTES, Frontier
 from .messages import CLAIMED_BYTES, Blocks, Claim, Query, Range
 from .peers import PeerId
 from .replica import Replica
 from .roster import Roster
+
+FEW_BLOCKS = 64
 
 
 def claim_wait(key: bytes, nonce: bytes, feeds: int) -> float:
@@ -57,9 +71,9 @@ def prefixes(excluded: bytes) -> set[bytes]:
 
 
 class Answer(NamedTuple):
-    """A claim, and blocks to publish again with it."""
+    """A claim, where there was a query, and blocks to publish again."""
 
-    claim: Claim
+    claim: Claim | None
     frames: list[Blocks]
 
 
@@ -73,20 +87,33 @@ class Heard:
     published: set[bytes] = field(default_factory=set)  # marks of blocks that were, since it came
 
 
+@dataclass(slots=True)
+class Wanted:
+    """A few blocks that peers want of us, one by one."""
+
+    since: float
+    by: set[bytes] = field(default_factory=set)
+
+
 class Claimant:
     """What one node answers of the queries it hears."""
 
-    def __init__(self, replica: Replica, frontier: Frontier, roster: Roster, me: PeerId) -> None:
+    def __init__(self, replica: Replica, frontier: Frontier, roster: Roster, me: PeerId, now: float) -> None:
         self._replica = replica
         self._frontier = frontier
         self._roster = roster
         self._me = me
         self._heard: dict[bytes, Heard] = {}
         self._overtaking: OrderedDict[bytes, tuple[PeerId, Claim]] = OrderedDict()  # claims before their queries
+        self._wanted: OrderedDict[Range, Wanted] = OrderedDict()
+        self._unasked: list[Range] = []  # to publish, since several want them
+        self._budget = Budget(REPUBLISHED_PER_SECOND, REPUBLISHED_BURST, now)
 
     @property
     def next(self) -> float:
         """When `due` will have something."""
+        if self._unasked:
+            return float("-inf")
         return min((at for heard in self._heard.values() for at in heard.due.values()), default=float("inf"))
 
     def query(self, query: Query, now: float) -> None:
@@ -122,6 +149,22 @@ class Claimant:
         if not heard.due:
             del self._heard[claim.nonce]
 
+    def wanted(self, who: PeerId, ranges: Sequence[Range], now: float) -> None:
+        """A peer wants blocks of us."""
+        for each in ranges:
+            if each.stop - each.start > FEW_BLOCKS or self._frontier.length(each.feed) < each.stop:
+                continue
+            wanted = self._wanted.pop(each, None)
+            if wanted is None or now - wanted.since > ANSWER_SECONDS:
+                wanted = Wanted(now)
+            self._wanted[each] = wanted
+            if len(self._wanted) > MAX_QUERIES:
+                self._wanted.popitem(last=False)
+            before = len(wanted.by)
+            wanted.by.add(who.key)
+            if before < WANTED_BY <= len(wanted.by) and self._budget.take(1, now):
+                self._unasked.append(each)
+
     def published(self, blocks: Blocks) -> None:
         """These blocks go to all."""
         for heard in self._heard.values():
@@ -130,6 +173,9 @@ class Claimant:
 
     def due(self, now: float) -> Iterator[Answer]:
         """What to answer now. Raises what `Replica.release` raises."""
+        unasked, self._unasked = self._unasked, []
+        if unasked:
+            yield Answer(None, self._blocks(unasked, set()))
         for nonce, heard in list(self._heard.items()):
             places = [at for at, due in heard.due.items() if due <= now]
             if not places:
@@ -147,6 +193,8 @@ class Claimant:
         """Forget all: whoever asked on the connection that is gone will ask again."""
         self._heard.clear()
         self._overtaking.clear()
+        self._wanted.clear()
+        self._unasked.clear()
 
     def _blocks(self, ranges: Sequence[Range], published: set[bytes]) -> list[Blocks]:
         """The blocks of the ranges that are small, in as many live frames as may be published at once."""

@@ -198,6 +198,7 @@ class Node(Parts):
         self._prober.asked(peer, now)
         with self._alarms.about("blocks cannot be read or released", now):
             if isinstance(want, Want):
+                self._repair.wanted(peer.id, want.ranges, now)
                 answers = self._server.want(peer, want, now)
             else:
                 answers = self._server.branches(peer, want, now)

@@ -79,7 +79,7 @@ class Parts:
         self._trickle = Trickle(
             now, rng, minimum=BEACON_MIN_SECONDS, maximum=BEACON_MAX_SECONDS, redundancy=BEACON_REDUNDANCY
         )
-        self._repair = Repair(replica, self.frontier, roster, self._puller, rng, self.id)
+        self._repair = Repair(replica, self.frontier, roster, self._puller, rng, self.id, now)
         self._alarms = Alarms()
         self._own = OwnFeed(replica, self.frontier, self.peers, self._alarms, now)
         self.connected = False

@@ -3,10 +3,10 @@
 Rules:
 
 - A beacon that shows a root which we have, or lately had, needs no question: the peer has nothing that we lack.
-- Else the peer is probed a moment later, sooner where it seems to be ahead, and soonest where it is far ahead: what
-  differs may be on its way already, and of many nodes that heard the beacon not all shall ask at once. Of peers that
-  showed the same root one is asked, and the next when it has answered: at once where much is lacking, since they can
-  share the load.
+- Else the peer is probed a moment later, by rank where it seems to be a little ahead, and soonest where it is far
+  ahead: what differs may be on its way already, and many nodes that heard the beacon may lack the same (see `rank`;
+  whoever is asked for it by several publishes it, see `claims`). Of peers that showed the same root one is asked, and
+  the next when it has answered: at once where much is lacking, since they can share the load.
 - A peer that seems to hold less than we do, and asks us, is not asked in return while it does: what it has for us shows
   when it has what it lacks, and mostly that is nothing.
 - The answer comes in pages. When all have come, or no more come, the peer is level (we hold all it listed), or what it
@@ -32,11 +32,13 @@ from medledger.limits import (
     MAX_PROBES,
     PATIENCE_FAILURES,
     PEER_SECONDS,
+    QUERY_STEP_SECONDS,
     RECENT_ROOTS,
     SETTLED_SECONDS,
     SHARED_BLOCKS_PER_LEAF,
 )
 
+from . import rank
 from .frontier import Frontier, agree
 from .messages import NONCE_BYTES, Beacon, Leaf, Leaves, Probe
 from .peers import Peer, PeerId, Peers
@@ -123,8 +125,12 @@ class Prober:
         peer.level = verdict is not Verdict.DIFFERENT
         if verdict is Verdict.DIFFERENT:
             ahead = beacon.total - self._frontier.total
-            pause = 0.05 * self._rng.random() if ahead > FAR_BLOCKS else 0.05 + 0.15 * self._rng.random()
-            self._plan(peer, now + pause * (1 if ahead > 0 else 4), now)
+            pause = 0.05 * self._rng.random()
+            if ahead <= 0:
+                pause += 0.2 + 0.55 * self._rng.random()
+            elif ahead <= FAR_BLOCKS:
+                pause += 0.02 + rank.wait(1 - self._rng.random(), self._roster.count, QUERY_STEP_SECONDS)
+            self._plan(peer, now + pause, now)
         else:
             peer.probe_at = None
         return verdict

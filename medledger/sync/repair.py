@@ -10,7 +10,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from random import Random
 
 from medledger.errors import DivergedError, GapError
@@ -18,7 +18,7 @@ from medledger.errors import DivergedError, GapError
 from .claims import Claimant
 from .frontier import Frontier
 from .live import Fate, LiveBlocks
-from .messages import Blocks, Claim, Query
+from .messages import Blocks, Claim, Query, Range
 from .peers import PeerId
 from .pulling import Puller
 from .queries import Asker
@@ -30,12 +30,19 @@ class Repair:
     """One node's part in the live path of all feeds."""
 
     def __init__(
-        self, replica: Replica, frontier: Frontier, roster: Roster, puller: Puller, rng: Random, me: PeerId
+        self,
+        replica: Replica,
+        frontier: Frontier,
+        roster: Roster,
+        puller: Puller,
+        rng: Random,
+        me: PeerId,
+        now: float,
     ) -> None:
         self._puller = puller
         self._live = LiveBlocks()
         self._asker = Asker(frontier, puller, roster, rng)
-        self._claimant = Claimant(replica, frontier, roster, me)
+        self._claimant = Claimant(replica, frontier, roster, me, now)
 
     # --- blocks -------------------------------------------------------------------------------------------------
 
@@ -97,6 +104,10 @@ class Repair:
         self._asker.claimed(who, claim, now)
         self._claimant.claimed(who, claim, now)
 
+    def wanted(self, who: PeerId, ranges: Sequence[Range], now: float) -> None:
+        """Somebody wants blocks of us; several may want the same."""
+        self._claimant.wanted(who, ranges, now)
+
     def lost(self, now: float) -> None:
         """Ask all for what those that had it do not give any more."""
         for feed, stop in self._puller.take_lost().items():
@@ -113,7 +124,8 @@ class Repair:
         if query is not None:
             yield query
         for claim, frames in self._claimant.due(now):
-            yield claim
+            if claim is not None:
+                yield claim
             yield from frames
 
     def abandon(self) -> None:
