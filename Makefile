@@ -15,14 +15,15 @@ NEWEST_FIRST := python3 python3.14 python3.13 python3.12 python3.11
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench soak clean
+.PHONY: help demo test check bench sim soak clean
 
 help:
 	@echo "make demo    install, then run the main job end to end on an embedded broker"
 	@echo "make test    install, then run the tests"
 	@echo "make check   ruff, mypy --strict and the layer contract"
 	@echo "make bench   the performance bars, as ratios (BENCH=--quick for a short run)"
-	@echo "make soak    the tests that take minutes"
+	@echo "make sim     one simulated world, from its seed (SEED=7, EVENTS=20000)"
+	@echo "make soak    the tests that take minutes, and the table of docs/reliability.md (SOAK=--events=1000000 for less)"
 	@echo "make clean   remove environments, caches and build outputs"
 
 demo: $(STAMP)
@@ -40,8 +41,12 @@ check: $(STAMP)
 bench: $(STAMP)
 	@$(BIN)/python -m benchmarks $(BENCH)
 
+sim: $(STAMP)
+	@PYTHONPATH=tests $(BIN)/python -m sim $(or $(SEED),1) $(if $(EVENTS),--events $(EVENTS))
+
 soak: $(STAMP) $(OUTSIDE_STAMP)
 	@MEDLEDGER_HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -m "slow or not slow" --timeout=3600
+	@PYTHONPATH=tests $(BIN)/python -m sim.soak $(SOAK)
 
 clean:
 	rm -rf $(VENV) $(OUTSIDE) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache \

@@ -16,6 +16,7 @@ from hashlib import sha256
 
 from medledger.header import Head
 from medledger.importing import Advance
+from medledger.limits import BAD_BLOCKS, LIVE_FRAMES, MAX_PEERS, SEEN_FRAMES
 from medledger.sync import Node
 
 from .census import census
@@ -23,6 +24,9 @@ from .machine import Machine, WatchedLedger
 from .truth import Failure, Truth
 
 CENSUS_EVERY = 256  # events of one machine
+
+MOST = max(SEEN_FRAMES, BAD_BLOCKS, MAX_PEERS, LIVE_FRAMES)
+"""Things in any one container of a node. Feeds, which could be more, are few in these worlds."""
 
 
 class Checks:
@@ -82,6 +86,8 @@ class Checks:
         for place, size in census(node).items():
             if size > self.largest.get(place, 0):
                 self.largest[place] = size
+            if size > MOST:
+                raise Failure("memory bounded", f"{machine.name} remembers {size} things in {place}")
 
     def after_start(self, machine: Machine) -> None:
         """A program has opened its ledger."""

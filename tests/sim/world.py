@@ -20,7 +20,7 @@ from medledger.transport_key import TransportKey
 
 from .broker import Broker, Weather
 from .checks import Checks
-from .disk import Disk
+from .disk import Disk, Mode
 from .enemies import Enemy
 from .machine import DATABASE, Machine, WatchedLedger
 from .mounting import mounted
@@ -69,6 +69,8 @@ class World:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        for machine in self.machines:
+            machine.disk.crash(Mode.KILLED, machine.rng)  # SQLite would hold every disk for ever
         self._mounts.close()
 
     def mount(self, disk: Disk) -> Disk:
