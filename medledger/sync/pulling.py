@@ -336,11 +336,18 @@ class Puller:
     ) -> None:
         """Whether a peer gave anything of what it had shown, or was not asked for any such thing."""
         assert isinstance(pull.want, Want)
-        said = (ForkedError, CutError, DivergedError)
-        news = report is not None and any(isinstance(error, said) for error in report.refused)
+        refused = report.refused if report is not None else ()
         searched = any(interest.search is not None for interest in interests)
-        if news or (report is not None and (report.accepted or (searched and report.duplicates))):
+        if report is not None and (
+            report.accepted
+            or report.forks
+            or (searched and report.duplicates)
+            or any(isinstance(error, DivergedError) for error in refused)
+        ):
             peer.gave()
+            return
+        if any(isinstance(error, ForkedError | CutError) for error in refused):
+            peer.found_nothing()  # it may not know of the fork or the cut; nor have we looked who signed these blocks
             return
         owed = any(self._frontier.length(each.feed) < each.stop for each in pull.want.ranges)
         shown = any(not interest.guessed for interest in interests)
@@ -360,9 +367,13 @@ class Puller:
         feed = interest.feed
         length, _, forked = self._frontier.height(feed)
         peer = self._peers.get(pull.peer)
-        if isinstance(error, ForkedError | CutError) or (report and feed in report.forks):
+        if isinstance(error, ForkedError | CutError) and (error.seq is None or error.seq <= length):
             self._closed[feed] = length
             self._interests.drop(feed)
+        elif isinstance(error, ForkedError | CutError) or (report and feed in report.forks):
+            # Others may have what lies before the fork or the cut, and is not here either.
+            self._note_vain(pull.peer, asked, now)
+            self._exhaust(interest, pull.peer)
         elif isinstance(error, DivergedError) and error.seq:
             shown = interest.sources.get(pull.peer, Shown(asked.stop, asked.head))
             interest.sources = {pull.peer: shown}  # its branch is the one to search
