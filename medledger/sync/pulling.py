@@ -119,14 +119,13 @@ class Puller:
     def guess(self, feed: bytes, stop: int) -> None:
         """We lack blocks before `stop`, which nobody has said to hold: ask their author, and whoever was heard last."""
         new = not self.seeks(feed)
-        interest = self._want(feed, Missing(0, stop, b""), self._likely(feed))
+        interest = self._lack(feed, stop, self._likely(feed))
         if interest is not None and new:
             interest.guessed = True
 
     def claimed(self, feed: bytes, stop: int, who: PeerId, now: float) -> None:
         """A peer says that it has the blocks before `stop`, and may be publishing them: give them a moment."""
-        pause = GAP_PATIENCE_SECONDS * (1 + self._rng.random())
-        self._want(feed, Missing(0, stop, b""), [who], now + pause)
+        self._lack(feed, stop, [who], now + GAP_PATIENCE_SECONDS * (1 + self._rng.random()))
 
     def diverged(self, feed: bytes, seq: int) -> None:
         """A live block at `seq` is authentic and does not link to ours."""
@@ -150,6 +149,13 @@ class Puller:
         """Feeds whose every source has fallen silent, and how far they go; once."""
         lost, self._lost = self._lost, {}
         return lost
+
+    def _lack(
+        self, feed: bytes, stop: int, sources: Sequence[PeerId], not_before: float = float("-inf")
+    ) -> Interest | None:
+        """Blocks before `stop` are missing, unless they have come meanwhile."""
+        here = stop <= self._frontier.length(feed)
+        return None if here else self._want(feed, Missing(0, stop, b""), sources, not_before)
 
     def _want(
         self, feed: bytes, lack: Missing, sources: Sequence[PeerId], not_before: float = float("-inf")

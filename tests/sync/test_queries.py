@@ -12,7 +12,7 @@ from gossip_world import TOPICS, World, adopt, forge, seeds
 from medledger.limits import BEACON_MAX_SECONDS, CLAIM_STEP_SECONDS, QUERIES_PER_GAP
 from medledger.sync import Publish
 from medledger.sync.claims import bitmap, claim_wait, claimed
-from medledger.sync.frontier import PREFIX_BYTES, Frontier
+from medledger.sync.frontier import PREFIX_BYTES, Frontier, Height
 from medledger.sync.messages import Blocks, Claim, Data, Leaf, Message, Probe, Query, Range, Want
 from medledger.sync.peers import PeerId, Peers
 from medledger.sync.pulling import Puller
@@ -343,6 +343,23 @@ def test_when_nobody_who_had_blocks_answers_all_are_asked_once() -> None:
     queries = [query for at in range(100) if (query := asker.due(now + at)) is not None]
     assert [[(each.feed, each.start, each.stop) for each in query.ranges] for query in queries] == [[(feed, 0, 3)]]
     assert asker.idle
+
+
+def test_a_claim_that_comes_after_the_blocks_leads_to_nothing() -> None:
+    """They are here: there is nothing to want, and no branch to search for."""
+    feed, claimant = b"f" * 32, PeerId(b"p" * 32, b"boot-one")
+    frontier, peers = Frontier({}), Peers(0.0)
+    roster = Roster(MemoryMembership(frozenset({feed}), frozenset()))
+    puller = Puller(frontier, peers, roster, Random(1), bytes(32))
+    asker = Asker(frontier, puller, roster, Random(1))
+    peers.heard(claimant, 0, stranger=False, now=0.0)
+    asker.gap(feed, 3, 0.0)
+    query = asker.due(1.0)
+    assert query is not None
+    frontier.update(feed, Height(4, bytes(32)))
+    asker.claimed(claimant, Claim(query.nonce, bitmap([0])), 1.1)
+    assert puller.due(10.0) == []
+    assert puller.idle
 
 
 def test_in_sync_fifty_nodes_say_no_more_than_six_beacons_an_interval(rng: Random) -> None:
