@@ -2,10 +2,10 @@
 
 What travels and why is in docs/gossip.md. Rooms: `topics`, `messages`, `frames` and `envelopes` are the bytes;
 `frontier` is what two replicas compare; `trickle` and `rank` say when to speak; `keyring` holds the transport keys;
-`gate` is who is listened to, `voice` how we say something. `probing`, `pulling` (with `interests` and `pulls`),
-`serving`, `branches`, `holes` and `forks` are the parts of a conversation with one peer; `live`, `queries` and
-`claims`, which `repair` holds together, of that with all; `own` and its `publishing` and `delivery` are about our own
-feed, `stragglers` about members that missed a new key. `intake` is the way into the `replica`, `parts` puts a node
+`gate` is who is listened to, `voice` how we say something. `probing`, `pulling` (with `interests`, `pulls` and
+`trust`), `serving`, `branches`, `holes` and `forks` are the parts of a conversation with one peer; `live`, `queries`
+and `claims`, which `repair` holds together, of that with all; `own` and its `publishing` and `delivery` are about our
+own feed, `stragglers` about members that missed a new key. `intake` is the way into the `replica`, `parts` puts a node
 together, and `node` says what leads to what. `traffic` counts what travels, `picture` is what there is to see.
 """
 

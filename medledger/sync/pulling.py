@@ -7,8 +7,7 @@ Rules:
 - Our own feed and control feeds come first; data feeds wait while one of these can be had of a peer that answers.
 - Feeds of authors not known here are parked until the membership changes.
 - Of a pull (see `pulls`) that ended with frames missing, what is missing is asked for again, in a range.
-- While a peer is paused another is asked; one that is gone, last. One that has shown blocks and does not give them is
-  not asked for these again for a while; after three pulls in vain no more than one want at a time is believed of it.
+- While a peer is paused another is asked; one that is gone, last; one that shows and does not give, less (see `trust`).
 - A block that is authentic and does not link to ours starts a *search*: ranges further and further back, each twice as
   long, until one links. Then the replica has the proof of the fork.
 - A feed whose further blocks the replica refuses for good (its fork or its revocation lies before them) is *closed* at
@@ -34,7 +33,6 @@ from medledger.limits import (
     MAX_PULLS_PER_PEER,
     PATIENCE_FAILURES,
     RANGES_PER_WANT,
-    SETTLED_SECONDS,
 )
 
 from .frontier import Frontier, Height, Missing, missing
@@ -44,6 +42,7 @@ from .peers import Peer, PeerId, Peers
 from .pulls import Pull, Pulls
 from .replica import ImportReport
 from .roster import Roster
+from .trust import Trust
 
 BLOCKS_PER_FRAME = MAX_DATA_BYTES // 256  # a guess, to share ranges out among pulls; the credit is what binds
 
@@ -62,7 +61,7 @@ class Puller:
         self.pulls: Final = Pulls()
         self._busy: dict[bytes, PeerId] = {}  # feeds in a pull, and of whom
         self._closed: dict[bytes, int] = {}
-        self._vain: OrderedDict[tuple[bytes, bytes], tuple[Shown, float]] = OrderedDict()  # by key and feed, until when
+        self._trust = Trust(frontier, peers, rng)
         self._lost: dict[bytes, int] = {}
         self._dirty = False  # something changed that `due` may act upon
         self._wake = float("inf")  # else, when time alone lets it act
@@ -73,11 +72,7 @@ class Puller:
     def idle(self) -> bool:
         """Nothing is lacking that anybody could give: what silent peers and liars have shown is not waited for."""
         shown = (who for interest in self._interests for who in interest.sources)
-        return not any(map(self._promising, chain((pull.peer for pull in self.pulls), shown)))
-
-    def _promising(self, who: PeerId) -> bool:
-        peer = self._peers.get(who)
-        return peer is not None and peer.failures < PATIENCE_FAILURES
+        return not any(map(self._trust.promising, chain((pull.peer for pull in self.pulls), shown)))
 
     @property
     def interests(self) -> int:
@@ -106,9 +101,8 @@ class Puller:
                 self._park(who, leaf)
             theirs.update((feed, Height(leaf.length, leaf.head, leaf.fork)) for feed in feeds)
         found = missing({feed: self._frontier.height(feed) for feed in theirs}, theirs)
-        offered = [(feed, lack) for feed, lack in found.items() if not self._in_vain(who, feed, lack, now)]
-        peer = self._peers.get(who)
-        if peer is not None and peer.vain >= PATIENCE_FAILURES:
+        offered = [(feed, lack) for feed, lack in found.items() if not self._trust.in_vain(who, feed, lack, now)]
+        if self._trust.doubted(who):
             self._rng.shuffle(offered)  # not the same ones every time
             believed = any(who in interest.sources for interest in self._interests)
             del offered[0 if believed else RANGES_PER_WANT :]
@@ -184,11 +178,6 @@ class Puller:
         others = [peer.id for peer in self._peers if peer.id.key != feed and not peer.gone]
         return authors + others[-2:]
 
-    def _in_vain(self, who: PeerId, feed: bytes, lack: Missing, now: float) -> bool:
-        """Whether this peer has shown the same lately, and not given it."""
-        shown, until = self._vain.get((who.key, feed), (None, now))
-        return now < until and shown == (lack.stop, lack.head)
-
     def _park(self, peer: PeerId, leaf: Leaf) -> None:
         self._parked[leaf.feed, peer] = leaf
         if len(self._parked) > MAX_INTERESTS:
@@ -224,7 +213,7 @@ class Puller:
         room = {
             peer.id: peer.credit * BLOCKS_PER_FRAME
             for peer in self._peers
-            if peer.retry_at <= now and asked[peer.id] < (1 if peer.vain >= PATIENCE_FAILURES else MAX_PULLS_PER_PEER)
+            if peer.retry_at <= now and asked[peer.id] < (1 if self._trust.doubted(peer.id) else MAX_PULLS_PER_PEER)
         }
         shares: dict[PeerId, list[Range]] = {}
         for interest in self._ready(now):
@@ -325,8 +314,8 @@ class Puller:
         interests = [self._interests.get(each.feed) for each in ranges]
         peer = self._peers.get(pull.peer)
         if peer is not None:
-            pull.judge(peer, report, now, self._rng.random())
-            self._appraise(peer, pull, report, [each for each in interests if each is not None], now)
+            wanted = [interest for interest in interests if interest is not None]
+            self._trust.appraise(peer, pull, ranges, report, wanted, now)
         refused: dict[bytes, BlockError] = {}
         for error in report.refused if report else ():
             if error.feed is not None:
@@ -334,31 +323,8 @@ class Puller:
         for each, interest in zip(ranges, interests, strict=True):
             if interest is not None:
                 self._conclude(interest, each, pull, report, refused.get(each.feed), now)
-        if peer is not None and peer.vain >= PATIENCE_FAILURES:
-            self._forsake(peer.id)
-
-    def _appraise(
-        self, peer: Peer, pull: Pull, report: ImportReport | None, interests: list[Interest], now: float
-    ) -> None:
-        """Whether a peer gave anything of what it had shown, or was not asked for any such thing."""
-        assert isinstance(pull.want, Want)
-        refused = report.refused if report is not None else ()
-        searched = any(interest.search is not None for interest in interests)
-        if report is not None and (
-            report.accepted
-            or report.forks
-            or (searched and report.duplicates)
-            or any(isinstance(error, DivergedError) for error in refused)
-        ):
-            peer.gave()
-            return
-        if any(isinstance(error, ForkedError | CutError) for error in refused):
-            peer.found_nothing()  # it may not know of the fork or the cut; nor have we looked who signed these blocks
-            return
-        owed = any(self._frontier.length(each.feed) < each.stop for each in pull.want.ranges)
-        shown = any(not interest.guessed for interest in interests)
-        if owed and shown and (pull.whole or pull.failed(report)):
-            peer.gave_nothing(now, self._rng.random())
+        if self._trust.doubted(pull.peer):
+            self._forsake(pull.peer)
 
     def _conclude(
         self,
@@ -378,7 +344,7 @@ class Puller:
             self._interests.drop(feed)
         elif isinstance(error, ForkedError | CutError) or (report and feed in report.forks):
             # Others may have what lies before the fork or the cut, and is not here either.
-            self._note_vain(pull.peer, asked, now)
+            self._trust.note_vain(pull.peer, asked, now)
             self._exhaust(interest, pull.peer)
         elif isinstance(error, DivergedError) and error.seq:
             shown = interest.sources.get(pull.peer, Shown(asked.stop, asked.head))
@@ -400,15 +366,8 @@ class Puller:
             self._interests.drop(feed)
         elif length <= asked.start and pull.whole and (error is not None or pull.status is not Status.MORE or forked):
             # Where we know of a fork, what lies beyond it does not make us longer.
-            self._note_vain(pull.peer, asked, now)
+            self._trust.note_vain(pull.peer, asked, now)
             self._exhaust(interest, pull.peer)
-
-    def _note_vain(self, who: PeerId, asked: Range, now: float) -> None:
-        """This peer has shown more of a feed than it gives."""
-        self._vain[who.key, asked.feed] = Shown(asked.stop, asked.head), now + SETTLED_SECONDS
-        self._vain.move_to_end((who.key, asked.feed))
-        if len(self._vain) > MAX_INTERESTS:
-            self._vain.popitem(last=False)
 
     def _exhaust(self, interest: Interest, peer: PeerId) -> bool:
         """This peer has nothing of this feed for us; whether it was the last that might have."""
