@@ -309,6 +309,8 @@ class Node(Parts):
         self._repair.lost(now)
         if self._puller.idle and self._branches.idle:
             self._prober.again(now)
+            if self._prober.caught_up() and self.connected:
+                self._send_beacon(now)  # before all who heard how far behind we were ask us what we hold
 
     def _import(self, blocks: list[bytes], now: float) -> ImportReport | None:
         report = self._intake.blocks(blocks, now)

@@ -44,6 +44,7 @@ from .messages import NONCE_BYTES, Beacon, Leaf, Leaves, Probe
 from .peers import Peer, PeerId, Peers
 from .roster import Roster
 
+MUCH_BLOCKS = 64  # more than links that lose now and then keep back
 FAR_BLOCKS = 1000  # more than can be on their way live
 FORKS_PATIENCE_SECONDS = 8.0  # pauses up to this leave time for a proof to arrive before the peer counts as level
 
@@ -90,6 +91,7 @@ class Prober:
         self._root = frontier.root
         self._next = float("inf")
         self._lacking = False
+        self._behind = False  # a probe has shown that much is lacking, and it has not come yet
 
     @property
     def idle(self) -> bool:
@@ -124,16 +126,25 @@ class Prober:
         peer.showed = 0 if verdict is Verdict.TRAILING else beacon.total - self._frontier.total
         peer.level = verdict is not Verdict.DIFFERENT
         if verdict is Verdict.DIFFERENT:
-            ahead = beacon.total - self._frontier.total
-            pause = 0.05 * self._rng.random()
-            if ahead <= 0:
-                pause += 0.2 + 0.55 * self._rng.random()
-            elif ahead <= FAR_BLOCKS:
-                pause += 0.02 + rank.wait(1 - self._rng.random(), self._roster.count, QUERY_STEP_SECONDS)
-            self._plan(peer, now + pause, now)
+            self._plan(peer, now + self._pause(beacon.total - self._frontier.total), now)
         else:
             peer.probe_at = None
         return verdict
+
+    def _pause(self, ahead: int) -> float:
+        """How long before a peer is probed that seems to hold so many blocks more than we do.
+
+        One that holds no more will ask somebody itself, and gets time for that where it lacks much. Should it have what
+        others lack, it is enough if one of all who heard its beacon fetches that, and from there it spreads: so the more
+        they are, the longer each of them waits.
+        """
+        pause = 0.05 * self._rng.random()
+        if ahead <= 0:
+            pause += 0.2 + max(0.55, 0.5 * len(self._peers)) * self._rng.random()
+            pause += ANSWER_SECONDS * (ahead < -MUCH_BLOCKS)
+        elif ahead <= FAR_BLOCKS:
+            pause += 0.02 + rank.wait(1 - self._rng.random(), self._roster.count, QUERY_STEP_SECONDS)
+        return pause
 
     def asked(self, peer: Peer, now: float) -> None:
         """A peer asks us for leaves, or for blocks."""
@@ -154,6 +165,12 @@ class Prober:
         self._settled.move_to_end(pair)
         if len(self._settled) > RECENT_ROOTS:
             self._settled.popitem(last=False)
+
+    def caught_up(self) -> bool:
+        """Whether we are level now with a peer, where a probe had shown that much is lacking; asked once."""
+        done = self._behind and any(peer.beacon is not None and peer.beacon.root == self._root for peer in self._peers)
+        self._behind &= not done
+        return done
 
     def again(self, now: float) -> None:
         """All that was known to lack has been pulled: see whether that made us level."""
@@ -260,6 +277,7 @@ class Prober:
                 continue
             peer.answered()
             if inquiry.found:
+                self._behind |= peer.beacon.total - self._frontier.total > MUCH_BLOCKS
                 self._share(inquiry, peer.beacon.total, now)
                 continue  # what comes of it decides when to ask again
             if self._collides(inquiry):
@@ -282,11 +300,17 @@ class Prober:
         return lacking
 
     def _share(self, inquiry: Inquiry, total: int, now: float) -> None:
-        """Where much is lacking, ask the next peer that showed the same root at once: it can share the load."""
-        if total - self._frontier.total >= SHARED_BLOCKS_PER_LEAF * inquiry.listed:
-            for peer in self._peers:
-                if peer.probe_at is not None and peer.beacon is not None and peer.beacon.root == inquiry.root:
-                    self._plan(peer, now, now)
+        """Peers that showed the same root would list the same. Where much is lacking, the next one is asked at once all
+        the same: it can share the load. Else none is, until what is known to lack may have come.
+        """
+        much = total - self._frontier.total >= SHARED_BLOCKS_PER_LEAF * inquiry.listed
+        for peer in self._peers:
+            if peer.probe_at is None or peer.beacon is None or peer.beacon.root != inquiry.root:
+                continue
+            if much:
+                self._plan(peer, now, now)
+            else:
+                peer.probe_at = max(peer.probe_at, now + ANSWER_SECONDS * (0.5 + self._rng.random() / 2))
 
     def _collides(self, inquiry: Inquiry) -> bool:
         """Whether the digests can only differ by what prefixes do not show."""
