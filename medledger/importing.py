@@ -38,7 +38,7 @@ from .fork import ForkProof, make_proof
 from .header import Head, parse_header
 from .limits import IMPORT_BATCH_BLOCKS, MAX_BLOCK_BYTES, SEGMENT_BLOCKS, WAITING_BLOCKS, WAITING_BYTES
 from .store import BlockRow, Feed, Store
-from .validation import ValidBlock, authenticate, check_body, validate_range
+from .validation import ValidBlock, check_body, count_authentic, validate_range
 
 
 class Arrived(NamedTuple):
@@ -261,14 +261,17 @@ class Importer:
 
     def _held(self, feed: Feed, blocks: list[Arrived]) -> list[Arrived]:
         """Deal with blocks at or below our head; those above it are left."""
+        done = 0  # blocks, from the first on, that were looked at together
         for at, arrived in enumerate(blocks):
+            if at < done:
+                continue
             row = self._store.row(feed, arrived.seq) if arrived.seq < feed.length else None
             if row is None:
                 return blocks[at:]
             try:
                 header_bytes, body_bytes = split_block(arrived.raw)
                 if header_bytes != row.header:
-                    self._contradiction(feed, row, blocks[at:])
+                    done = at + self._contradiction(feed, row, blocks[at:])
                     if arrived.seq >= feed.length:  # a fork was proved here: all that follows is beyond it
                         return blocks[at:]
                 else:
@@ -292,17 +295,26 @@ class Importer:
             holes = any(isinstance(item, Hidden) for item in merged)
             self._store.replace_body(feed, row.seq, encode_body(merged), has_holes=holes)
 
-    def _contradiction(self, feed: Feed, row: BlockRow, blocks: list[Arrived]) -> None:
-        """Another block than ours at a place we hold: damaged, of a branch that split earlier, or a fork."""
-        chain = _consecutive(blocks)[:SEGMENT_BLOCKS]
+    def _contradiction(self, feed: Feed, row: BlockRow, blocks: list[Arrived]) -> int:
+        """Another block than ours at a place we hold: damaged, of a branch that split earlier, or a fork.
+
+        Returns how many of these blocks it has dealt with.
+        """
+        chain = [arrived.raw for arrived in _consecutive(blocks)[:SEGMENT_BLOCKS]]
         before = self._head_before(feed, row.seq)
         try:
-            header = parse_header(split_block(chain[0].raw)[0])[0]
+            header = parse_header(split_block(chain[0])[0])[0]
             if header.prev != (before.id if before else None):
-                authenticate(self._replica.id, feed.author, chain[0].raw)
-                message = "a signed block contradicts ours and does not link to the block before it"
-                raise DivergedError(message, feed=feed.author, seq=row.seq)
-            branch, error = validate_range(self._replica.id, feed.author, before, [arrived.raw for arrived in chain])
+                following = [arrived.raw for arrived in blocks[:SEGMENT_BLOCKS]]
+                authentic, looked = count_authentic(self._replica.id, feed.author, following)
+                if authentic:
+                    message = "a signed block contradicts ours and does not link to the block before it"
+                    self.report.refuse(DivergedError(message, feed=feed.author, seq=row.seq))
+                else:
+                    message = "no signature of the author stands behind this block"
+                    self.report.refuse(BlockSignatureError(message, feed=feed.author, seq=row.seq))
+                return max(1, looked)
+            branch, error = validate_range(self._replica.id, feed.author, before, chain)
             if not branch:
                 raise error or BlockSignatureError("nothing authenticates this block", feed=feed.author, seq=row.seq)
             ours = [
@@ -311,11 +323,12 @@ class Importer:
             proof = make_proof(self._replica.id, ours, [block.header_bytes for block in branch])
         except MedledgerError as error:
             self.report.refuse(_named(error, feed))
-            return
+            return 1
         for block in branch:
             self._store.add_disputed(feed, block.seq, block.header_bytes, block.body_bytes)
         self._replica.adopt_fork(proof)
         self.report.forks.append(feed.author)
+        return 1
 
     # --- branches of a governor's forked feed -------------------------------------------------------------------
 

@@ -18,12 +18,13 @@ modulo 64 must verify by its own signature, which bounds a segment to 64 blocks.
 (10) the author's signature stands behind it: its own, or a successor's within the segment
 
 Nothing unauthenticated waits and nothing damaged accuses: until (10) has passed, an error's fault is the relay's or
-nobody's. Where a block breaks (6) and yet verifies by its own signature, the author did it, and the error says so.
+nobody's. Where a block breaks (6) and yet verifies by its own signature, the author did it, and the error says so. A
+block that breaks (5) is the author's where a signature stands behind it as in (10): then there is a fork to look for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -37,6 +38,7 @@ from .errors import (
     GapError,
     LimitError,
     MalformedBlockError,
+    MedledgerError,
     RuleError,
     SignatureError,
 )
@@ -78,14 +80,14 @@ def validate_block(ledger_id: bytes, feed: bytes, head: Head | None, raw: bytes)
 
 def validate_segment(ledger_id: bytes, feed: bytes, head: Head | None, raws: Iterable[bytes]) -> list[ValidBlock]:
     """All of these blocks, or the error of the first that is refused."""
-    accepted, error = validate_range(ledger_id, feed, head, raws)
+    accepted, error = validate_range(ledger_id, feed, head, list(raws))
     if error is not None:
         raise error
     return accepted
 
 
 def validate_range(
-    ledger_id: bytes, feed: bytes, head: Head | None, raws: Iterable[bytes]
+    ledger_id: bytes, feed: bytes, head: Head | None, raws: Sequence[bytes]
 ) -> tuple[list[ValidBlock], BlockError | None]:
     """The longest run of these blocks that ends in a signature, and why the next one is refused.
 
@@ -106,6 +108,10 @@ def validate_range(
                 linked.clear()
             else:
                 linked.append(block)
+        except DivergedError as refusal:
+            authentic, _ = count_authentic(ledger_id, feed, raws[len(accepted) + len(linked) :])
+            error = refusal if authentic else _unsigned(feed, refusal.seq)
+            break
         except BlockError as refusal:
             error = refusal
             break
@@ -155,7 +161,7 @@ def _usual(feed: bytes, head: Before, raw: bytes) -> ValidBlock | None:
 
 
 def _check(prefix: bytes, feed: bytes, head: Before | None, raw: bytes) -> ValidBlock:
-    """Checks (1) to (9), one after the other, each with its error."""
+    """Checks (1) to (9), one after the other, each with its error; who made what breaks (5) is the caller's to find."""
     try:
         header_bytes, body_bytes = split_block(raw)  # (1)
     except LimitError as too_large:
@@ -168,7 +174,6 @@ def _check(prefix: bytes, feed: bytes, head: Before | None, raw: bytes) -> Valid
         raise GapError("a block does not follow the feed's head", feed=feed, seq=seq)
     if head is not None:
         if header.prev != head.id:  # (5)
-            _verify_own(prefix, feed, seq, payload, signature)
             raise DivergedError("a signed block does not link to the block before it here", feed=feed, seq=seq)
         if header.epoch < head.epoch:  # (6)
             _verify_own(prefix, feed, seq, payload, signature)
@@ -207,6 +212,36 @@ def authenticate(ledger_id: bytes, feed: bytes, raw: bytes) -> Header:
     return header
 
 
+def count_authentic(ledger_id: bytes, feed: bytes, raws: Sequence[bytes]) -> tuple[int, int]:
+    """How many of these blocks, from the first on, a signature of the author stands behind, wherever they belong.
+
+    Each but the first follows the one before, in one segment; the second number is how many do, and were looked at.
+    """
+    prefix, chain = signing_prefix(ledger_id), []
+    following: tuple[int, bytes | None] | None = None
+    for raw in raws[:SEGMENT_BLOCKS]:
+        try:
+            header_bytes = split_block(raw)[0]
+            header, payload, signature = parse_header(header_bytes)
+        except MedledgerError:
+            break
+        if header.author != feed or following not in (None, (header.seq, header.prev)):
+            break
+        chain.append((header.seq, payload, signature))
+        if header.seq % SEGMENT_BLOCKS == SEGMENT_BLOCKS - 1:
+            break
+        following = header.seq + 1, sha256(header_bytes).digest()
+    looked = len(chain)
+    while chain:
+        try:
+            _verify_own(prefix, feed, *chain[-1])
+        except BlockSignatureError:
+            chain.pop()
+        else:
+            break
+    return len(chain), looked
+
+
 def _verify(prefix: bytes, feed: bytes, block: ValidBlock) -> None:
     payload, signature = signed_parts(block.header_bytes)
     _verify_own(prefix, feed, block.seq, payload, signature)
@@ -217,4 +252,8 @@ def _verify_own(prefix: bytes, feed: bytes, seq: int, payload: bytes, signature:
     try:
         verify(feed, signed_message(prefix, payload), signature)
     except SignatureError:
-        raise BlockSignatureError("no signature of the author stands behind this block", feed=feed, seq=seq) from None
+        raise _unsigned(feed, seq) from None
+
+
+def _unsigned(feed: bytes, seq: int | None) -> BlockSignatureError:
+    return BlockSignatureError("no signature of the author stands behind this block", feed=feed, seq=seq)

@@ -13,6 +13,7 @@ from medledger import Identity, Ledger, merkle
 from medledger.block import Hidden, encode_body, join_block, parse_block, split_block
 from medledger.errors import (
     BlockError,
+    BlockSignatureError,
     BodyError,
     CutError,
     DivergedError,
@@ -265,6 +266,26 @@ def test_a_block_of_another_branch_that_does_not_reach_the_split_asks_for_more(f
     assert [type(error) for error in report.refused] == [DivergedError]
     assert founder.forks == {}
     assert founder.import_blocks(other.raws).forks == [member.me]
+
+
+@pytest.mark.parametrize("held", [1, 3])
+def test_a_branch_that_only_a_successor_vouches_for_asks_for_more(founder: Ledger, member: Ledger, held: int) -> None:
+    """Whether it begins below our head or above it; and cut before the one that vouches, it is nobody's."""
+    sync(member, founder)
+    common = chain_of(member)
+    split = len(common.raws)
+    one, other = common.branch(split), common.branch(split)
+    for n in range(held):
+        one.add([small_entry(n)])
+    for n in range(6):
+        other.add([small_entry(100 + n)], sign=n in (0, 4))
+    founder.import_blocks(one.raws)
+    report = founder.import_blocks(other.raws[split + 1 : split + 5])
+    assert [(type(error), error.seq) for error in report.refused] == [(DivergedError, split + 1)]
+    report = founder.import_blocks(other.raws[split + 1 : split + 4])
+    assert {type(error) for error in report.refused} == {BlockSignatureError}
+    assert founder.forks == {}
+    assert founder.import_blocks(other.raws[split : split + 5]).forks == [member.me]
 
 
 def test_damage_never_accuses(founder: Ledger, member: Ledger, rng: random.Random) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple
 
-from medledger.limits import MAX_INTERESTS
+from medledger.limits import MAX_INTERESTS, SEGMENT_BLOCKS
 
 from .peers import PeerId
 
@@ -30,16 +30,20 @@ class Shown(NamedTuple):
 
 @dataclass(slots=True)
 class Search:
-    """Looking for the place where a peer's branch of a feed leaves ours."""
+    """Looking for the place where a peer's branch of a feed leaves ours.
+
+    It is asked for up to the end of a segment, as far as the peer goes: only there may be who vouches for it.
+    """
 
     start: int
     stop: int
     step: int = 1
 
-    def further_back(self, seq: int) -> None:
-        """The block at `seq` does not link either."""
+    def further_back(self, seq: int, shown: int) -> None:
+        """The block at `seq` does not link. The peer has shown a feed that long."""
+        self.start = max(0, seq - self.step)
+        self.stop = max(seq + 1, min(shown, seq - seq % SEGMENT_BLOCKS + SEGMENT_BLOCKS))
         self.step *= 2
-        self.start, self.stop = max(0, seq - self.step), seq + 1
 
 
 @dataclass(slots=True)

@@ -135,8 +135,8 @@ class Prober:
         """How long before a peer is probed that seems to hold so many blocks more than we do.
 
         One that holds no more will ask somebody itself, and gets time for that where it lacks much. Should it have what
-        others lack, it is enough if one of all who heard its beacon fetches that, and from there it spreads: so the more
-        they are, the longer each of them waits.
+        others lack, it is enough if one of all who heard its beacon fetches that, and from there it spreads: so the
+        more they are, the longer each of them waits.
         """
         pause = 0.05 * self._rng.random()
         if ahead <= 0:

@@ -125,7 +125,8 @@ class Puller:
         """A live block at `seq` is authentic and does not link to ours."""
         interest = self._want(feed, Missing(seq, seq + 1, b""), self._likely(feed))
         if interest is not None and interest.search is None:
-            interest.search = Search(max(0, seq - 1), seq + 1)
+            interest.search = Search(seq, seq + 1)
+            interest.search.further_back(seq, seq + 1)
 
     def membership_changed(self, now: float) -> None:
         """Look again at what was parked, and at what was closed."""
@@ -350,18 +351,19 @@ class Puller:
             shown = interest.sources.get(pull.peer, Shown(asked.stop, asked.head))
             interest.sources = {pull.peer: shown}  # its branch is the one to search
             if interest.search is None:
-                interest.search = Search(error.seq - 1, error.seq + 1)
-            else:
-                interest.search.further_back(error.seq)
+                interest.search = Search(error.seq, error.seq + 1)
+            interest.search.further_back(error.seq, shown.stop)
         elif peer is None or (not pull.answered and peer.failures >= PATIENCE_FAILURES):
             if self._exhaust(interest, pull.peer) and not interest.guessed:
                 self._lost[feed] = asked.stop
+        elif interest.search is not None and (error is not None or not pull.run):
+            if pull.whole:
+                self._trust.note_vain(pull.peer, asked, now)
+                self._exhaust(interest, pull.peer)
         elif interest.search is not None:
             interest.search.start = asked.start + pull.run  # all as ours: the split lies after them
             if interest.search.start >= interest.search.stop:
                 self._interests.drop(feed)
-            elif error is not None or (pull.whole and not pull.run):
-                self._exhaust(interest, pull.peer)
         elif self._satisfied(interest):
             self._interests.drop(feed)
         elif length <= asked.start and pull.whole and (error is not None or pull.status is not Status.MORE or forked):

@@ -386,6 +386,7 @@ def test_a_signature_by_somebody_else_is_no_straggler(world: World) -> None:
     assert old is not None
     world.founder.revoke(feed_of(ward))
     settle(world, "founder", "clinic")
+    world.net.run(20)  # until the two have heard each other under the new key, and hails need no answer
     topics, codec = Topics(ward.id, old.key), Codec(ward.id, old, Random(1))
     beacon = Beacon(bytes(16), 0, 0, bytes(8), True)
     assert ward.identity is not None
