@@ -22,7 +22,7 @@ from certificates import have_openssl
 from medledger.errors import Fault, TransportError
 from medledger.limits import CONNECT_SECONDS, KEEPALIVE_SECONDS, RECONNECT_MAX_SECONDS, RECONNECT_SECONDS
 from medledger.sync.frames import MAX_BYTES
-from medledger.transport import Gossip, echo
+from medledger.transport import Alarm, Gossip, echo
 from medledger_agents.config import BedsideConfig
 from waiting import until
 from worlds import found, join, reading
@@ -114,7 +114,7 @@ def test_members_converge_on_the_page_s_mosquitto(tmp_path: Path, ward: Ward, st
         Gossip(founder, ward.broker.url, **{**ward.account(), "password": "wrong"}).start()
     assert caught.value.fault is Fault.CALLER
     with pytest.raises(TransportError, match="refuses us"):
-        Gossip(founder, ward.broker.url, **{**ward.account(), "username": None}).start()
+        Gossip(founder, ward.broker.url, **{**ward.account(), "username": None, "password": None}).start()
     with pytest.raises(TransportError, match="cannot be reached"):
         Gossip(founder, ward.broker.url, **{**ward.account(), "certificate": None, "key": None}).start()
     with pytest.raises(TransportError, match="certificate is not trusted"):
@@ -147,14 +147,15 @@ def test_an_account_without_a_rule_raises_an_alarm(
     monkeypatch.setattr(echo, "ECHO_SECONDS", 2.0)
     founder = stack.enter_context(found(tmp_path))
     box = stack.enter_context(join(founder, tmp_path, "box"))
-    alarms: list[str] = []
+    alarms: list[Alarm] = []
     member = stack.enter_context(Gossip(box, ward.broker.url, **ward.account()))
     gossip = stack.enter_context(
         Gossip(founder, ward.broker.url, **ward.account("outsider"), on_alarm=alarms.append)
     )  # fmt: skip
     assert until(lambda: bool(alarms))
-    assert "takes what we publish and does not deliver it" in alarms[0]
-    assert "ml/1/" in gossip.status()["alarms"][0]["hint"]
+    assert "takes what we publish and does not deliver it" in alarms[0].text
+    assert "ml/1/" in alarms[0].hint
+    assert gossip.status()["alarms"][0]["hint"] == alarms[0].hint
     ward.rules(changed(page_file(RULES, {}), {"user pharmacy-1": "user outsider"}))
     ward.broker.reload()
     box.append(reading())

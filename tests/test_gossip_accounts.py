@@ -59,7 +59,8 @@ def test_tls_with_and_without_a_certificate_of_ours(tmp_path: Path) -> None:
 
 
 def test_user_and_password(tmp_path: Path) -> None:
-    """The right ones, in the URL or beside it, connect; wrong ones are a TransportError that says whose fault it is."""
+    """The right ones, in the URL, beside it or one of them each, connect; wrong ones are a TransportError that says
+    whose fault it is."""
     passwords = tmp_path / "passwords"
     passwords.touch(mode=0o700)
     subprocess.run(["mosquitto_passwd", "-b", passwords, "ward", "s3cret/@"], check=True, capture_output=True)
@@ -70,6 +71,8 @@ def test_user_and_password(tmp_path: Path) -> None:
         with Gossip(founder, broker.url, username="ward", password="s3cret/@") as gossip:
             assert gossip.status()["connected"]
         with Gossip(founder, broker.url.replace("//", "//ward:s3cret%2F%40@")) as gossip:
+            assert gossip.status()["connected"]
+        with Gossip(founder, broker.url.replace("//", "//ward@"), password="s3cret/@") as gossip:
             assert gossip.status()["connected"]
         for wrong in ({}, {"username": "ward", "password": "wrong"}):
             with pytest.raises(TransportError, match="refuses us") as caught:

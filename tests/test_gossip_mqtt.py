@@ -19,7 +19,7 @@ from medledger.errors import Fault, TransportError, UsageError
 from medledger.limits import MAILBOX_FRAMES
 from medledger.sync import Advanced, Connected, Received
 from medledger.sync.topics import Topics
-from medledger.transport import BrokerAddress, Gossip
+from medledger.transport import Alarm, BrokerAddress, Gossip
 from medledger.transport.mailbox import Mailbox
 from worlds import found, join, reading
 
@@ -239,18 +239,21 @@ def test_something_that_is_no_broker_is_an_error(tmp_path: Path, stack: ExitStac
 
 
 def test_alarms_reach_the_program(tmp_path: Path, own_broker: Broker, stack: ExitStack) -> None:
-    """`on_alarm` is called with the sentence, a callback that raises harms nobody, and `status` keeps the last one."""
+    """`on_alarm` is called with the sentence and what to do, as `status` keeps them; one that raises harms nobody."""
     founder = stack.enter_context(found(tmp_path))
-    heard: list[str] = []
+    heard: list[Alarm] = []
 
-    def on_alarm(text: str) -> None:
-        heard.append(text)
+    def on_alarm(alarm: Alarm) -> None:
+        heard.append(alarm)
         raise RuntimeError("a bug of the program's")
 
     with Gossip(founder, own_broker.url, on_alarm=on_alarm) as gossip:
         twin = stack.enter_context(Gossip(founder, own_broker.url))
-        assert until(lambda: any("another process with this node's key" in text for text in heard))
-        assert gossip.status()["last_alarm"] in heard
+        assert until(lambda: any("another process with this node's key" in alarm.text for alarm in heard))
+        assert any("stop all but one" in alarm.hint for alarm in heard)
+        kept = [Alarm(row["text"], row["hint"]) for row in gossip.status()["alarms"]]
+        assert kept[::-1] == heard[: len(kept)]
+        assert gossip.status()["last_alarm"] in [alarm.text for alarm in heard]
         assert twin.status()["failure"] is None
 
 
@@ -291,6 +294,27 @@ def test_bad_addresses_are_errors(url: str) -> None:
         BrokerAddress.parse(url)
     assert caught.value.fault is Fault.CALLER
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("option", ["ca", "certificate"])
+@pytest.mark.parametrize("urls", ["mqtt://broker", ["mqtts://broker", "mqtt://other"]])
+def test_what_is_for_tls_is_refused_without_it(
+    tmp_path: Path, stack: ExitStack, option: str, urls: str | list[str]
+) -> None:
+    """Whoever names a file for TLS does not mean to speak in clear, to any of the brokers. Files are not looked at."""
+    founder = stack.enter_context(found(tmp_path))
+    with pytest.raises(UsageError, match=f"{option} is given, and mqtt://.*1883 is an address without TLS") as caught:
+        Gossip(founder, urls, **{option: "some.pem"})
+    assert "mqtts://" in (caught.value.hint or "")
+
+
+def test_a_password_belongs_to_a_user(tmp_path: Path, stack: ExitStack) -> None:
+    """One that nobody could use is refused. Where only some of the brokers know a user, it is theirs."""
+    founder = stack.enter_context(found(tmp_path))
+    with pytest.raises(UsageError, match="no user that it belongs to") as caught:
+        Gossip(founder, "mqtt://broker", password="secret")
+    assert "secret" not in str(caught.value)
+    Gossip(founder, ["mqtt://broker", "mqtt://bed-7@other"], password="secret")
 
 
 def test_errors_do_not_show_passwords() -> None:

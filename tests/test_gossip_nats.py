@@ -15,7 +15,7 @@ import pytest
 from brokers_page import PASSWORD
 from certificates import have_openssl
 from medledger import Ledger
-from medledger.transport import Gossip, subscriptions
+from medledger.transport import Alarm, Gossip, subscriptions
 from nats_cluster import Cluster, find_nats
 from waiting import equal, until
 from worlds import found, join, reading
@@ -61,7 +61,7 @@ def test_a_server_dies_in_the_middle_of_a_sync(directory: Path, cluster: Cluster
     ward = stack.enter_context(join(founder, directory, "ward"))
     auditor = stack.enter_context(join(founder, directory, "auditor", "auditor"))
     acknowledged = [ward.append(*[reading(each) for each in range(number % 7 + 1)]).id for number in range(BLOCKS)]
-    alarms: list[str] = []
+    alarms: list[Alarm] = []
     stack.enter_context(Gossip(ward, cluster.urls, **account(cluster), on_alarm=alarms.append))
     founders = stack.enter_context(Gossip(founder, cluster.urls, **account(cluster, "pharmacy-1")))
     puller = stack.enter_context(Gossip(auditor, cluster.urls, **account(cluster)))
@@ -112,13 +112,14 @@ def test_an_account_without_rights_raises_an_alarm(
     """
     monkeypatch.setattr(subscriptions, "SUBSCRIBE_SECONDS", 2.0)
     founder = stack.enter_context(found(tmp_path))
-    alarms: list[str] = []
+    alarms: list[Alarm] = []
     gossip = stack.enter_context(
         Gossip(founder, cluster.urls, **account(cluster, "outsider"), on_alarm=alarms.append)
     )  # fmt: skip
     assert until(lambda: bool(alarms))
-    assert "refuses a subscription" in alarms[0]
-    assert "ml/1/" in gossip.status()["alarms"][0]["hint"]
+    assert "refuses a subscription" in alarms[0].text
+    assert "ml/1/" in alarms[0].hint
+    assert gossip.status()["alarms"][0]["hint"] == alarms[0].hint
     assert len(alarms) == 1
     ward = stack.enter_context(join(founder, tmp_path, "ward"))
     stack.enter_context(Gossip(ward, cluster.urls, **account(cluster)))

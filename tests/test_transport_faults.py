@@ -20,7 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from brokers import Mosquitto, free_port
 from medledger import Ledger
 from medledger.errors import Fault, TransportError
-from medledger.transport import Gossip, session
+from medledger.transport import Alarm, Gossip, session
 from waiting import equal, until
 from worlds import found, join, reading
 
@@ -89,11 +89,11 @@ def test_an_account_that_one_broker_refuses_and_another_takes(
     account = {"username": "box", "password": "wrong"}
     with Gossip(founder, [closed.url, opened.url], **account) as gossip:
         assert gossip.status()["broker"] == opened.url
-    alarms: list[str] = []
+    alarms: list[Alarm] = []
     with Gossip(founder, [closed.url], **account, must_connect=False, on_alarm=alarms.append) as gossip:
         assert until(lambda: bool(alarms))
         time.sleep(2)  # at least another attempt
-        assert alarms == [f"the broker {closed.url} refuses us: Not authorized"]
+        assert [alarm.text for alarm in alarms] == [f"the broker {closed.url} refuses us: Not authorized"]
         assert not gossip.status()["connected"]
 
 

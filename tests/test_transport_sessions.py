@@ -20,7 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from brokers import Mosquitto, free_port
 from medledger import Ledger
 from medledger.errors import UsageError
-from medledger.transport import BrokerAddress, Gossip, connection, session
+from medledger.transport import Alarm, BrokerAddress, Gossip, connection, session
 from medledger.transport.bell import Bell
 from medledger.transport.mailbox import Mailbox
 from medledger.transport.session import Ask
@@ -128,12 +128,12 @@ def test_a_fault_of_our_own_is_told(
         raise ZeroDivisionError
 
     monkeypatch.setattr("medledger.transport.turns.Turns.next", broken)
-    alarms: list[str] = []
+    alarms: list[Alarm] = []
     gossip = stack.enter_context(Gossip(founder, broker.url, on_alarm=alarms.append))
     broker.kill()
     assert not gossip.wait_in_sync(SECONDS)
     assert gossip.status()["failure"] == "ZeroDivisionError: "
-    assert any("a fault of its own" in alarm for alarm in alarms)
+    assert any("a fault of its own" in alarm.text for alarm in alarms)
 
 
 @pytest.mark.parametrize("thread", ["gossip", "connection"])
@@ -150,7 +150,7 @@ def test_an_alarm_may_make_the_program_close(
     started = threading.Event()
     closed: list[object] = []
 
-    def close(_alarm: str) -> None:
+    def close(_alarm: Alarm) -> None:
         try:
             closed.append(gossip.close())
         except RuntimeError as error:
@@ -283,14 +283,14 @@ def test_what_a_broker_says_in_mqtt_5_is_passed_on(
     rules = tmp_path / "acl"
     rules.write_text("topic read ml/1/#\n")
     broker = mosquitto("allow_anonymous true", "persistence false", f"acl_file {rules}", "max_packet_size 20000")
-    alarms: list[str] = []
+    alarms: list[Alarm] = []
     gossip = stack.enter_context(Gossip(founder, broker.url, protocol="5", on_alarm=alarms.append))
     assert until(lambda: gossip.status()["connected"])
     founder.append(reading(1))  # by itself: together with those below it would make a frame that is too large
-    assert until(lambda: any("refuses what we publish: Not authorized" in text for text in alarms))
+    assert until(lambda: any("refuses what we publish: Not authorized" in alarm.text for alarm in alarms))
     for _ in range(20):
         founder.append(*[reading(number) for number in range(200)])
-    assert any("takes no packet over 20000 bytes" in text for text in alarms)
+    assert any("takes no packet over 20000 bytes" in alarm.text for alarm in alarms)
     time.sleep(0.5)
     assert gossip.status()["connected"]  # Mosquitto would have hung up on a larger packet
     assert len(alarms) == 2

@@ -25,13 +25,13 @@ from medledger.errors import TransportError, UsageError
 from .describe import Names
 from .entrylines import EntryPrinter, logged_entries
 from .options import Duration, brokers_option
-from .output import LiveLine, count_text, emit, number_text, remark, say, warn
+from .output import LiveLine, count_text, emit, number_text, printable, remark, say, warn
 from .rate import Rate, rate_text, time_left_text
 
 if TYPE_CHECKING:
     from medledger.importing import Advance
     from medledger.ledger import Ledger
-    from medledger.transport import Gossip
+    from medledger.transport import Alarm, Gossip
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -80,7 +80,9 @@ def broker_options(command: F) -> F:
                 show_default=True,
                 help="The version of MQTT to greet the broker with; one that does not know 5 is spoken to in 3.1.1.",
             ),
-            click.option("--username", help=f"The account at the broker; its password comes from {PASSWORD}."),
+            click.option(
+                "--username", help=f"The account at the broker, where --broker names none; its password: {PASSWORD}."
+            ),
             click.option("--ca", type=_file, help="Certificates to trust, for mqtts:// (default: the system's)."),
             click.option("--certificate", type=_file, help="Our certificate, for a broker that asks for one."),
             click.option("--certificate-key", type=_file, help="The private key of our certificate."),
@@ -120,7 +122,7 @@ def read_request(until_in_sync: bool, as_json: bool, **given: Any) -> Request:
 
 
 def gossip(
-    ledger: Ledger, way: Way, *, on_alarm: Callable[[str], None], must_connect: bool, status_file: bool = True
+    ledger: Ledger, way: Way, *, on_alarm: Callable[[Alarm], None], must_connect: bool, status_file: bool = True
 ) -> Gossip:
     """Gossip that way, not started yet. Raises `UsageError` where no broker is known."""
     from medledger.transport import Gossip
@@ -151,9 +153,9 @@ def run(ledger: Ledger, request: Request) -> None:
     arrived: queue.SimpleQueue[Advance] = queue.SimpleQueue()
     undo = ledger.watch(arrived.put)
 
-    def alarm(text: str) -> None:
+    def alarm(raised: Alarm) -> None:
         line.clear()
-        warn(f"{text}.")
+        warn(f"{printable(raised.text)}.", printable(raised.hint))
 
     before = _blocks(ledger)
     try:

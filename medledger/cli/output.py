@@ -31,9 +31,11 @@ def remark(text: str) -> None:
     click.echo(text, err=True)
 
 
-def warn(text: str) -> None:
-    """A remark that wants attention."""
+def warn(text: str, hint: str = "") -> None:
+    """A remark that wants attention, and what to do about it under it."""
     remark(f"{style('Warning:', fg='yellow', bold=True)} {text}")
+    if hint:
+        remark(f"         {hint}")
 
 
 def style(text: str, **how: Any) -> str:

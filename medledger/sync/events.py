@@ -80,5 +80,9 @@ class Alarm:
     text: str
     hint: str = ""
 
+    def __str__(self) -> str:
+        """Both on one line, as for a log."""
+        return f"{self.text}. {self.hint}" if self.hint else self.text
+
 
 Effect: TypeAlias = Subscribe | Publish | WakeAt | Alarm

@@ -5,7 +5,8 @@ with Ledger.open("ward.db", me) as ledger, Gossip(ledger, "mqtts://broker.exampl
     ...                                                               # converges in the background
 """
 
+from medledger.sync import Alarm
 from medledger.transport.address import BrokerAddress
 from medledger.transport.gossip import Gossip
 
-__all__ = ["BrokerAddress", "Gossip"]
+__all__ = ["Alarm", "BrokerAddress", "Gossip"]

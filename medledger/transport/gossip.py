@@ -15,18 +15,16 @@ from __future__ import annotations
 
 import logging
 import random
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 from medledger import statusfile
-from medledger.errors import Fault, TransportError, UsageError
+from medledger.errors import UsageError
 from medledger.importing import Advance
 from medledger.ledger import Ledger
 from medledger.limits import KEEPALIVE_SECONDS
@@ -34,6 +32,7 @@ from medledger.sync import Alarm, Connected, Disconnected, Effect, Event, Node, 
 from medledger.sync.alarms import AlarmLog
 from medledger.transport_key import TransportKey
 
+from .access import Certificates, with_account
 from .address import BrokerAddress
 from .connection import Connection
 from .mailbox import Mailbox
@@ -52,10 +51,11 @@ class Gossip:
     """Keeps `ledger` converging with its peers from `start` to `close`, or while used as a context manager.
 
     `url` is mqtt:// or mqtts://, or several of them, of which one at a time is used, in turn. `username` and `password`
-    override what the URLs say. `ca` is a file of certificates to trust instead of the system's, `certificate` and `key`
-    are ours for a broker that asks. `protocol` is "3.1.1", or "5" for the hints that a broker of that version gives; to
-    one that does not speak it we speak 3.1.1. A broker that has fallen silent is left after one to two times
-    `keepalive` seconds. `on_alarm` is called, in a thread of gossip's, with one sentence for people. With
+    override what the URLs say; a password alone is that of the URLs' users. `ca` is a file of certificates to trust
+    instead of the system's, `certificate` and `key` are ours for a broker that asks: they are refused where a URL is
+    mqtt://. `protocol` is "3.1.1", or "5" for the hints that a broker of that version gives; to one that does not speak
+    it we speak 3.1.1. A broker that has fallen silent is left after one to two times `keepalive` seconds. `on_alarm` is
+    called, in a thread of gossip's, with an `Alarm`: one sentence for people, `text`, and `hint`, what to do. With
     `must_connect=False` a broker that is not there at the start is waited for. With `status_file` the status is kept in
     a file beside the ledger, or where that says, for `medledger net status` and other programs (see `statusfile`).
     """
@@ -73,13 +73,11 @@ class Gossip:
         protocol: str = "3.1.1",
         client_id: str = "medledger",
         keepalive: int = KEEPALIVE_SECONDS,
-        on_alarm: Callable[[str], None] | None = None,
+        on_alarm: Callable[[Alarm], None] | None = None,
         must_connect: bool = True,
         status_file: bool | str | PathLike[str] = False,
     ) -> None:
-        addresses = BrokerAddress.parse_all(url)
-        if username is not None:
-            addresses = tuple([replace(each, username=username, password=password) for each in addresses])
+        addresses = with_account(BrokerAddress.parse_all(url), username, password)
         if protocol not in VERSIONS:
             raise UsageError(f"there is no MQTT {protocol!r} here", hint=f"Choose one of: {', '.join(VERSIONS)}.")
         if not 1 <= keepalive <= MAX_KEEPALIVE_SECONDS:
@@ -93,7 +91,7 @@ class Gossip:
             self._mailbox,
             protocol=protocol,
             client_id=client_id,
-            tls=_tls(ca, certificate, key) if any(each.tls for each in addresses) else None,
+            tls=Certificates(ca, certificate, key).context(addresses),
             on_complaint=self._raise_alarm,
             on_fault=self._fail,
             make_will=self._make_will,
@@ -272,11 +270,12 @@ class Gossip:
 
     def _raise_alarm(self, text: str, hint: str = "") -> None:
         self._last_alarm = text
-        self._alarms.add(Alarm(text, hint), time.monotonic())
-        log.warning("%s", text)
+        alarm = Alarm(text, hint)
+        self._alarms.add(alarm, time.monotonic())
+        log.warning("%s", alarm)
         if self._on_alarm is not None:
             try:
-                self._on_alarm(text)
+                self._on_alarm(alarm)
             except Exception:
                 log.exception("the alarm callback raised")
 
@@ -284,22 +283,3 @@ class Gossip:
         """Called by whichever thread has written to the ledger. What gossip itself has imported it knows."""
         if threading.current_thread() is not self._thread:
             self._mailbox.advanced(advance.feed, advance.first, advance.last)
-
-
-def _tls(
-    ca: str | PathLike[str] | None, certificate: str | PathLike[str] | None, key: str | PathLike[str] | None
-) -> ssl.SSLContext:
-    """What we trust, and who we are, on a TLS connection."""
-    if key is not None and certificate is None:
-        raise UsageError("a private key for TLS goes with a certificate", hint="Name the certificate too.")
-    try:
-        context = ssl.create_default_context(cafile=ca)
-        if certificate is not None:
-            context.load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as error:
-        raise TransportError(
-            f"the certificates for TLS cannot be used: {error}",
-            fault=Fault.CALLER,
-            hint="Check the files named as ca, certificate and key.",
-        ) from error
-    return context

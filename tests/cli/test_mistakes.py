@@ -95,6 +95,12 @@ def told(done: Done, *words: str) -> None:
         (["sync", "ward.db", "--broker", "mqtt://x", "--broker", "mqtt://u:secret@y/z"], 2, ["--broker", "'y/z'"]),
         (["sync", "ward.db", "--broker", "mqtt://x", "--protocol", "3.1"], 2, ["--protocol", "'3.1.1', '5'"]),
         (["init", "x.db", "--name", "X", *["--broker", f"mqtt://{'b' * 100}"] * 3], 2, ["--broker", "256"]),
+        (["sync", "ward.db", "--broker", "mqtt://x", "--ca", "note.txt"], 2, ["ca is given", "mqtts://"]),
+        (
+            ["net", "status", "ward.db", "--broker", "mqtt://x", "--certificate", "note.txt"],
+            2,
+            ["certificate is given"],
+        ),
         (["sync", "ward.db", "--stay", "--for", "4h"], 2, ["only one of"]),
         (["sync", "ward.db", "--for", "4 weeks"], 2, ["is not a duration"]),
         (["member", "approve", "ward.db", "3fa9c210"], 1, ["no pending act starts with '3fa9c210'", "--pending"]),
@@ -121,6 +127,14 @@ def test_a_mistake_is_told_plainly(run: Run, ward: Path, arguments: list[str], c
         Path("other.tmp").rename("other.key")
     told(run(*arguments, code=code), *words)
     assert run("verify", ward, "--json").json["blocks"] == 2
+
+
+def test_a_password_without_a_user(run: Run, ward: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable is named, which may have been set long ago; a user in the address will do."""
+    monkeypatch.setenv("MEDLEDGER_BROKER_PASSWORD", "secret")
+    broker = "mqtt://127.0.0.1:1"
+    told(run("sync", ward, "--broker", broker, code=2), "no user", "MEDLEDGER_BROKER_PASSWORD")
+    told(run("sync", ward, "--broker", broker.replace("//", "//bed-7@"), code=4), "cannot be reached")
 
 
 def test_a_locked_ledger(run: Run, ward: Path, program: Run) -> None:
