@@ -13,6 +13,7 @@
 | 70   | a bug in medledger                                                                             |
 | 130  | stopped with Ctrl-C                                                                            |
 | 141  | whoever read our output has closed it                                                          |
+| 143  | ended by SIGTERM, as shells show it; commands that wait for it (`sync`, agents) end with 0     |
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class Exit(IntEnum):
     BUG = 70
     INTERRUPTED = 130
     CLOSED_PIPE = 141
+    TERMINATED = 143
 
 
 MEANINGS: Final = {
@@ -59,6 +61,8 @@ MEANINGS: Final = {
     Exit.NOT_RUNNING: "net status: not running",
     Exit.BUG: "a bug in medledger",
     Exit.INTERRUPTED: "stopped with Ctrl-C",
+    Exit.CLOSED_PIPE: "whoever read our output has closed it",
+    Exit.TERMINATED: "ended by SIGTERM",
 }
 
 # The first class that fits decides. A damaged or recovering replica is no trouble with its file.

@@ -18,8 +18,10 @@ from medledger.errors import MedledgerError
 
 from .command import Group, write_examples
 from .exits import MEANINGS, Exit, exit_code
+from .stopping import Terminated, end_by_sigterm, terminable
 
 ENTRY_POINTS: Final = "medledger.commands"
+STOPPED: Final = "Stopped. What was acknowledged is kept."
 
 
 class Builtin(NamedTuple):
@@ -151,12 +153,17 @@ class Root(Group):
         if "NO_COLOR" in os.environ:
             extra["color"] = False
         try:
-            result = super().main(*args, **extra)
+            with terminable():
+                result = super().main(*args, **extra)
             sys.stdout.flush()
             code = result if isinstance(result, int) else Exit.OK
         except click.exceptions.Abort:
-            click.echo("Stopped. What was acknowledged is kept.", err=True)
+            click.echo(STOPPED, err=True)
             code = Exit.INTERRUPTED
+        except Terminated:
+            click.echo(STOPPED, err=True)
+            end_by_sigterm()
+            code = Exit.TERMINATED
         except click.UsageError as error:
             command = error.ctx.command_path if error.ctx else "medledger"
             show_error(error.format_message(), f"Try `{command} --help`.")

@@ -243,18 +243,20 @@ def _empty(large: Path) -> str:
     return "empty.db"
 
 
+@pytest.mark.parametrize(("stop", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
 def test_a_verification_that_is_stopped_leaves_nothing(
-    here: Path, large: Path, monkeypatch: pytest.MonkeyPatch
+    here: Path, large: Path, monkeypatch: pytest.MonkeyPatch, stop: signal.Signals, code: int
 ) -> None:
-    """Ctrl-C removes the temporary replica."""
+    """Ctrl-C and SIGTERM remove the temporary replica; the process ends as one that the signal has ended."""
     scratch = here / "scratch"
     scratch.mkdir()
     monkeypatch.setenv("TMPDIR", str(scratch))
     process = start("bundle", "verify", large / "all")
     wait_for(lambda: any(scratch.glob("*/replica.db*")), process)
-    process.send_signal(signal.SIGINT)
-    process.communicate()
-    assert process.returncode == 130
+    process.send_signal(stop)
+    _, err = process.communicate()
+    assert process.returncode == code
+    assert err.strip() == "Stopped. What was acknowledged is kept."
     assert list(scratch.iterdir()) == []
 
 

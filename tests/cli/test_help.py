@@ -88,7 +88,7 @@ def test_the_root_help_has_sections_and_exit_codes(run: Run) -> None:
     text = run("--help").out
     for name in COMMANDS:
         assert re.search(rf"^  {name} ", text, re.MULTILINE), name
-    for code in exits.MEANINGS:
+    for code in exits.Exit:
         assert re.search(rf"^  {int(code)} ", text, re.MULTILINE), code
 
 
