@@ -49,6 +49,7 @@ def show(result: Result, events: int) -> None:
     print(f"  FAILED  {result.failure}")
     print(f"  repeat with: make sim SEED={result.seed} EVENTS={events}")
     print("\n".join(f"    {line}" for line in result.lines[-20:]))
+    print(result.traceback, end="")
 
 
 def _seeds(words: list[str]) -> list[int]:

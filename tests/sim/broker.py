@@ -97,7 +97,8 @@ class Broker:
 
     def _publish_will(self, session: Session) -> None:
         assert session.will is not None  # it is the will that is published
-        self._faults["last will"] += 1
+        if self.up:
+            self._faults["last will"] += 1
         self.publish(session.client, *session.will, 0)
 
     def die(self) -> list[Client]:
@@ -186,8 +187,9 @@ class Broker:
         ):
             chance -= rate
             if chance < 0:
-                self._faults[name] += 1
+                before = topic, session
                 at, topic, payload, session = self._spoil(name, at, topic, payload, session)
+                self._faults[name] += name != "misrouting" or before != (topic, session)
                 break
         else:
             at = session.last = max(at, session.last)
@@ -231,18 +233,17 @@ class Broker:
         """An old frame again: to all who listen, or to somebody who does not."""
         if not self._sessions:
             return
-        self._faults["replay"] += 1
         topic, payload = self._rng.choice(self._record)
-        if self._rng.random() < 0.7:
-            for session in self._audience(topic):
-                self._deliver(session, topic, payload, sure=True)
-        else:
-            self._deliver(self._rng.choice(list(self._sessions.values())), topic, payload, sure=True)
+        audience = self._audience(topic)
+        if self._rng.random() >= 0.7:
+            audience = [self._rng.choice(list(self._sessions.values()))]
+        for session in audience:
+            self._deliver(session, topic, payload, sure=True)
+        self._faults["replay"] += bool(audience)
 
     def _forge(self, topic: str, payload: bytes) -> None:
         """A frame that nobody sent, as far as one without the key can make it."""
         rng = self._rng
-        self._faults["forgery"] += 1
         match rng.randrange(4):
             case 0:
                 payload = payload[:4] + rng.randbytes(rng.randrange(400))
@@ -253,8 +254,10 @@ class Broker:
                 payload = payload[: len(payload) // 2] + other[len(other) // 2 :]
             case _:
                 topic = topic[: rng.randrange(len(topic))] + rng.choice(["", "/", "+", "#", "x", "/" + "0" * 32])
-        for session in self._audience(topic) or list(self._sessions.values())[:1]:
+        audience = self._audience(topic) or list(self._sessions.values())[:1]
+        for session in audience:
             self._deliver(session, topic, payload, sure=True)
+        self._faults["forgery"] += bool(audience)
 
     def _hand_over(self, session: Session, topic: str, payload: bytes) -> None:
         """A retained message to a new subscriber."""

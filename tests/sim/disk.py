@@ -103,12 +103,14 @@ class Disk:
         self.on_point: Callable[[int, str, str], None] | None = None  # called before each: number, kind, file's name
         self.counts = dict.fromkeys(KINDS, 0)
         self.faults_hit = 0
+        self.on_fault: Callable[[str], None] = lambda _: None  # called with the name of what has just struck
         self.generation = 0  # of the process: a file opened by an earlier one is dead
         self.closing: list[Callable[[], None]] = []  # what the next crash takes from the process
         self._names: dict[str, Inode] = {}
         self._durable_names: dict[str, Inode] = {}
         self._pending_names: list[_Change] = []
         self._faults: list[Fault] = []
+        self._was_full: int | None = None  # the capacity that was told to be used up
 
     def path(self, name: str) -> Path:
         """Where the shipped code finds this file."""
@@ -216,6 +218,7 @@ class Disk:
             if fault.lose and kind in ("sync", "dirsync"):
                 self._lose(kind, name)
             self.faults_hit += 1
+            self.on_fault("I/O error")
             raise OSError(fault.error, os.strerror(fault.error))
 
     def _lose(self, kind: str, name: str) -> None:
@@ -224,6 +227,7 @@ class Disk:
             self._pending_names.clear()
         elif name in self._names:
             self._names[name].pending.clear()
+        self.on_fault("flush that loses what it was to save")
 
     def _cut(self, number: int) -> None:
         if number == self.crash_at:
@@ -263,6 +267,9 @@ class Disk:
         if self.capacity is not None:
             growth = offset + len(data) - len(inode.data)
             if growth > 0 and self.used + growth > self.capacity:
+                if self._was_full != self.capacity:
+                    self._was_full = self.capacity
+                    self.on_fault("disk full")
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._do(inode, _Change(number, offset, data))
 

@@ -77,6 +77,7 @@ class Enemy:
         self._chain = Chain(pen, ledger_id)
         self._boot = rng.randbytes(8)
         self._counter = 0
+        self._said = 0  # frames that the broker took
         self._session: Session | None = None
         self._peers: deque[Origin] = deque(maxlen=MEMORY)
         self._blocks: deque[tuple[bytes, bytes]] = deque(maxlen=MEMORY)  # feed and block
@@ -164,9 +165,11 @@ class Enemy:
         stale = not self.outcast and self._current_key() != self._key
         if self._session is None or stale or self._rng.random() < 0.02:
             self.connect()
-        name = self._rng.choice(list(_ACTS))
-        self._faults[name] += 1
+        name = self._rng.choice(_NAMES)
+        before = self._said
         _ACTS[name](self)
+        if self._said > before:
+            self._faults[name] += 1
 
     def _false_beacon(self) -> None:
         rng = self._rng
@@ -331,6 +334,7 @@ class Enemy:
         self._publish(topic, self._codec.seal_signed(topic, message, origin, self.pen))
 
     def _publish(self, topic: str, frame: bytes, *, retain: bool = False) -> None:
+        self._said += self._broker.up
         self._broker.publish(self, topic, frame, 1, retain=retain)
 
 
@@ -362,3 +366,4 @@ _ACTS: dict[str, Callable[[Enemy], None]] = {
     "unsigned block": Enemy._bad_signature,
     "bad body": Enemy._bad_body,
 }
+_NAMES = list(_ACTS)

@@ -96,6 +96,7 @@ class Machine:
         self.on_life: Callable[[Machine], None] = lambda _: None
         self.on_advance: Callable[[Machine, Advance], None] = lambda *_: None
         self.on_event: Callable[[Machine], None] = lambda _: None
+        self.disk_failed = False  # ever: then a store may say that something is wrong with it
         self.life = 0
         self._schedule = schedule
         self._broker = broker
@@ -105,6 +106,7 @@ class Machine:
         self._session: Session | None = None
         self._wake = 0
         self._stop_in_effects = False
+        disk.on_fault = self._disk_failed
 
     # --- life ---------------------------------------------------------------------------------------------------
 
@@ -200,16 +202,17 @@ class Machine:
         self._trace.note(self._schedule.now, self.name, "connected")
         self.handle(Connected())
 
-    def cut_off(self, seconds: float) -> None:
-        """Lose the connection, and get it back after a while."""
+    def cut_off(self, seconds: float) -> bool:
+        """Lose the connection, should there be one, and get it back after a while; whether there was one."""
         if self._session is None or self.node is None:
-            return
+            return False
         self._broker.disconnect(self)
         self._session = None
         self._trace.note(self._schedule.now, self.name, "disconnected")
         life = self.life
         self.handle(Disconnected())
         self._schedule.after(seconds, self._connect, life)
+        return True
 
     def receive(self, session: int, topic: str, payload: bytes) -> None:
         """A frame has come; one of an earlier connection comes to nobody."""
@@ -240,6 +243,7 @@ class Machine:
         life = self.life
         if self._stop_in_effects and effects:
             self._stop_in_effects = False
+            self._faults["killed amid effects"] += 1
             effects = effects[: self.rng.randrange(len(effects))]
             self._schedule.after(0, self._end, life)
         for effect in effects:
@@ -262,6 +266,16 @@ class Machine:
     def die_amid_effects(self) -> None:
         """Kill the program when it has carried out only a part of what its node told it next."""
         self._stop_in_effects = True
+
+    def be_spared(self) -> None:
+        """Whatever was going to happen to it does not."""
+        self.disk.mend()
+        self.disk.crash_at = None
+        self._stop_in_effects = False
+
+    def _disk_failed(self, fault: str) -> None:
+        self.disk_failed = True
+        self._faults[fault] += 1
 
     def _tick(self, wake: int) -> None:
         if wake == self._wake and self.node is not None:

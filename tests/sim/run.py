@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from random import Random
+from traceback import format_exception
 
 from medledger import Reading
 from medledger.governing import change_epoch
 
+from .disk import PowerCut
 from .happenings import Happenings, approve_soon
 from .machine import Machine
 from .plan import HAPPENINGS, Plan
@@ -34,6 +36,7 @@ class Result:
     trace: str = ""
     converged_after: float | None = None
     failure: str | None = None
+    traceback: str = ""  # of an exception that is behind the failure
     faults: Counter[str] = field(default_factory=Counter)
     refusals: Counter[str] = field(default_factory=Counter)
     alarms: Counter[str] = field(default_factory=Counter)
@@ -54,6 +57,11 @@ def run_seed(seed: int, events: int = EVENTS, plan: Plan | None = None) -> Resul
             world.finish()
         except Failure as failure:
             result.failure = str(failure)
+            if failure.__cause__ is not None:
+                result.traceback = "".join(format_exception(failure))
+        except (Exception, PowerCut) as error:  # noqa: BLE001 - whatever escapes is a finding, and this is its seed
+            result.failure = f"no escaping exception: {error!r}"
+            result.traceback = "".join(format_exception(error))
         _sum_up(world, result)
     return result
 

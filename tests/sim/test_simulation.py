@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from sim.faults import KINDS
 from sim.run import run_seed
 
 EVENTS = 20_000
@@ -20,3 +21,4 @@ def test_a_world_from_a_fixed_seed_holds_every_invariant(seed: int) -> None:
     result = run_seed(seed, EVENTS)
     print(f"{result.events:,} events, trace {result.trace}; {dict(result.faults)}")
     assert result.failure is None, f"repeat with: make sim SEED={seed} EVENTS={EVENTS}"
+    assert result.faults.keys() <= KINDS

@@ -240,8 +240,7 @@ class World:
         self.broker.up = True
         for machine in self.machines:
             machine.group = 0
-            machine.disk.mend()
-            machine.disk.crash_at = None
+            machine.be_spared()
             if machine.honest:
                 machine.boot()
 
