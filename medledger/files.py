@@ -85,11 +85,14 @@ def read(path: Path, max_size: int) -> Found:
 
 
 @contextmanager
-def locked_directory(directory: Path) -> Iterator[int]:
-    """Hold the directory's exclusive lock; yields its descriptor, for `create` and `replace`."""
+def locked_directory(directory: Path, *, wait: bool = True) -> Iterator[int]:
+    """Hold the directory's exclusive lock; yields its descriptor, for `create` and `replace`.
+
+    Without `wait` it is `BlockingIOError` where another process holds it.
+    """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield descriptor
     finally:
         os.close(descriptor)

@@ -166,7 +166,7 @@ def test_what_is_in_the_way_is_refused(founder: Ledger, tmp_path: Path) -> None:
 
 
 def test_an_export_repairs_what_is_missing_or_cut_off(founder: Ledger, tmp_path: Path) -> None:
-    """A lost manifest, a lost segment, one of another length, and leftovers of a crash."""
+    """A lost manifest, a lost segment, one of another length, one with a bit flipped, and leftovers of a crash."""
     target = tmp_path / "all"
     manifest = export_directory(founder, target)
     (target / manifest.segments[1].name).unlink()
@@ -177,6 +177,11 @@ def test_an_export_repairs_what_is_missing_or_cut_off(founder: Ledger, tmp_path:
     export_directory(founder, target)
     check(target, founder)
     assert not list(target.rglob("*.partial"))
+    flipped = bytearray((target / manifest.segments[1].name).read_bytes())
+    flipped[len(flipped) // 2] ^= 1
+    (target / manifest.segments[1].name).write_bytes(flipped)
+    export_directory(founder, target)
+    check(target, founder)
     (target / MANIFEST_NAME).unlink()
     first = target / manifest.segments[0].name
     first.write_bytes(b"\0" * first.stat().st_size)  # without a manifest each segment is held against its name
@@ -356,6 +361,44 @@ def test_nothing_is_written_through_a_link_that_somebody_has_laid(founder: Ledge
             founder.export_bundle(tmp_path / "all.bundle")
         link.unlink()
     assert precious.read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("dangling", [False, True])
+def test_segments_that_lie_elsewhere_are_refused(founder: Ledger, tmp_path: Path, dangling: bool) -> None:
+    """A link in the place of the directory of segments: nothing is written where it leads to, and nothing removed."""
+    elsewhere = tmp_path / "elsewhere"
+    if not dangling:
+        elsewhere.mkdir()
+        (elsewhere / f"{'0' * 64}.partial").write_bytes(b"precious")
+        (elsewhere / ("1" * 64)).write_bytes(b"precious")
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    (stick / "segments").symlink_to(elsewhere)
+    with pytest.raises(StoreError, match="segments is a link"):
+        export_directory(founder, stick)
+    founder.export_bundle(tmp_path / "all", unpacked=True)
+    with open_bundle(tmp_path / "all") as source, pytest.raises(StoreError, match="segments is a link"):
+        fetch_bundle(source, stick)
+    assert [path.name for path in stick.iterdir()] == ["segments"]
+    assert dangling or sorted(contents(elsewhere).values()) == [b"precious"] * 2
+
+
+def test_two_exports_to_one_directory(founder: Ledger, tmp_path: Path) -> None:
+    """The second is refused at once, and so is a copy into it; the first one ends well."""
+    target = tmp_path / "all"
+    refused: list[str] = []
+    founder.export_bundle(tmp_path / "source", unpacked=True)
+
+    def write_again(_: Progress) -> None:
+        with pytest.raises(StoreError, match="another process") as caught:
+            founder.export_bundle(target, unpacked=True)
+        refused.append(str(caught.value))
+        with open_bundle(tmp_path / "source") as source, pytest.raises(StoreError, match="another process"):
+            fetch_bundle(source, target)
+
+    founder.export_bundle(target, unpacked=True, progress=write_again)
+    assert refused
+    check(target, founder)
 
 
 def test_two_exports_to_one_file(founder: Ledger, tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ Rules:
 - What is named by its content is written once: a segment that is there already stays as it is.
 - Segments that neither the new manifest nor the one before names are removed last: somebody who fetches with the
   manifest of before is not cut off.
+- One process writes at a time; another is refused at once. Nothing is written, or removed, through a link that lies in
+  the directory: what it leads to is not of this bundle.
 - Nothing is asked of the file system that a stick has not: no links, no permissions. Where it cannot replace a file at
   once (FAT), a power cut may leave no manifest, and all segments; the next export makes it again.
 """
@@ -18,7 +20,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -141,7 +143,19 @@ def open_depot(path: Path) -> Iterator[Depot]:
             raise StoreError(
                 f"{path} holds something else than a bundle", hint="Name an empty directory, or one that is to be made."
             )
-        with files.locked_directory(path):
+        with _locked(path):
+            if (path / SEGMENTS_NAME).is_symlink():
+                raise StoreError(f"{path / SEGMENTS_NAME} is a link", hint="Remove it, or choose another directory.")
             yield Depot(path)
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(files.locked_directory(path, wait=False))
+        except BlockingIOError as error:
+            raise StoreError(f"{path} is being written by another process", hint="Wait for it.") from error
+        yield
