@@ -21,13 +21,13 @@ from itertools import islice
 from typing import NamedTuple, Protocol
 
 from .block import Hidden, encode_body, split_block, split_body
+from .branching import Branches
 from .errors import (
     BlockError,
     BlockSignatureError,
     CutError,
     DivergedError,
     ForkedError,
-    GapError,
     MalformedBlockError,
     MalformedError,
     MedledgerError,
@@ -37,15 +37,9 @@ from .errors import (
 from .fork import ForkProof, make_proof
 from .header import Head, parse_header
 from .limits import IMPORT_BATCH_BLOCKS, MAX_BLOCK_BYTES, SEGMENT_BLOCKS, WAITING_BLOCKS, WAITING_BYTES
+from .linking import Arrived, Links, named
 from .store import BlockRow, Feed, Store
 from .validation import ValidBlock, check_body, count_authentic, validate_range
-
-
-class Arrived(NamedTuple):
-    """A block as it came, with what its bytes claim."""
-
-    seq: int
-    raw: bytes
 
 
 class Advance(NamedTuple):
@@ -132,6 +126,7 @@ class Importer:
         self._waiting: deque[tuple[bytes, Arrived]] = deque()
         self._waiting_bytes = 0
         self._advanced: dict[bytes, Advance] = {}
+        self._branches = Branches(replica, self.report)
 
     def run(self, raws: Iterable[bytes]) -> Iterator[list[Advance]]:
         """Import batch after batch; yields what each one advanced, and whose entries it brought, after its commit."""
@@ -199,27 +194,36 @@ class Importer:
         feed = self._store.feed(author)
         control = False
         blocks.sort(key=_by_seq)  # in order already, from an honest peer: then this is a scan
+        links = Links(blocks)
         while blocks:
             if blocks[0].seq < feed.length:
                 forks = len(self.report.forks)
-                blocks = self._held(feed, blocks)
+                blocks = self._held(feed, blocks, links)
                 control |= len(self.report.forks) > forks
                 continue
             limit = self._replica.limit(author)
+            branches = blocks[-1].seq >= limit.length and self._replica.keeps_branches(author)
             if blocks[0].seq >= limit.length:
-                if self._replica.keeps_branches(author):
-                    control |= self._branches(feed, blocks)
+                if branches:
+                    control |= self._branches.take(feed, blocks, links, limit.length)
                 else:
                     self.report.refuse(limit.error(author, blocks[0].seq))
                 break
             beyond = [arrived for arrived in blocks if arrived.seq >= limit.length]
-            accepted, rest = self._append(feed, blocks[: len(blocks) - len(beyond)] if beyond else blocks)
+            within = blocks[: len(blocks) - len(beyond)] if beyond else blocks
+            accepted, rest = self._append(feed, within, vouched=branches)
             blocks = rest + beyond
             control |= self._replica.decides(author, accepted)
+            if branches and rest and rest[0] is within[0]:  # nobody vouches for it before the fork
+                control |= self._branches.take(feed, blocks, links, limit.length)
+                break
         return control
 
-    def _append(self, feed: Feed, blocks: list[Arrived]) -> tuple[list[ValidBlock], list[Arrived]]:
-        """Take the longest run that follows the head; what is left to look at after it and the block that ended it."""
+    def _append(self, feed: Feed, blocks: list[Arrived], *, vouched: bool) -> tuple[list[ValidBlock], list[Arrived]]:
+        """Take the longest run that follows the head; what is left to look at after it and the block that ended it.
+
+        That one is left, too, where blocks of a branch may vouch for it.
+        """
         accepted, error = validate_range(self._replica.id, feed.author, feed.head, [arrived.raw for arrived in blocks])
         if accepted:
             self._store.append(feed, accepted)
@@ -227,43 +231,23 @@ class Importer:
             self._new.append(Advance(feed.author, accepted[0].seq, accepted[-1].seq))
             self._replica.took(feed.author, accepted[-1].seq)
             if feed.no in self._store.with_disputed:
-                self._against_disputed(feed, accepted)
+                self._branches.compare(feed, accepted)
         if error is None:
             return accepted, []
         rest = blocks[len(accepted) + 1 :]
         if blocks[len(accepted)].seq < feed.length:  # a second block at a place we now hold: repeated, or a fork
             return accepted, blocks[len(accepted) :]
+        if vouched and isinstance(error, BlockSignatureError):
+            return accepted, blocks[len(accepted) :]
         self.report.refuse(error)
         # Another block for the same place may be the undamaged one; whatever lies beyond it would only be a gap.
         return accepted, rest if rest and rest[0].seq <= feed.length else []
 
-    def _against_disputed(self, feed: Feed, accepted: list[ValidBlock]) -> None:
-        """A block that was set aside beyond a cut, or for want of a signature, may be the other side of a fork."""
-        by_seq = {block.seq: block for block in accepted}
-        disputed = self._store.disputed(feed)
-        following = {parse_header(row.header)[0].prev: (block_id, row.header) for block_id, row in disputed}
-        for block_id, row in disputed:
-            block = by_seq.get(row.seq)
-            if block is None or block.id == block_id:
-                continue
-            ours = [other.header_bytes for other in accepted if other.seq >= row.seq]
-            theirs, last = [row.header], block_id
-            while last in following and len(theirs) < SEGMENT_BLOCKS:
-                last, header = following[last]
-                theirs.append(header)
-            try:
-                proof = make_proof(self._replica.id, ours, theirs)
-            except MedledgerError:
-                continue  # another past, or no signature of its own: nothing that could be shown to somebody else
-            self._replica.adopt_fork(proof)
-            self.report.forks.append(feed.author)
-            return
-
-    def _held(self, feed: Feed, blocks: list[Arrived]) -> list[Arrived]:
+    def _held(self, feed: Feed, blocks: list[Arrived], links: Links) -> list[Arrived]:
         """Deal with blocks at or below our head; those above it are left."""
-        done = 0  # blocks, from the first on, that were looked at together
+        done: set[bytes] = set()  # blocks that were looked at together with one before them
         for at, arrived in enumerate(blocks):
-            if at < done:
+            if arrived.raw in done:
                 continue
             row = self._store.row(feed, arrived.seq) if arrived.seq < feed.length else None
             if row is None:
@@ -271,14 +255,14 @@ class Importer:
             try:
                 header_bytes, body_bytes = split_block(arrived.raw)
                 if header_bytes != row.header:
-                    done = at + self._contradiction(feed, row, blocks[at:])
+                    done.update(self._contradiction(feed, row, links.chain(arrived.raw)))
                     if arrived.seq >= feed.length:  # a fork was proved here: all that follows is beyond it
                         return blocks[at:]
                 else:
                     self.report.duplicates += 1
                     self._fill_holes(feed, row, body_bytes)
             except (BlockError, MalformedError) as error:
-                self.report.refuse(_named(error, feed))
+                self.report.refuse(named(error, feed.author))
         return []
 
     def _fill_holes(self, feed: Feed, row: BlockRow, body_bytes: bytes) -> None:
@@ -295,25 +279,22 @@ class Importer:
             holes = any(isinstance(item, Hidden) for item in merged)
             self._store.replace_body(feed, row.seq, encode_body(merged), has_holes=holes)
 
-    def _contradiction(self, feed: Feed, row: BlockRow, blocks: list[Arrived]) -> int:
-        """Another block than ours at a place we hold: damaged, of a branch that split earlier, or a fork.
-
-        Returns how many of these blocks it has dealt with.
+    def _contradiction(self, feed: Feed, row: BlockRow, chain: list[bytes]) -> list[bytes]:
+        """Another block than ours at a place we hold, and what follows it: damaged, of a branch that split earlier, or
+        a fork. Returns those of these blocks that it has dealt with.
         """
-        chain = [arrived.raw for arrived in _consecutive(blocks)[:SEGMENT_BLOCKS]]
         before = self._head_before(feed, row.seq)
         try:
             header = parse_header(split_block(chain[0])[0])[0]
             if header.prev != (before.id if before else None):
-                following = [arrived.raw for arrived in blocks[:SEGMENT_BLOCKS]]
-                authentic, looked = count_authentic(self._replica.id, feed.author, following)
+                authentic, looked = count_authentic(self._replica.id, feed.author, chain)
                 if authentic:
                     message = "a signed block contradicts ours and does not link to the block before it"
                     self.report.refuse(DivergedError(message, feed=feed.author, seq=row.seq))
                 else:
                     message = "no signature of the author stands behind this block"
                     self.report.refuse(BlockSignatureError(message, feed=feed.author, seq=row.seq))
-                return max(1, looked)
+                return chain[: max(1, looked)]
             branch, error = validate_range(self._replica.id, feed.author, before, chain)
             if not branch:
                 raise error or BlockSignatureError("nothing authenticates this block", feed=feed.author, seq=row.seq)
@@ -322,70 +303,13 @@ class Importer:
             ]
             proof = make_proof(self._replica.id, ours, [block.header_bytes for block in branch])
         except MedledgerError as error:
-            self.report.refuse(_named(error, feed))
-            return 1
+            self.report.refuse(named(error, feed.author))
+            return chain[:1]
         for block in branch:
             self._store.add_disputed(feed, block.seq, block.header_bytes, block.body_bytes)
         self._replica.adopt_fork(proof)
         self.report.forks.append(feed.author)
-        return 1
-
-    # --- branches of a governor's forked feed -------------------------------------------------------------------
-
-    def _branches(self, feed: Feed, blocks: list[Arrived]) -> bool:
-        """Take the blocks that continue any branch held here. True where they may change the membership."""
-        waiting: dict[bytes | None, list[Arrived]] = {}  # by the id of the block before
-        for arrived in blocks:
-            try:
-                header_bytes = split_block(arrived.raw)[0]
-                prev = parse_header(header_bytes)[0].prev
-            except (BlockError, MalformedError) as error:
-                self.report.refuse(_named(error, feed))
-                continue
-            if self._store.disputed_block(sha256(header_bytes).digest()) is not None:
-                self.report.duplicates += 1
-            else:
-                waiting.setdefault(prev, []).append(arrived)
-        decided = False
-        for prev in list(waiting):
-            head = None if prev is None else self._branch_head(feed, prev)
-            if prev is None or head is not None:
-                decided |= self._replica.decides(feed.author, self._branch(feed, head, waiting))
-        for left in waiting.values():
-            self.report.refuse(GapError("a block continues no branch held here", feed=feed.author, seq=left[0].seq))
-        return decided
-
-    def _branch(self, feed: Feed, head: Head | None, waiting: dict[bytes | None, list[Arrived]]) -> list[ValidBlock]:
-        """Take what continues from `head`, and what continues from that."""
-        taken: list[ValidBlock] = []
-        tips = [head]
-        while tips:
-            tip = tips.pop()
-            for arrived in waiting.pop(None if tip is None else tip.id, ()):
-                chain = [arrived]
-                following = sha256(split_block(arrived.raw)[0]).digest()
-                while len(waiting.get(following, ())) == 1:  # a run, so that a successor can vouch within it
-                    chain += waiting.pop(following)
-                    following = sha256(split_block(chain[-1].raw)[0]).digest()
-                accepted, error = validate_range(self._replica.id, feed.author, tip, [link.raw for link in chain])
-                if error is not None:
-                    self.report.refuse(error)
-                if not accepted:
-                    continue
-                for block in accepted:
-                    self._store.add_disputed(feed, block.seq, block.header_bytes, block.body_bytes)
-                taken += accepted
-                self.report.accepted += len(accepted)
-                self._replica.adopt_branch(feed.author, [block.header_bytes for block in accepted])
-                tips.append(Head(accepted[-1].seq, accepted[-1].id, accepted[-1].epoch))
-        return taken
-
-    def _branch_head(self, feed: Feed, block_id: bytes) -> Head | None:
-        """The block of this id, the last that stands or a disputed one, as what a branch continues from."""
-        if feed.head is not None and feed.head.id == block_id:
-            return feed.head
-        row = self._store.disputed_block(block_id)
-        return None if row is None else Head(row.seq, block_id, parse_header(row.header)[0].epoch)
+        return chain[:1]
 
     def _head_before(self, feed: Feed, seq: int) -> Head | None:
         if seq == 0:
@@ -397,18 +321,3 @@ class Importer:
 
 def _by_seq(arrived: Arrived) -> int:
     return arrived.seq
-
-
-def _consecutive(blocks: list[Arrived]) -> list[Arrived]:
-    chain = [blocks[0]]
-    for arrived in blocks[1:]:
-        if arrived.seq == chain[-1].seq + 1:
-            chain.append(arrived)
-        elif arrived.seq != chain[-1].seq:
-            break
-    return chain
-
-
-def _named(error: MedledgerError, feed: Feed) -> BlockError:
-    """The error as one about this feed's blocks."""
-    return error if isinstance(error, BlockError) else MalformedBlockError(str(error), feed=feed.author)

@@ -425,9 +425,12 @@ class Replica:
     def adopt_branch(self, feed: bytes, headers: list[bytes]) -> None:
         """A further branch of a forked feed was verified: it may be one side of the canonical proof."""
         known = self._forks[feed]
-        first = sha256(headers[0]).digest()
-        if parse_header(headers[0])[0].seq == known.seq and first not in known.ids:
-            self.adopt_fork(make_proof(self.id, known.sides[0], headers))
+        for at, raw in enumerate(headers):
+            header = parse_header(raw)[0]
+            if header.seq == known.seq and header.prev == known.prev and sha256(raw).digest() not in known.ids:
+                self.adopt_fork(make_proof(self.id, known.sides[0], headers[at:]))
+            if header.seq >= known.seq:
+                break
 
 
 def _rights(membership: Membership, feed: bytes) -> tuple[object, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from forge import Chain, small_entry
 from medledger import Identity, Ledger
 from worlds import found, join, reading, sync
 
@@ -65,3 +66,35 @@ def test_a_member_s_branches_are_its_own_affair(tmp_path: Path) -> None:
         assert founder.branch_places(ward.me) == []
         assert founder.branch_places(bytes(32)) == []
         assert founder.release_branches(ward.me, [bytes(32)]) == []
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("reverse", [True, False])
+def test_branches_that_share_an_unsigned_block_come_all_at_once(tmp_path: Path, *, before: bool, reverse: bool) -> None:
+    """Two signed blocks follow an unsigned one, before the fork or on a branch: whoever gets all takes all."""
+    with ExitStack() as stack:
+        founder = stack.enter_context(found(tmp_path))
+        assert founder.identity is not None
+        assert founder.me is not None
+        trunk = Chain(founder.identity, founder.id, list(founder.raw_blocks(founder.me))).grow(1)
+        shared = trunk.branch(len(trunk.raws))
+        shared.add([small_entry(100)], sign=False)
+        chains = [shared.branch(len(shared.raws)) for _ in range(2)]
+        for n, chain in enumerate(chains):
+            chain.add([small_entry(200 + n)])
+        if not before:
+            trunk.add([small_entry(300)])
+            chains.insert(0, trunk)
+        one, two = (
+            stack.enter_context(Ledger.replicate(tmp_path / f"{name}.db", founder.genesis.raw)) for name in "12"
+        )
+        for chain in (*chains, *chains):
+            one.import_blocks(chain.raws)
+        assert len(one.branches()) == (3 if before else 4)
+        (proof,) = one.fork_proofs().values()
+        two.import_blocks(one.raw_blocks(founder.me))
+        two.import_fork_proof(proof)
+        report = two.import_blocks(reversed(one.branches()) if reverse else one.branches())
+        assert report.refused == []
+        assert two.digest() == one.digest()
+        two.fsck()

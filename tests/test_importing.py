@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from forge import Chain, small_entry
-from medledger import Identity, Ledger, merkle
+from medledger import Identity, Ledger, merkle, validation
 from medledger.block import Hidden, encode_body, join_block, parse_block, split_block
 from medledger.errors import (
     BlockError,
@@ -23,6 +23,7 @@ from medledger.errors import (
     UnknownAuthorError,
     UsageError,
 )
+from medledger.keys import verify
 from medledger.limits import WAITING_BLOCKS
 from worlds import found, join, reading, sync
 
@@ -367,3 +368,28 @@ def test_a_second_block_at_a_place_that_was_set_aside_is_a_fork(founder: Ledger,
     assert founder.forks[chain.author.public_key].seq == 4
     assert founder.frontier()[chain.author.public_key].seq == 3
     founder.fsck()
+
+
+def test_copies_of_one_place_do_not_multiply_the_signatures_to_check(
+    founder: Ledger, member: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many blocks at a place that we hold, unsigned, and a run after one of them: two checks of each at most."""
+    sync(member, founder)
+    chain = chain_of(member).grow(130)
+    founder.import_blocks(chain.raws)
+    run = chain.branch(64)
+    copies = [chain.branch(64).add([small_entry(n)], sign=False) for n in range(1000, 1100)]
+    run.raws.append(copies[-1])
+    for _ in range(62):
+        run.add(sign=False)
+    checked = 0
+
+    def count(*args: bytes) -> None:
+        nonlocal checked
+        checked += 1
+        verify(*args)
+
+    monkeypatch.setattr(validation, "verify", count)
+    batch = [*copies, *run.raws[65:]]
+    assert founder.import_blocks(batch).accepted == 0
+    assert len(batch) <= checked <= 2 * len(batch) + 64
