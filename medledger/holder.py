@@ -55,6 +55,11 @@ class Holder(Replica):
         return max((handing.place.seq + 1 for handing in handings if handing.place.feed == self.me), default=0)
 
     @property
+    def key_leaked_to(self) -> tuple[bytes, ...]:
+        """The revoked members that hold the key in use."""
+        return self.membership.transport.leaked
+
+    @property
     def key_problems(self) -> tuple[str, ...]:
         """What is wrong with transport keys that were handed to us, in sentences for people."""
         keychain = self._keys()

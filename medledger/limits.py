@@ -337,6 +337,9 @@ UNCONFIRMED_SECONDS: Final = 600.0
 ALARM_REPEAT_SECONDS: Final = 300.0
 """The same alarm is not raised again within this time."""
 
+LEAK_SECONDS: Final = 60.0
+"""A transport key in use that a revoked member holds raises an alarm after this long: mostly the next one comes sooner."""
+
 RECENT_ALARMS: Final = 20
 """The last alarms that a node's status tells of."""
 

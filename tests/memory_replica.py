@@ -98,6 +98,7 @@ class MemoryReplica:
         self.identity = who
         self.transport_keys = (KEY,)
         self.own_rotation = 0
+        self.key_leaked_to: tuple[bytes, ...] = ()
         self.me = who.public_key
         self.chains: dict[bytes, list[Parsed]] = {}
         self.forks: dict[bytes, ForkProof] = {}

@@ -5,9 +5,10 @@ Rules:
 - Governors' feeds come first, then the others, each in order, then the branches of governors' forked feeds: a reader
   that knows only the genesis can take the blocks as they come.
 - Equal replicas that write a bundle anew write equal bytes.
-- A directory that holds an earlier bundle keeps its segments, each held against its name, and what is new goes into further ones. So that many
-  small exports do not leave many small segments, those at the end that are under half full are written again together
-  with the new blocks, as long as they have no more blocks than come after them: their number stays logarithmic.
+- A directory that holds an earlier bundle keeps its segments, each held against its name; what is new goes into further
+  ones. So that many small exports do not leave many small segments, those at the end that are under half full are
+  written again together with the new blocks, as long as they have no more blocks than come after them: their number
+  stays logarithmic.
 - A directory is never made to hold less than it did, but where a fork or a revocation took it away.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from medledger.errors import FrameError, MedledgerError
@@ -12,6 +13,7 @@ from medledger.limits import ALARM_REPEAT_SECONDS, RECENT_ALARMS
 from .events import Alarm
 
 DIFFERENT = 64  # texts remembered
+NAMED = 3  # members in one text
 
 
 class AlarmLog:
@@ -116,6 +118,17 @@ class Alarms:
             f"the feed of member {fingerprint(feed)} has forked: its author signed two histories",
             now,
             hint="Find out how (a restored backup, a cloned disk), revoke its key, and enrol its owner with a new one.",
+        )
+
+    def leaked(self, holders: Sequence[bytes], now: float) -> None:
+        """Revoked members hold the transport key in use."""
+        named = ", ".join(map(fingerprint, holders[:NAMED])) + f" and {len(holders) - NAMED} more" * (
+            len(holders) > NAMED
+        )
+        self.tell(
+            f"the transport key in use is held by who was revoked, and can read gossip: {named}",
+            now,
+            hint="A governor should run `medledger key rotate`.",
         )
 
     def unconfirmed(self, text: str, now: float) -> None:

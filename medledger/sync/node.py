@@ -59,6 +59,7 @@ class Node(Parts):
         super().__init__(replica, rng, boot_id, now, self._changed)
         self._effects: list[Effect] = []
         self._intake.reload(now)
+        self._leaks.look(now)
         self._own.publisher.begin()
 
     # --- events -------------------------------------------------------------------------------------------------
@@ -275,6 +276,7 @@ class Node(Parts):
         overdue = self._own.delivery.overdue(now)
         if overdue is not None:
             self._alarms.unconfirmed(overdue, now)
+        self._leaks.tell(now)
         self._effects += self._alarms.take()
         self._effects.append(WakeAt(self._wake_at(now)))
 
@@ -282,7 +284,7 @@ class Node(Parts):
         unpublished = self.connected and self._own.publisher.waiting
         if self._repair.waiting or (unpublished and self._own.publisher.not_before <= now):
             return now
-        times = [self._trickle.next, self._own.delivery.next]
+        times = [self._trickle.next, self._own.delivery.next, self._leaks.next]
         if self.connected:
             times += [self._prober.next, self._forks.next, self._own.next, self._repair.next, self._stragglers.next]
             times += [min(desk.next, desk.pulls.deadline) for desk in self._desks]
@@ -330,6 +332,7 @@ class Node(Parts):
             self._puller.membership_changed(now)
             self._trickle.reset(now)  # feeds that others have held all along are ours to fetch now
             self._take_keys(now)
+            self._leaks.look(now)
 
     def _take_keys(self, now: float) -> None:
         """The membership says which transport keys there are: go on under the best one that we hold."""

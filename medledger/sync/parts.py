@@ -24,6 +24,7 @@ from .gate import Gate
 from .holes import HoleDesk
 from .intake import Intake
 from .keyring import Keyring
+from .leaks import LeakWatch
 from .messages import BOOT_BYTES
 from .own import OwnFeed
 from .peers import PeerId, Peers
@@ -82,6 +83,7 @@ class Parts:
         self._repair = Repair(replica, self.frontier, roster, self._puller, rng, self.id, now)
         self._alarms = Alarms()
         self._own = OwnFeed(replica, self.frontier, self.peers, self._alarms, now)
+        self._leaks = LeakWatch(replica, self._alarms)
         self.connected = False
         self._alone = True  # nobody was heard since we connected
         self.counters: Counter[str] = Counter()

@@ -102,6 +102,11 @@ class Replica(Protocol):
         """The length of our own feed up to the last block in which we hand out the key in use; 0 where we do not."""
         ...
 
+    @property
+    def key_leaked_to(self) -> Collection[bytes]:
+        """The revoked members that hold the key in use; it changes with the membership."""
+        ...
+
     def sealing_key(self, feed: bytes) -> bytes | None:
         """The X25519 key that is sealed to for a member; None for who is none, or not any more."""
         ...
