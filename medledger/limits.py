@@ -338,7 +338,7 @@ ALARM_REPEAT_SECONDS: Final = 300.0
 """The same alarm is not raised again within this time."""
 
 LEAK_SECONDS: Final = 60.0
-"""A transport key in use that a revoked member holds raises an alarm after this long: mostly the next one comes sooner."""
+"""A transport key in use that a revoked member holds raises an alarm after this long: mostly the next comes sooner."""
 
 RECENT_ALARMS: Final = 20
 """The last alarms that a node's status tells of."""
