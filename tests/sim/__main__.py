@@ -41,10 +41,13 @@ def show(result: Result, events: int) -> None:
     """A run for people."""
     print(f"seed {result.seed}: {result.plan}")
     print(f"  {result.events:,} events, {result.frames:,} frames, {result.simulated:,.0f} s; trace {result.trace}")
+    print(f"  {result.acknowledged:,} blocks acknowledged; {result.compared} of {result.machines} machines compared")
     print(f"  faults: {_table(result.faults)}")
     print(f"  refused: {_table(result.refusals)}; alarms: {_table(result.alarms)}")
     if result.failure is None:
-        print(f"  all invariants held; level after {result.converged_after:.0f} s")
+        print(
+            f"  all invariants held; level after {result.converged_after:.0f} s, ready after {result.ready_after:.0f} s"
+        )
         return
     print(f"  FAILED  {result.failure}")
     print(f"  repeat with: make sim SEED={result.seed} EVENTS={events}")

@@ -6,6 +6,7 @@
   disputed.
 - *no honest node accused*: only guilty keys have fork proofs.
 - *memory bounded*: what a node remembers stays within the limits of `medledger.limits`.
+- *recovery ends*: in the end no key that may sign still waits for blocks of its own that are here.
 
 `no self-fork` and `no signing unless ready` are checked where blocks are signed and let out (`truth`, `machine`).
 """
@@ -16,7 +17,7 @@ from hashlib import sha256
 
 from medledger.header import Head
 from medledger.importing import Advance
-from medledger.limits import BAD_BLOCKS, LIVE_FRAMES, MAX_PEERS, SEEN_FRAMES
+from medledger.limits import BAD_BLOCKS, LIVE_FRAMES, RECENT_ROOTS, SEEN_FRAMES
 from medledger.sync import Node
 
 from .census import census
@@ -25,8 +26,17 @@ from .truth import Failure, Truth
 
 CENSUS_EVERY = 256  # events of one machine
 
-MOST = max(SEEN_FRAMES, BAD_BLOCKS, MAX_PEERS, LIVE_FRAMES)
-"""Things in any one container of a node. Feeds, which could be more, are few in these worlds."""
+MOST = RECENT_ROOTS + 1
+"""Things in any one container of a node, but for those below. What could be more by the limits, such as peers and what
+they show, is less in these worlds: there are few feeds, and boots are soon forgotten."""
+
+MORE = {
+    "_seen._values": SEEN_FRAMES,
+    ".published": SEEN_FRAMES,
+    "_bad._values": BAD_BLOCKS,
+    "_live._frames": LIVE_FRAMES,
+}
+"""The containers that are larger, by how the path to them ends."""
 
 
 class Checks:
@@ -61,7 +71,7 @@ class Checks:
         head = ledger.head(advance.feed)
         if head is None:
             return  # what came was at once taken away by a fork that came with it
-        if head.id not in self._truth.made:
+        if self._truth.made.get(head.id) != (advance.feed, head.seq):
             raise Failure("nothing forged accepted", f"{machine.name} holds {head.id.hex()[:8]} at {head.seq}")
         durable = self._durable[machine.number]
         before = durable.get(advance.feed)
@@ -86,7 +96,7 @@ class Checks:
         for place, size in census(node).items():
             if size > self.largest.get(place, 0):
                 self.largest[place] = size
-            if size > MOST:
+            if size > MOST and size > next((most for end, most in MORE.items() if place.endswith(end)), 0):
                 raise Failure("memory bounded", f"{machine.name} remembers {size} things in {place}")
 
     def after_start(self, machine: Machine) -> None:
@@ -119,11 +129,14 @@ class Checks:
         held: set[bytes] = set()
         for feed in ledger.store.feeds.values():
             for row in ledger.store.rows(feed):
-                held.add(sha256(row.header).digest())
-        held.update(each.id for each in ledger.disputed())
-        for block_id in held:
-            if block_id not in made:
-                raise Failure("nothing forged accepted", f"{machine.name} holds {block_id.hex()[:8]}")
+                block_id = sha256(row.header).digest()
+                if made.get(block_id) != (feed.author, row.seq):
+                    raise Failure("nothing forged accepted", f"{machine.name} holds {block_id.hex()[:8]} at {row.seq}")
+                held.add(block_id)
+        for each in ledger.disputed():
+            if made.get(each.id) != (each.feed, each.seq):
+                raise Failure("nothing forged accepted", f"{machine.name} keeps {each.id.hex()[:8]}")
+            held.add(each.id)
         for seq, block_id in machine.acknowledged:
             if block_id not in held:
                 raise Failure("nothing acknowledged lost", f"{machine.name} lacks its own block {seq}")

@@ -11,11 +11,13 @@ from collections import Counter, deque
 from collections.abc import Callable
 from hashlib import sha256
 from random import Random
+from types import SimpleNamespace
+from typing import Any
 
-from forge import Chain, small_entry
+from forge import Chain, head_of, make_block, small_entry
 from medledger import cbor
 from medledger.block import join_block, split_block
-from medledger.errors import FrameError, MalformedError
+from medledger.errors import FrameError, MalformedError, MedledgerError
 from medledger.fork import VERSION as PROOF_VERSION
 from medledger.keys import Identity
 from medledger.sync.frames import Codec, Origin
@@ -244,6 +246,17 @@ class Enemy:
         feed = self._rng.choice(self._blocks)[0] if self._blocks else self.pen.public_key
         self._live(feed, self._rubbish())
 
+    def _false_author(self) -> None:
+        """The next block of somebody else's feed: nothing is wrong with it but that we have signed it."""
+        if self._blocks:
+            feed, raw = self._rng.choice(self._blocks)
+            try:
+                head = head_of(raw)
+            except MedledgerError:
+                return
+            author: Any = SimpleNamespace(public_key=feed, sign=self.pen.sign)
+            self._live(feed, make_block(author, head, [self._entry()], ledger_id=self._ledger_id))
+
     def _false_proof(self) -> None:
         """What proves nothing: a block beside itself with its signature or its time changed, or beside any other."""
         if len(self._blocks) < 2:
@@ -284,7 +297,7 @@ class Enemy:
     def _bad_signature(self) -> None:
         """A block that only a successor can vouch for; the successor comes later, or never."""
         raw = self._chain.add([self._entry()], sign=False)
-        self._truth.make(split_block(raw)[0])
+        self._truth.make(split_block(raw)[0], self.pen.public_key)
         self._live(self.pen.public_key, raw)
         if self._rng.random() < 0.7:
             raws = [raw, self._chain.add([self._entry()])]
@@ -359,6 +372,7 @@ _ACTS: dict[str, Callable[[Enemy], None]] = {
     "false envelope": Enemy._envelope,
     "unasked answer": Enemy._unasked,
     "changed block": Enemy._rubbish_live,
+    "block in another's name": Enemy._false_author,
     "false proof": Enemy._false_proof,
     "byzantine block": Enemy._grow,
     "byzantine fork": Enemy._fork,

@@ -63,6 +63,7 @@ ENEMIES = frozenset(
     {
         "bad body",
         "beacon of a stranger",
+        "block in another's name",
         "byzantine block",
         "byzantine fork",
         "byzantine gap",

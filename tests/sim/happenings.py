@@ -83,11 +83,23 @@ class Happenings:
             copy = machine.disk.copy(f"image of {machine.number}")
             self._images[machine.number] = (copy, len(machine.acknowledged))
             return False
+        lonely = not self._spare(machine) and self._rng.random() < 0.9
+        if lonely or machine.disk.points == image[0].points:
+            self._images[machine.number] = image
+            return False  # what only it holds would be gone; or nothing would
         machine.halt()
         _replace_database(machine.disk, image[0], self._rng)
         self._world.checks.forget(machine, image[1])
         self._later(1, 20, machine.boot)
         return True
+
+    def _spare(self, machine: Machine) -> bool:
+        """Whether others hold all that it does: else authors may wait for their blocks for ever, and all be silent."""
+        others = [each.ledger for each in self._world.honest() if each is not machine and each.ledger is not None]
+        assert machine.ledger is not None  # it runs
+        lengths = {feed.author: feed.length for feed in machine.ledger.store.feeds.values()}
+        held = [{feed.author: feed.length for feed in other.store.feeds.values()} for other in others]
+        return all(any(each.get(author, 0) >= length for each in held) for author, length in lengths.items())
 
     def _clone(self) -> bool:
         """Copy a card, key and all, and put the copy in another box: both go on."""

@@ -31,6 +31,7 @@ from medledger.sync import (
     Tick,
     WakeAt,
 )
+from medledger.witness import Witness
 
 from .broker import Broker, Session
 from .clocks import MachineClock
@@ -91,6 +92,7 @@ class Machine:
         self.ledger: WatchedLedger | None = None
         self.node: Node | None = None
         self.alarms: Counter[str] = Counter()
+        self.told: set[str] = set()  # alarms of this life
         self.refusals: Counter[str] = Counter()
         self.acknowledged: list[tuple[int, bytes]] = []  # own blocks that `append` returned: seq and id
         self.on_life: Callable[[Machine], None] = lambda _: None
@@ -129,6 +131,15 @@ class Machine:
         """Whether the program runs and may write."""
         return self.ledger is not None and self.ledger.state == "ready"
 
+    @property
+    def waits_in_vain(self) -> bool:
+        """Whether it does not sign for want of blocks of its own, and has all that it ever let out."""
+        ledger = self.ledger
+        if ledger is None or ledger.state != "recovering":
+            return False
+        head, witnessed = ledger.head(self.me), Witness.for_identity(self.pen, ledger.id).seq
+        return witnessed is None or (head is not None and head.seq >= witnessed)
+
     def has_proof(self, feed: bytes) -> bool:
         """Whether it runs and holds the proof that this feed has forked."""
         return self.ledger is not None and feed in self.ledger.forks
@@ -142,6 +153,7 @@ class Machine:
         ledger.watch(self._advanced)
         self.life += 1
         node_rng = Random(self.rng.randbytes(16))
+        self.told.clear()
         self.node = Node(ledger, rng=node_rng, boot_id=self.rng.randbytes(8), now=self.clock.monotonic)
         self.on_life(self)
         self._schedule.after(0.2 * self.rng.random(), self._connect, self.life)
@@ -158,7 +170,7 @@ class Machine:
         except PowerCut:
             self.lose_power()
         except StoreError as error:
-            self.refusals[f"boot: {type(error).__name__}"] += 1
+            self._disk_refused("boot: ", error)
             self.halt()
             self._restart_later()
 
@@ -284,6 +296,7 @@ class Machine:
 
     def _alarmed(self, text: str) -> None:
         self.alarms[text] += 1
+        self.told.add(text)
         if "cannot be" in text:  # the disk: a supervisor starts the program again
             life = self.life
             self._schedule.after(self.rng.uniform(*RESTART_SECONDS), self._end, life)
@@ -301,9 +314,9 @@ class Machine:
     # --- the program --------------------------------------------------------------------------------------------
 
     def _guard(self) -> None:
-        ledger = self.ledger
-        if ledger is not None and ledger.state != "ready":
-            raise Failure("no signing unless ready", f"{self.name} signs while {ledger.state}")
+        state = "not open" if self.ledger is None else self.ledger.state
+        if state != "ready":
+            raise Failure("no signing unless ready", f"{self.name} signs while {state}")
 
     def write(self, *records: Record) -> bool:
         """Append these records as one block; whether that was done."""
@@ -322,6 +335,12 @@ class Machine:
         self.acknowledged.append((block.header.seq, block.id))
         self._trace.note(self._schedule.now, self.name, "wrote", block.id)
 
+    def _disk_refused(self, when: str, error: Exception) -> None:
+        """Something failed as if the disk had: only one that ever did fail is an excuse."""
+        self.refusals[f"{when}{type(error).__name__}"] += 1
+        if not self.disk_failed:
+            raise Failure("no error without a cause", f"{self.name}: {when}{error!r}") from error
+
     def attempt(self, act: Callable[[], object]) -> bool:
         """Do something to the ledger that may be refused, or cut short; whether it was done."""
         try:
@@ -331,7 +350,7 @@ class Machine:
         except (RecoveringError, ForkedError, MembershipError) as error:
             self.refusals[type(error).__name__] += 1
         except StoreError as error:
-            self.refusals[type(error).__name__] += 1
+            self._disk_refused("", error)
             self._schedule.after(self.rng.uniform(*RESTART_SECONDS), self._end, self.life)
         except MedledgerError as error:
             raise Failure("no escaping exception", f"{self.name}: {error!r}") from error

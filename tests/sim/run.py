@@ -34,7 +34,11 @@ class Result:
     simulated: float = 0.0
     frames: int = 0
     trace: str = ""
-    converged_after: float | None = None
+    converged_after: float | None = None  # seconds of calm until one digest
+    ready_after: float | None = None  # and until all that can know what they have signed do
+    machines: int = 0
+    compared: int = 0  # machines whose digests are held against each other in the end
+    acknowledged: int = 0  # blocks that `append` returned, and no restored backup took back
     failure: str | None = None
     traceback: str = ""  # of an exception that is behind the failure
     faults: Counter[str] = field(default_factory=Counter)
@@ -126,6 +130,10 @@ def _sum_up(world: World, result: Result) -> None:
     result.frames = world.broker.frames
     result.trace = world.trace.digest
     result.faults = world.faults
+    result.ready_after = world.ready_after
+    result.machines = sum(not each.dead for each in world.machines)
+    result.compared = len(world.comparable())
+    result.acknowledged = sum(len(each.acknowledged) for each in world.machines)
     result.largest = world.checks.largest
     result.lines = world.trace.lines()
     for machine in world.machines:

@@ -39,10 +39,11 @@ class Truth:
         self.guilty: set[bytes] = set()
         self._forked: set[bytes] = set()  # guilty ones that did let two blocks out at one place
 
-    def make(self, header: bytes) -> None:
-        """A block with this header was made by the author it names."""
+    def make(self, header: bytes, signer: bytes) -> None:
+        """A block with this header was signed with this key: it was made if that is the author it names."""
         fields = parse_header(header)[0]
-        self.made[sha256(header).digest()] = (fields.author, fields.seq)
+        if fields.author == signer:
+            self.made[sha256(header).digest()] = (fields.author, fields.seq)
 
     def leave(self, feed: bytes, start: int, raws: Sequence[bytes]) -> None:
         """The author of `feed` has let these blocks out, the first of which is number `start`."""
@@ -78,7 +79,7 @@ class Pen(Identity):
         signature = super().sign(message)
         payload = message[len(_ANY_LEDGER) :]
         payload = payload[2:] if payload[0] == 0x58 else payload[3:]  # behind the head of a byte string
-        self.truth.make(encode_header(payload, signature))
+        self.truth.make(encode_header(payload, signature), self.public_key)
         return signature
 
 

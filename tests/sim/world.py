@@ -14,6 +14,7 @@ from random import Random
 from typing import Any
 
 from medledger import make_request
+from medledger.keys import fingerprint
 from medledger.limits import BEACON_MAX_SECONDS
 from medledger.sync.topics import Topics
 from medledger.transport_key import TransportKey
@@ -56,6 +57,7 @@ class World:
         self._next_happening = float("inf")
         self._happen: Callable[[], None] = lambda: None
         self.calm = False
+        self.ready_after: float | None = None
 
     def fork_rng(self, name: str) -> Random:
         """Randomness of one part of the world, so that parts do not shift each other's."""
@@ -137,6 +139,7 @@ class World:
         disk = machine.disk.copy(f"{len(self.machines)}-clone")
         twin = self.machine(f"{machine.name}'", disk=disk, seed=machine.seed)
         twin.acknowledged = list(machine.acknowledged)
+        twin.disk_failed = machine.disk_failed
         return twin
 
     def enemy(self, governor: Machine) -> Enemy:
@@ -245,25 +248,46 @@ class World:
                 machine.boot()
 
     def level(self) -> bool:
-        """Whether all honest replicas export the same digest."""
+        """Whether all honest replicas export the same digest: two at least, since one alone says nothing."""
         digests = set()
-        for machine in self.comparable():
+        compared = self.comparable()
+        for machine in compared:
             if machine.ledger is None:
                 return False
             digests.add(machine.ledger.digest())
-        return len(digests) == 1
+        return len(digests) == 1 and len(compared) > 1
 
     def converge(self) -> float:
-        """After the faults have stopped: how long it takes until all honest replicas hold the same."""
-        start = self.now
+        """After the faults have stopped: how long it takes until all honest replicas hold the same.
+
+        It returns when they also may sign, as far as what they wait for is here: `ready_after` says when that was.
+        """
+        start, level_after = self.now, None
+        waiting: list[str] = []
         while self.now - start < CONVERGENCE_SECONDS:
             self.run(LOOK_SECONDS)
             if self.level():
-                return self.now - start
+                level_after = self.now - start if level_after is None else level_after
+                waiting = [m.name for m in self.comparable() if m.waits_in_vain and not self._excused(m)]
+                if not waiting:
+                    self.ready_after = self.now - start
+                    return level_after
+        if self.level():
+            raise Failure("recovery ends", f"after {CONVERGENCE_SECONDS:.0f} s: {', '.join(waiting)}")
         holders = Counter((m.ledger.digest().hex()[:8] if m.ledger else "down") for m in self.comparable())
         raise Failure("convergence", f"after {CONVERGENCE_SECONDS:.0f} s: {dict(holders)}")
 
+    def _excused(self, machine: Machine) -> bool:
+        """Whether a machine rightly does not sign: its card was cloned, or an enemy claims to hold more of its feed.
+
+        A member's word keeps others from signing as long as it is heard, and they say whose word it is.
+        """
+        liars = [f"member {fingerprint(enemy.pen.public_key)} says" for enemy in self.enemies]
+        lied = any(text.startswith(liar) for text in machine.told for liar in liars)
+        return lied or machine.me in self.truth.guilty
+
     def finish(self) -> None:
-        """The last checks, of everything that every honest machine holds."""
-        for machine in self.comparable():
-            self.checks.in_the_end(machine)
+        """The last checks, of everything that every machine holds: those that are not compared lose nothing either."""
+        for machine in self.machines:
+            if machine.ledger is not None:
+                self.checks.in_the_end(machine)
