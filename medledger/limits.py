@@ -179,6 +179,9 @@ MAX_PULLS: Final = 8
 
 MAX_PULLS_PER_PEER: Final = 2
 
+MAX_RUNS: Final = 2
+"""Feeds of which a node keeps blocks of a segment, 4 MiB at most, until the one comes that vouches for them."""
+
 RANGES_PER_WANT: Final = 64
 """Ranges asked for in one frame."""
 

@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple
 
-from medledger.limits import MAX_INTERESTS, SEGMENT_BLOCKS
+from medledger.limits import MAX_INTERESTS
 
 from .peers import PeerId
+from .runs import segment_end
 
 
 class Shown(NamedTuple):
@@ -42,7 +43,7 @@ class Search:
     def further_back(self, seq: int, shown: int) -> None:
         """The block at `seq` does not link. The peer has shown a feed that long."""
         self.start = max(0, seq - self.step)
-        self.stop = max(seq + 1, min(shown, seq - seq % SEGMENT_BLOCKS + SEGMENT_BLOCKS))
+        self.stop = max(seq + 1, min(shown, segment_end(seq)))
         self.step *= 2
 
 

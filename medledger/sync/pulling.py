@@ -10,6 +10,7 @@ Rules:
 - While a peer is paused another is asked; one that is gone, last; one that shows and does not give, less (see `trust`).
 - A block that is authentic and does not link to ours starts a *search*: ranges further and further back, each twice as
   long, until one links. Then the replica has the proof of the fork.
+- Blocks for which nobody vouches before the credit of a pull ends are a *run* (see `runs`).
 - A feed whose further blocks the replica refuses for good (its fork or its revocation lies before them) is *closed* at
   that length.
 - Blocks whose every source has fallen silent are *lost*: all are asked who else has them (see `queries`).
@@ -25,6 +26,7 @@ from typing import Final
 
 from medledger.errors import BlockError, CutError, DivergedError, ForkedError
 from medledger.limits import (
+    ANSWER_SECONDS,
     BACKOFF_MAX_SECONDS,
     GAP_PATIENCE_SECONDS,
     MAX_DATA_BYTES,
@@ -42,6 +44,7 @@ from .peers import Peer, PeerId, Peers
 from .pulls import Pull, Pulls
 from .replica import ImportReport
 from .roster import Roster
+from .runs import Runs
 from .trust import Trust
 
 BLOCKS_PER_FRAME = MAX_DATA_BYTES // 256  # a guess, to share ranges out among pulls; the credit is what binds
@@ -63,6 +66,7 @@ class Puller:
         self._closed: dict[bytes, int] = {}
         self._trust = Trust(frontier, peers, rng)
         self._lost: dict[bytes, int] = {}
+        self._runs = Runs()
         self._dirty = False  # something changed that `due` may act upon
         self._wake = float("inf")  # else, when time alone lets it act
 
@@ -199,7 +203,8 @@ class Puller:
                 credit = self._peer(peer).credit
                 nonce = self._rng.randbytes(NONCE_BYTES)
                 want = Want(nonce, peer.boot, credit, credit * MAX_DATA_BYTES, tuple(ranges))
-                self.pulls.begin(peer, want, now)
+                run = self._runs.get(ranges[0].feed)
+                self.pulls.begin(peer, want, now, run.blocks if run else ())
                 for each in ranges:
                     self._busy[each.feed] = peer
                     self._interests.asked(each.feed)
@@ -228,13 +233,15 @@ class Puller:
             ranges.append(each)
             room[peer] -= each.stop - each.start
             # How far a search has come is told by the number of blocks, so that it travels alone.
-            if interest.search or room[peer] <= 0 or len(ranges) >= RANGES_PER_WANT:
+            if interest.search or self._runs.get(interest.feed) or room[peer] <= 0 or len(ranges) >= RANGES_PER_WANT:
                 del room[peer]
         return shares
 
     def _range(self, interest: Interest, peer: PeerId) -> Range:
         """What to ask a peer for: what a search is at, else what the peer has shown."""
-        search, shown = interest.search, interest.sources[peer]
+        search, shown, run = interest.search, interest.sources[peer], self._runs.get(interest.feed)
+        if run is not None:
+            return Range(interest.feed, run.next, max(run.next + 1, min(shown.stop, run.end)), b"")
         if search is None:
             return Range(interest.feed, self._frontier.length(interest.feed), shown.stop, shown.head)
         return Range(interest.feed, search.start, search.stop, shown.head if search.stop == shown.stop else b"")
@@ -247,7 +254,10 @@ class Puller:
         Where nobody has said that it holds the blocks, as after a gap, their author is the likeliest to.
         """
         peers = [peer for peer in interest.sources if peer in room]
-        if interest.search is None:
+        run = self._runs.get(interest.feed)
+        if run is not None:
+            peers = [peer for peer in peers if peer == run.peer]
+        elif interest.search is None:
             for peer in peers:
                 if peer in shares:
                     return peer
@@ -281,7 +291,11 @@ class Puller:
         if self._satisfied(interest):
             self._interests.drop(interest.feed)
             return False
-        at = max(interest.not_before, min(self._peer(who).retry_at for who in interest.sources))
+        search = interest.search
+        start = self._frontier.length(interest.feed) if search is None else search.start
+        run = self._runs.current(interest.feed, start, interest.sources)
+        sources = interest.sources if run is None else [run.peer]
+        at = max(interest.not_before, min(self._peer(who).retry_at for who in sources))
         if at > now:
             self._wake = min(self._wake, at)
         return at <= now
@@ -313,19 +327,39 @@ class Puller:
         """Draw the conclusions from an import of a pull's blocks, or from their absence (None)."""
         ranges = self._ended(pull)
         interests = [self._interests.get(each.feed) for each in ranges]
+        errors = report.refused if report is not None else ()
+        running = {
+            each.feed: kept
+            for each, interest in zip(ranges, interests, strict=True)
+            if interest is not None and (kept := self._keep(interest, each, pull, report, now)) is not None
+        }
         peer = self._peers.get(pull.peer)
-        if peer is not None:
+        if peer is not None and running and all(running.get(error.feed or b"") for error in errors):
+            pull.credit(peer)
+        elif peer is not None:
             wanted = [interest for interest in interests if interest is not None]
             self._trust.appraise(peer, pull, ranges, report, wanted, now)
         refused: dict[bytes, BlockError] = {}
-        for error in report.refused if report else ():
+        for error in errors:
             if error.feed is not None:
                 refused.setdefault(error.feed, error)
         for each, interest in zip(ranges, interests, strict=True):
-            if interest is not None:
+            if interest is not None and each.feed not in running:
                 self._conclude(interest, each, pull, report, refused.get(each.feed), now)
         if self._trust.doubted(pull.peer):
             self._forsake(pull.peer)
+
+    def _keep(
+        self, interest: Interest, asked: Range, pull: Pull, report: ImportReport | None, now: float
+    ) -> bool | None:
+        """Whether what a pull gave of one feed is kept as a run that goes on; None where it is no such thing."""
+        grown = interest.search is None and self._frontier.length(asked.feed) > asked.start
+        kept = self._runs.took(pull, asked, report, grown=grown, wanted=self.seeks)
+        if kept is False:
+            interest.not_before = now + ANSWER_SECONDS * self._rng.random()
+        elif kept and interest.search is not None:
+            interest.search.start = self._runs.of(interest.feed).start  # all before it is as ours
+        return kept
 
     def _conclude(
         self,

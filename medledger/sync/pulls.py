@@ -35,6 +35,7 @@ class Pull:
     peer: PeerId
     want: Want | WantBranches
     deadline: float
+    before: tuple[bytes, ...] = ()  # blocks that came in pulls before, and are of use only with those of this one
     frames: dict[int, tuple[bytes, ...]] = field(default_factory=dict)
     count: int | None = None  # of frames that are coming, once announced
     status: Status | None = None
@@ -57,6 +58,11 @@ class Pull:
     @property
     def blocks(self) -> list[bytes]:
         """What has arrived, in the order it was sent in."""
+        return [*self.before, *self.fresh]
+
+    @property
+    def fresh(self) -> list[bytes]:
+        """Of these, what arrived in this pull."""
         return [block for index in sorted(self.frames) for block in self.frames[index]]
 
     @property
@@ -75,11 +81,21 @@ class Pull:
         useless = not self.whole and (report is None or not report.accepted)
         return bad or useless or not self.answered or self.status is Status.BUSY
 
+    @property
+    def cut(self) -> bool:
+        """It gave as much as its credit allowed, and there is more."""
+        return self.whole and bool(self.frames) and self.status is Status.MORE
+
     def judge(self, peer: Peer, report: ImportReport | None, now: float, jitter: float) -> None:
         """What it says about the peer. `jitter` is 0 to 1."""
         if self.failed(report):
             peer.failed(now, jitter)
-        elif self.whole:
+        else:
+            self.credit(peer)
+
+    def credit(self, peer: Peer) -> None:
+        """What was given is good, as far as it came: more at once next time, or less."""
+        if self.whole:
             peer.delivered()
         else:
             peer.credit = max(PULL_FRAMES_MIN, peer.credit // 2)  # frames were lost: fewer at once
@@ -105,9 +121,9 @@ class Pulls:
         """When one will have `expired`, should nothing arrive before."""
         return min([float("inf"), *(pull.deadline for pull in self._open.values())])
 
-    def begin(self, peer: PeerId, want: Want | WantBranches, now: float) -> None:
+    def begin(self, peer: PeerId, want: Want | WantBranches, now: float, before: Sequence[bytes] = ()) -> None:
         """A want is being sent."""
-        self._open[want.nonce] = Pull(peer, want, now + ANSWER_SECONDS)
+        self._open[want.nonce] = Pull(peer, want, now + ANSWER_SECONDS, tuple(before))
 
     def data(self, peer: PeerId, message: Data, now: float) -> Pull | None:
         """A frame of blocks; the pull, where that completes it. Raises `FrameError` for what was not asked for."""
