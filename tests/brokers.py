@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -191,3 +192,32 @@ def accepts(host: str, port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+class Electing:
+    """What a server of a cluster without a leader is to its clients: it takes connections, and hangs up."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.visits = 0
+        self._server = socket.create_server((host, port))
+        self._server.settimeout(0.02)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            try:
+                connection, _ = self._server.accept()
+            except TimeoutError:
+                continue
+            self.visits += 1
+            connection.close()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._server.close()

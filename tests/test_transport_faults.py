@@ -17,7 +17,7 @@ import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
-from brokers import Mosquitto, free_port
+from brokers import Broker, Electing, Mosquitto, free_port
 from medledger import Ledger
 from medledger.errors import Fault, TransportError
 from medledger.transport import Alarm, Gossip, session
@@ -167,6 +167,36 @@ def test_a_silent_broker_is_passed_over(
     stack.enter_context(Gossip(ward, broker.url))
     assert stack.enter_context(Gossip(founder, [*silent.urls, broker.url])).wait_in_sync(SECONDS)
     assert equal(founder, ward)
+
+
+def test_an_election_is_waited_for_as_long_as_one_likes(tmp_path: Path, own_broker: Broker, stack: ExitStack) -> None:
+    """A broker that is there and takes nobody yet: an error at once, or after that time; or it takes us in the end. One
+    that is not there at all is an error at once.
+    """
+    founder = stack.enter_context(found(tmp_path))
+    own_broker.kill()
+    with Electing(own_broker.host, own_broker.port) as electing:
+        with pytest.raises(TransportError, match="cannot be reached: it hangs up"):
+            Gossip(founder, own_broker.url).start()
+        assert electing.visits == 1
+        started = time.monotonic()
+        with pytest.raises(TransportError, match="cannot be reached: it hangs up"):
+            Gossip(founder, own_broker.url, connect_seconds=1.5).start()
+        assert time.monotonic() - started >= 1.5
+        assert electing.visits > 2
+        before = electing.visits
+        gossip = Gossip(founder, ["mqtt://127.0.0.1:1", own_broker.url], connect_seconds=SECONDS)
+        thread = threading.Thread(target=gossip.start)
+        thread.start()
+        assert until(lambda: electing.visits > before + 1)
+    started = time.monotonic()
+    with pytest.raises(TransportError, match="cannot be reached"):
+        Gossip(founder, own_broker.url, connect_seconds=SECONDS).start()
+    assert time.monotonic() - started < SECONDS / 2
+    own_broker.start()
+    thread.join(SECONDS)
+    assert gossip.status()["connected"]
+    gossip.close()
 
 
 # --- connections that are not what they seem -------------------------------------------------------------------------

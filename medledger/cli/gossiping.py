@@ -122,7 +122,13 @@ def read_request(until_in_sync: bool, as_json: bool, **given: Any) -> Request:
 
 
 def gossip(
-    ledger: Ledger, way: Way, *, on_alarm: Callable[[Alarm], None], must_connect: bool, status_file: bool = True
+    ledger: Ledger,
+    way: Way,
+    *,
+    on_alarm: Callable[[Alarm], None],
+    must_connect: bool,
+    connect_seconds: float = 0,
+    status_file: bool = True,
 ) -> Gossip:
     """Gossip that way, not started yet. Raises `UsageError` where no broker is known."""
     from medledger.transport import Gossip
@@ -143,6 +149,7 @@ def gossip(
         key=way.certificate_key,
         on_alarm=on_alarm,
         must_connect=must_connect,
+        connect_seconds=connect_seconds,
         status_file=status_file,
     )
 
@@ -158,9 +165,13 @@ def run(ledger: Ledger, request: Request) -> None:
         warn(f"{printable(raised.text)}.", printable(raised.hint))
 
     before = _blocks(ledger)
+    limit = request.patience if request.duration is None else request.duration
+    line.show("connecting")
     try:
         with (
-            gossip(ledger, request, on_alarm=alarm, must_connect=not request.stay) as running,
+            gossip(
+                ledger, request, on_alarm=alarm, must_connect=not request.stay, connect_seconds=limit / 1000
+            ) as running,
             stop_signals() as stopped,
         ):
             status, seconds = _watch(ledger, running, request, arrived, line, stopped)

@@ -5,8 +5,8 @@ Rules:
 - One thread connects, reads and writes; what it hears goes into the mailbox. It acknowledges at once: a broker's queue
   is no store of ours.
 - The brokers are tried in turn (`turns`), never two at once: the next session begins when the last one has ended. With
-  `must_connect` the first round either leads to a connection or is an error that says why; otherwise, and after that,
-  it goes on for ever.
+  `must_connect` the first round either leads to a connection or is an error that says why; where a broker is there and
+  does not take us yet, that holds for all rounds of some seconds. Otherwise, and after that, it goes on for ever.
 - A broker that refuses MQTT 5, or does not answer to it, is greeted with 3.1.1 in the same attempt, and from then on.
 - What is handed to paho and not on the wire yet is counted, and whoever publishes waits while it is too much: paho
   itself would queue without bounds, in memory.
@@ -71,6 +71,8 @@ class Connection:
         self._session: Session | None = None
         self._closing = threading.Event()
         self._settled = threading.Event()  # we wait for the first round no longer
+        self._patient_until = 0.0
+        self._hopeful = False  # a broker was there, and did not take us yet
         self._bell = Bell()
         self._ask = Ask(client_id, tls, keepalive, self._bell, mailbox.receive, self._complain, self._closing.is_set)
         self._outbox: deque[tuple[MQTTMessageInfo, int, int]] = deque()
@@ -91,8 +93,11 @@ class Connection:
 
     # --- life ---------------------------------------------------------------------------------------------------
 
-    def open(self, *, must_connect: bool) -> None:
-        """Connect, and stay connected. Raises `TransportError` where `must_connect` and no broker takes us."""
+    def open(self, *, must_connect: bool, seconds: float = 0) -> None:
+        """Connect, and stay connected. Raises `TransportError` where `must_connect` and no broker takes us: at once, or
+        within so many seconds where one is there that may in a moment.
+        """
+        self._patient_until = time.monotonic() + seconds
         if not must_connect:
             self._settled.set()
         self._bell.open()
@@ -123,16 +128,20 @@ class Connection:
                 session = self._attempt(self.address)
                 lasted = 0.0 if session is None else self._stay(session)
                 pause = self._turns.next(lasted)
-                if self._settled.is_set():
+                if not self._settled.is_set() and self._turns.rounds and not self._may_come():
+                    return  # each was tried, without a pause at first, while the program waits for the outcome
+                if self._settled.is_set() or self._turns.rounds:
                     self._closing.wait(pause)
-                elif self._turns.rounds:
-                    return  # each was tried once, without a pause, while the program waits for the outcome
         except Exception as error:
             log.exception("the connection has ended")
             self._on_fault(error)
         finally:
             self._settled.set()
             self._bell.close()
+
+    def _may_come(self) -> bool:
+        """Whether a broker that does not take us may do so in the time that there is."""
+        return self._hopeful and time.monotonic() < self._patient_until
 
     def _attempt(self, address: BrokerAddress) -> Session | None:
         """One broker's turn: a session that it has taken, or None."""
@@ -170,6 +179,7 @@ class Connection:
                 error.__traceback__ = None  # it would keep the sockets of this attempt open
         known = self._failures.get(address)
         self._failures[address] = failure
+        self._hopeful |= failure.passing
         if known is None or str(known) != str(failure):
             log.warning("%s", failure)
         if failure.fault is Fault.CALLER and self._settled.is_set():

@@ -56,8 +56,10 @@ class Gossip:
     mqtt://. `protocol` is "3.1.1", or "5" for the hints that a broker of that version gives; to one that does not speak
     it we speak 3.1.1. A broker that has fallen silent is left after one to two times `keepalive` seconds. `on_alarm` is
     called, in a thread of gossip's, with an `Alarm`: one sentence for people, `text`, and `hint`, what to do. With
-    `must_connect=False` a broker that is not there at the start is waited for. With `status_file` the status is kept in
-    a file beside the ledger, or where that says, for `medledger net status` and other programs (see `statusfile`).
+    `must_connect=False` a broker that is not there at the start is waited for; else `connect_seconds` is how long one
+    is that is there and does not take us yet, as in a cluster that elects its leader. With `status_file` the status is
+    kept in a file beside the ledger, or where that says, for `medledger net status` and other programs (see
+    `statusfile`).
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Gossip:
         keepalive: int = KEEPALIVE_SECONDS,
         on_alarm: Callable[[Alarm], None] | None = None,
         must_connect: bool = True,
+        connect_seconds: float = 0,
         status_file: bool | str | PathLike[str] = False,
     ) -> None:
         addresses = with_account(BrokerAddress.parse_all(url), username, password)
@@ -85,6 +88,7 @@ class Gossip:
         self._ledger = ledger
         self._on_alarm = on_alarm
         self._must_connect = must_connect
+        self._connect_seconds = connect_seconds
         self._mailbox = Mailbox()
         self._connection = Connection(
             addresses,
@@ -125,7 +129,7 @@ class Gossip:
         """Connect and begin. Raises `TransportError` where no broker can be reached and one must be."""
         if self._unwatch is not None:
             raise UsageError("gossip has been started already")
-        self._connection.open(must_connect=self._must_connect)
+        self._connection.open(must_connect=self._must_connect, seconds=self._connect_seconds)
         unwatch = self._ledger.watch(self._advanced)
         self._thread.start()
         self._unwatch = unwatch  # from now on there is something to close, for whichever thread does

@@ -58,11 +58,22 @@ log = logging.getLogger("medledger.transport")
 
 
 class NoSessionError(TransportError):
-    """This attempt came to nothing. `version`: the broker may not speak the version of MQTT that was tried."""
+    """This attempt came to nothing. `version`: the broker may not speak the version of MQTT that was tried. `passing`:
+    something is there, and may take us in a moment, as a cluster does that elects its leader.
+    """
 
-    def __init__(self, message: str, *, version: bool = False, fault: Fault | None = None, hint: str) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        version: bool = False,
+        passing: bool = False,
+        fault: Fault | None = None,
+        hint: str,
+    ) -> None:
         super().__init__(message, fault=fault, hint=hint)
         self.version = version
+        self.passing = passing
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +166,9 @@ class Session:
         while self._answer is None:
             left = deadline - time.monotonic()
             if left <= 0 or self._ask.closing():
-                raise self._unreachable("it does not answer as an MQTT broker", version=True)
+                raise self._unreachable("it does not answer as an MQTT broker", silent=True)
             if not self.turn(left) and self._answer is None:
-                raise self._unreachable("it hangs up instead of answering as an MQTT broker", version=True)
+                raise self._unreachable("it hangs up instead of answering as an MQTT broker", silent=True)
         self._heed_refusal(self._answer)
 
     def _heed_refusal(self, answer: ReasonCode) -> None:
@@ -166,14 +177,16 @@ class Session:
             raise NoSessionError(
                 f"the broker {self.address} refuses us: {answer}",
                 version=answer.value == UNSUPPORTED_VERSION,
+                passing=not account and answer.value != UNSUPPORTED_VERSION,
                 fault=Fault.CALLER if account else Fault.NOBODY,
                 hint="Check user name, password and the broker's access rules." if account else "Look at its log.",
             )
 
-    def _unreachable(self, reason: str, *, version: bool = False) -> NoSessionError:
+    def _unreachable(self, reason: str, *, silent: bool = False) -> NoSessionError:
         return NoSessionError(
             f"the broker {self.address} cannot be reached: {reason}",
-            version=version,
+            version=silent,
+            passing=silent,
             hint="Check that it runs, its address and port, and that nothing in between blocks them.",
         )
 

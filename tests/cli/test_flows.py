@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from brokers import Broker
+from brokers import Broker, Electing
 from medledger.bundle import encode_manifest, open_bundle, read_manifest
+from waiting import until
 
 from .conftest import READING, Run
 
@@ -133,6 +134,23 @@ def test_over_a_broker(program: Run, here: Path, broker: Broker) -> None:
         assert hospital.returncode == 0
         assert "1 new block" in out
     assert digest(program, "hospital/h.db") == digest(program, "pharmacy/p.db") == told["digest"]
+
+
+def test_a_sync_that_begins_amid_an_election(program: Run, here: Path, own_broker: Broker) -> None:
+    """The broker is there and takes nobody yet: sync goes on trying, within its patience."""
+    found(program, "--broker", own_broker.url)
+    own_broker.kill()
+    with Electing(own_broker.host, own_broker.port) as electing:
+        program("sync", "hospital/h.db", "--patience", "1s", code=4)
+        before = electing.visits
+        syncs = [
+            subprocess.Popen([sys.executable, "-m", "medledger", "sync", name, "--patience", "30s"])
+            for name in ("hospital/h.db", "pharmacy/p.db")
+        ]
+        assert until(lambda: electing.visits > before + 4)
+    own_broker.start()
+    assert [each.wait(40) for each in syncs] == [0, 0]
+    assert digest(program, "hospital/h.db") == digest(program, "pharmacy/p.db")
 
 
 def test_two_that_sync_at_once_both_end(program: Run, here: Path, broker: Broker) -> None:
