@@ -6,10 +6,12 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
 
+from doc_runner import BROKER, Shell, Step
 from medledger.cli import exits
 from medledger.cli.command import Command, Group
 from medledger.cli.root import COMMANDS, medledger
@@ -74,6 +76,22 @@ def test_examples_are_command_lines_that_exist(words: tuple[str, ...]) -> None:
         assert {word for word in rest if word.startswith("--")} <= options, example
 
 
+def test_the_examples_of_the_root_run(tmp_path: Path) -> None:
+    """Typed one after the other in an empty directory, as `medledger --help` shows them, each does what it says."""
+    shell = Shell(tmp_path, BROKER)
+    try:
+        help_text, code = shell.run(Step("medledger --help", ""))
+        shown = help_text.partition("Examples:\n")[2].partition("\n\n")[0].splitlines()
+        assert (code, len(shown)) == (0, len(medledger.examples))
+        for line in shown:
+            command = re.split(r"\s{4,}", line.strip())[0]
+            printed, code = shell.run(Step(command, ""))
+            assert code == 0, f"{command}\n{printed}"
+        assert "MON-7" in shell.run(Step("medledger log ward.db", ""))[0]
+    finally:
+        shell.close()
+
+
 def test_the_root_knows_each_commands_line() -> None:
     """What `medledger --help` says of a command is the first sentence of the command's own help, in few words."""
     for name, builtin in COMMANDS.items():
@@ -84,7 +102,7 @@ def test_the_root_knows_each_commands_line() -> None:
 
 
 def test_the_root_help_has_sections_and_exit_codes(run: Run) -> None:
-    """All commands and all exit codes stand in `medledger --help`."""
+    """All commands, and all exit codes that there are, stand in `medledger --help`."""
     text = run("--help").out
     for name in COMMANDS:
         assert re.search(rf"^  {name} ", text, re.MULTILINE), name
