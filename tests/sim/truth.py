@@ -28,6 +28,7 @@ class Failure(Exception):
     def __init__(self, rule: str, detail: str) -> None:
         super().__init__(f"{rule}: {detail}")
         self.rule = rule
+        self.seed: int | None = None  # of the world that ended with it
 
 
 class Truth:

@@ -70,7 +70,9 @@ class World:
     def __enter__(self) -> World:
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: object, exception: BaseException | None, where: object) -> None:
+        if isinstance(exception, Failure):
+            exception.seed = self.seed
         for machine in self.machines:
             machine.disk.crash(Mode.KILLED, machine.rng)  # SQLite would hold every disk for ever
         self._mounts.close()
