@@ -96,7 +96,7 @@ def read(path: Path, passphrase: str | None) -> StoredKey:
             raise KeyFileError(f"the key file {path} has no passphrase", hint="Open it without one.")
         return StoredKey(fields[1], fields[3])
     if passphrase is None:
-        raise KeyFileError(f"the key file {path} needs its passphrase")
+        raise KeyFileError(f"the key file {path} needs its passphrase", hint="Give it with the file's name.")
     return StoredKey(fields[1], _opened(path, fields, passphrase))
 
 

@@ -134,7 +134,10 @@ def read(path: Path) -> Found | None:
         raise StoreError(
             f"{path} is not a status file", hint="Remove it: gossip writes it anew, every few seconds while it runs."
         ) from error
-    raise StoreError(f"{path} was written by another version of medledger (schema {schema!r:.20})")
+    raise StoreError(
+        f"{path} was written by another version of medledger (schema {schema!r:.20})",
+        hint="Use the same version as the program that gossips.",
+    )
 
 
 def _found(content: dict[str, Any]) -> Found:

@@ -23,6 +23,7 @@ from typing import Any, Final, Protocol, TypeVar, get_type_hints
 from medledger.errors import ConfigurationError, MedledgerError
 
 MAX_FILE_BYTES: Final = 64 * 1024
+SAMPLE: Final = "Compare it with one that is right: `medledger agent bedside --sample`, or `pharmacy --sample`."
 T = TypeVar("T")
 
 
@@ -113,7 +114,7 @@ class Brokers:
     def read(self, value: Any, base: Path) -> tuple[str, ...]:  # noqa: ARG002 - the protocol's
         urls = value if type(value) is list else [value]
         if not all(type(url) is str for url in urls):
-            raise ConfigurationError(f"must be {self.allowed}")
+            raise ConfigurationError(f"must be {self.allowed}", hint='As in: "mqtts://broker.example:8883"')
         from medledger.transport import BrokerAddress  # brings paho, which a box without a broker does without
 
         BrokerAddress.parse_all(urls)
@@ -145,11 +146,11 @@ def load(path: Path, config: type[T]) -> T:
             f"the configuration {path} cannot be read: {error.strerror}", hint="Name the file with --config."
         ) from error
     if len(raw) > MAX_FILE_BYTES:
-        raise ConfigurationError(f"the configuration {path} is longer than {MAX_FILE_BYTES} bytes")
+        raise ConfigurationError(f"the configuration {path} is longer than {MAX_FILE_BYTES} bytes", hint=SAMPLE)
     try:
         document = tomllib.loads(raw.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigurationError(f"the configuration {path} is not TOML: {error}") from error
+        raise ConfigurationError(f"the configuration {path} is not TOML: {error}", hint=SAMPLE) from error
     return read(document, config, path)
 
 
@@ -160,7 +161,10 @@ def read(document: Mapping[str, Any], config: type[T], path: Path) -> T:
         if name not in sections:
             raise _unknown(path, f"section [{name}]", name, sections)
         if not isinstance(value, dict):
-            raise ConfigurationError(f"{path}: [{name}] is a section of keys, not a value")
+            raise ConfigurationError(
+                f"{path}: [{name}] is a section of keys, not a value",
+                hint=f"Write [{name}] on a line of its own, and its keys under it.",
+            )
     return config(**{name: _section(document.get(name, {}), each, path) for name, each in sections.items()})
 
 
@@ -178,7 +182,10 @@ def _section(document: Mapping[str, Any], declared: Field[Any], path: Path) -> A
             raise ConfigurationError(f"{path}: {name} in [{declared.name}]: {error}", hint=error.hint) from error
         if found is None:
             shown = json.dumps(value, default=str)
-            raise ConfigurationError(f"{path}: {name} in [{declared.name}] must be {kind.allowed}, not {shown}")
+            raise ConfigurationError(
+                f"{path}: {name} in [{declared.name}] must be {kind.allowed}, not {shown}",
+                hint=f"What it is for: {known[name][0].doc}",
+            )
         values[name] = found
     return section(**values)
 

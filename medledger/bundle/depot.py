@@ -60,7 +60,10 @@ class Depot:
         """Raise `StoreError` where so many bytes cannot fit."""
         free = shutil.disk_usage(self._path).free
         if size > free:
-            raise StoreError(f"{self._path} has room for {free} more bytes, and {size} are needed")
+            raise StoreError(
+                f"{self._path} has room for {free} more bytes, and {size} are needed",
+                hint="Make room, or choose another place.",
+            )
 
     def has(self, segment: Segment) -> bool:
         """Whether it is there, going by its name and size."""

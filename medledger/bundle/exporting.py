@@ -42,7 +42,7 @@ def export_file(ledger: Ledger, target: Path, notify: Notify | None = None) -> M
     Raises `StoreError`: the file exists, the disk fails.
     """
     if target.exists():
-        raise StoreError(f"{target} exists already")
+        raise StoreError(f"{target} exists already", hint="Choose another name, or remove that file.")
     try:
         with _partial(target) as (partial, file):
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:

@@ -1,4 +1,5 @@
-"""Exit codes, in one table: scripts and monitoring tell causes apart by them.
+"""How errors end the program: exit codes, in one table, by which scripts and monitoring tell causes apart; and a next
+step for each error.
 
 | code | meaning                                                                                        |
 |------|------------------------------------------------------------------------------------------------|
@@ -22,11 +23,17 @@ from enum import IntEnum
 from typing import Final
 
 from medledger.errors import (
+    BlockError,
+    ConfigurationError,
     CorruptError,
     Fault,
     FrameError,
+    KeyFileError,
     MedledgerError,
+    MembershipError,
+    NeedsNewerError,
     RecoveringError,
+    SchemaError,
     StoreError,
     TransportError,
     UsageError,
@@ -74,6 +81,28 @@ _BY_CLASS: Final[tuple[tuple[type[MedledgerError], Exit], ...]] = (
     (FrameError, Exit.NETWORK),
     (UsageError, Exit.USAGE),
 )
+
+
+# What to do next where the error itself does not know; the first class that fits decides.
+_NEXT_STEPS: Final[tuple[tuple[type[MedledgerError], str], ...]] = (
+    (CorruptError, "`medledger fsck` names what is damaged. Take another member's replica, or a backup."),
+    (StoreError, "Check the path, that you may read and write there, and that the disk has room."),
+    (TransportError, "Check that it runs, its address, and that nothing in between blocks it."),
+    (FrameError, "Check that all use the same version of medledger."),
+    (KeyFileError, "Check that it is the right file: `medledger key show` tells whose it is."),
+    (ConfigurationError, "Mend the file, and try again."),
+    (UsageError, "The command's --help shows how it is called."),
+    (SchemaError, "docs/format.md says what each type of record holds; `medledger append --help` has examples."),
+    (MembershipError, "`medledger member list` and `medledger governance show` tell who is who, and who decides."),
+    (NeedsNewerError, "Update medledger on this machine."),
+    (BlockError, "Get the blocks again, from another member if need be: `medledger sync`, or a new bundle."),
+    (MedledgerError, "It was damaged on the way, or is not what was meant: get it again from where it came."),
+)
+
+
+def next_step(error: MedledgerError) -> str:
+    """What to do about an error: what it says itself, or what helps with its kind."""
+    return error.hint or next(step for kind, step in _NEXT_STEPS if isinstance(error, kind))
 
 
 def exit_code(error: MedledgerError) -> Exit:

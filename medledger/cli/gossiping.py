@@ -117,7 +117,7 @@ _PATIENCE_HELP: Final = "Until in sync: give up after so long without a new bloc
 def read_request(until_in_sync: bool, as_json: bool, **given: Any) -> Request:
     """The request that the options make. Raises `UsageError` where they contradict each other."""
     if (given["duration"] is not None) + given["stay"] + until_in_sync > 1:
-        raise UsageError("only one of --until-in-sync, --for and --stay can be meant")
+        raise UsageError("only one of --until-in-sync, --for and --stay can be meant", hint="Leave out the others.")
     return Request(as_json=as_json, **given)
 
 

@@ -17,7 +17,7 @@ import click
 from medledger.errors import MedledgerError
 
 from .command import Group, write_examples
-from .exits import MEANINGS, Exit, exit_code
+from .exits import MEANINGS, Exit, exit_code, next_step
 from .stopping import Terminated, end_by_sigterm, terminable
 
 ENTRY_POINTS: Final = "medledger.commands"
@@ -66,7 +66,7 @@ class Failure(click.ClickException):
     def __init__(self, error: MedledgerError) -> None:
         super().__init__(str(error))
         self.code = exit_code(error)
-        self.hint = error.hint
+        self.hint = next_step(error)
 
     def show(self, _: Any = None) -> None:
         """One sentence, and what to do next."""

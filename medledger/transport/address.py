@@ -67,7 +67,11 @@ class BrokerAddress:
         texts = [urls] if isinstance(urls, str) else list(urls)
         found = tuple([cls.parse(url) for text in texts for url in text.split() or [text]])
         if not 0 < len(found) <= MAX_BROKERS:
-            raise TransportError(f"{len(found)} brokers are named: it takes 1 to {MAX_BROKERS}", fault=Fault.CALLER)
+            raise TransportError(
+                f"{len(found)} brokers are named: it takes 1 to {MAX_BROKERS}",
+                fault=Fault.CALLER,
+                hint="Name the nearest.",
+            )
         return found
 
     def __str__(self) -> str:

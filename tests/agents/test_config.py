@@ -99,10 +99,11 @@ def test_values_are_read(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path, text: str, named: str, allowed: str) -> None:
-    """The error names the key and what it may hold; nothing is ignored or converted."""
+    """The error names the key, what it may hold and what to do; nothing is ignored or converted."""
     with pytest.raises(ConfigurationError) as caught:
         load(tmp_path, text)
     said = f"{caught.value} {caught.value.hint}"
+    assert caught.value.hint
     assert named in said
     assert allowed in said
 

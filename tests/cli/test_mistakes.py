@@ -14,10 +14,12 @@ from .conftest import READING, Done, Run
 
 
 def told(done: Done, *words: str) -> None:
-    """One error of one sentence and at most one hint under it, with these words in it."""
+    """One error of one sentence and what to do next under it, with these words in it."""
     lines = done.err.splitlines()
     assert lines[0].startswith("Error: "), done.err
-    assert len(lines) <= 2, done.err
+    assert len(lines) == 2, done.err
+    assert lines[1].startswith("       "), done.err
+    assert lines[1].strip(), done.err
     assert "Traceback" not in done.err
     for word in words:
         assert word in done.err, done.err

@@ -104,7 +104,9 @@ def read_policy(path: Path) -> dict[str, list[str]]:
     try:
         found: Any = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{path} is neither TOML nor JSON: {error}") from error
+        raise ConfigurationError(
+            f"{path} is neither TOML nor JSON: {error}", hint='One role a line, as in: bedside = ["reading"]'
+        ) from error
     for role, types in found.items():
         if not isinstance(types, list) or not all(isinstance(each, str) for each in types):
             raise ConfigurationError(
