@@ -336,6 +336,29 @@ def test_fork_proofs_are_published_under_the_new_key(world: World) -> None:
     assert list(clinic.forks) == [feed_of(ward)]
 
 
+def test_fork_proofs_that_a_broker_retains_may_be_removed(world: World) -> None:
+    """After a rotation one lies under the old key, too. An operator may remove whatever is retained: who joins
+    then hears of the fork all the same, and what is retained again is what is of use.
+    """
+    ward = world.add("ward")
+    world.settle()
+    key = ward.identity
+    assert key is not None
+    world.net.stop(world.stations.pop("ward"))
+    one, other = Chain(key, ward.id), Chain(key, ward.id)
+    world.founder.import_blocks([one.add([small_entry(1)]), other.add([small_entry(2)])])
+    world.net.run(10)
+    world.founder.rotate_transport_key()
+    world.net.run(10)
+    topics = [Topics(world.founder.id, each.key).proofs(feed_of(ward)) for each in world.founder.transport_keys]
+    assert [topic in world.net.retained for topic in topics] == [True, True]
+    world.net.retained.clear()
+    newcomer = fresh_member(world, "newcomer", "auditor")
+    settle(world, "founder", "newcomer")
+    assert list(newcomer.forks) == [feed_of(ward)]
+    assert [topic in world.net.retained for topic in topics] == [False, True]
+
+
 def test_a_key_on_a_branch_of_its_governors_fork_reaches_who_was_offline(world: World) -> None:
     """The straggler hears of the fork in an envelope, fetches the branches, and finds the key there."""
     ward = world.add("ward")
