@@ -199,12 +199,10 @@ class Happenings:
             return False
         keys += [enemy.pen.public_key for enemy in self._world.enemies if not enemy.outcast]
         ledger, key = governor.ledger, self._rng.choice(keys)
-        before = ledger.membership
         if not governor.attempt(lambda: ledger.revoke(key)):
             return False
-        if governor.ledger is ledger and ledger.membership is not before:
-            self._world.revoked(key)
-            self._approve_soon()
+        self._world.see_revocations()
+        self._approve_soon()
         return True
 
     def _rotate(self) -> bool:
@@ -244,16 +242,17 @@ class Happenings:
 def approve_soon(world: World, rng: Random) -> None:
     """Governors look at what is pending, each in its own time."""
     for governor in world.governors:
-        world.schedule.after(rng.uniform(0.5, 20), _approve_all, governor)
+        world.schedule.after(rng.uniform(0.5, 20), _approve_all, world, governor)
 
 
-def _approve_all(governor: Machine) -> None:
+def _approve_all(world: World, governor: Machine) -> None:
     ledger = governor.ledger
     if ledger is None:
         return
     for act in ledger.membership.pending:
         if governor.ledger is ledger and governor.me not in act.approved:
             governor.attempt(lambda act=act: approve(ledger, act.id))
+    world.see_revocations()
 
 
 def _replace_database(disk: Disk, image: Disk, rng: Random) -> None:

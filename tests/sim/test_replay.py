@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 from random import Random
 
+from sim.disk import Disk
 from sim.run import run_seed
+from sim.world import World
 
 EVENTS = 3000
 
@@ -33,3 +36,13 @@ def test_a_seed_repeats_in_other_processes(rng: Random) -> None:
         )
         traces.add(done.stdout)
     assert len(traces) == 1, f"seed {seed}"
+
+
+def test_a_finished_world_leaves_nothing_in_memory() -> None:
+    """Many seeds in one process take as much memory as the largest of them."""
+    run_seed(1, EVENTS)
+    before = len(gc.get_objects())
+    for seed in range(2, 5):
+        run_seed(seed, EVENTS)
+        assert not [each for each in gc.get_objects() if isinstance(each, World | Disk)]
+    assert len(gc.get_objects()) < before + 1000

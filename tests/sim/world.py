@@ -165,13 +165,19 @@ class World:
         self.enemies.append(enemy)
         return enemy
 
-    def revoked(self, key: bytes) -> None:
-        """The governors have cut this feed: its machines are out of the comparison, and get no new keys."""
+    def see_revocations(self) -> None:
+        """Whom the governors have cut, as far as any honest machine knows, gets no new keys and is not compared.
+
+        One that was proposed, and may never be approved, changes nothing.
+        """
+        cuts: set[bytes] = set()
+        for each in self.honest():
+            if each.ledger is not None:
+                cuts.update(each.ledger.membership.cuts)
         for enemy in self.enemies:
-            enemy.outcast |= enemy.pen.public_key == key
+            enemy.outcast |= enemy.pen.public_key in cuts
         for machine in self.machines:
-            if machine.me == key:
-                machine.honest = False
+            machine.honest = machine.honest and machine.me not in cuts
 
     def transport_key(self) -> TransportKey:
         """The key that honest members hold now, as far as the first of them knows that runs."""
@@ -252,6 +258,7 @@ class World:
     def level(self) -> bool:
         """Whether all honest replicas export the same digest: two at least, since one alone says nothing."""
         digests = set()
+        self.see_revocations()
         compared = self.comparable()
         for machine in compared:
             if machine.ledger is None:
