@@ -159,7 +159,7 @@ class Node(Parts):
         was_ours = verdict in (Verdict.EQUAL, Verdict.BEHIND, Verdict.TRAILING)
         self._own.seen_root(peer, beacon.root, was_ours=was_ours, now=now)
         if verdict in (Verdict.EQUAL, Verdict.SETTLED):
-            self._trickle.heard()
+            self._trickle.heard(b"" if peer.stranger else peer.id.key)  # strangers have as many keys as they like
         # Who differs for ever, and has nothing for us however often it is asked, does not make us talk. Nor does who
         # has more than we do: it is asked, and then we know whether it lacks anything.
         differs = verdict is Verdict.DIFFERENT and peer.probe_pause < BACKOFF_MAX_SECONDS

@@ -12,8 +12,11 @@ Rules:
 - The answer comes in pages. When all have come, or no more come, the peer is level (we hold all it listed), or what it
   listed is being pulled; after that it is probed again unless its root has become ours.
 - Where digests differ though all prefixes agree, whole ids are asked for.
-- A probe that finds nothing settles that pair of roots, for a while: what was said about it may have been lost. It also
-  doubles the pause before the next to that peer; one without an answer counts as a failure.
+- A probe that finds nothing settles that pair of roots with that member, for a while: what was said about it may have
+  been lost. Where three members say the same, it is settled with all: one alone may show another's root, and lie. Such
+  a probe also doubles the pause before the next to that peer; one without an answer counts as a failure.
+- Of one key one process is asked at a time. Who takes long keeps nobody else from being asked: after a moment not those
+  who showed the same root, and when there is no room for more probes, its own is given up. Strangers have a room apart.
 - Where only fork proofs differ nothing is settled: they are published by who has them, and the peer is asked again.
 """
 
@@ -46,6 +49,8 @@ from .roster import Roster
 
 MUCH_BLOCKS = 64  # more than links that lose now and then keep back
 FAR_BLOCKS = 1000  # more than can be on their way live
+SETTLED_VOICES = 3  # members that say the same of a pair of roots: more than one that lies
+SETTLED_KEYS = 8  # remembered of each pair
 FORKS_PATIENCE_SECONDS = 8.0  # pauses up to this leave time for a proof to arrive before the peer counts as level
 
 
@@ -68,6 +73,8 @@ class Inquiry:
     deadline: float
     root: bytes  # the peer's, when it was asked
     ours: bytes  # our root then
+    since: float
+    stranger: bool
     pages: set[int] = field(default_factory=set)
     announced: int = 0  # pages that are coming
     found: int = 0  # feeds it has something of for us
@@ -86,7 +93,8 @@ class Prober:
         self._roster = roster
         self._rng = rng
         self._open: dict[bytes, Inquiry] = {}
-        self._settled: OrderedDict[bytes, float] = OrderedDict()  # pairs of roots, and until when
+        # Pairs of roots: with whom they are settled, until when, and whether that is a member.
+        self._settled: OrderedDict[bytes, dict[bytes, tuple[float, bool]]] = OrderedDict()
         self._roots: OrderedDict[bytes, float] = OrderedDict()  # that were ours, and until when
         self._root = frontier.root
         self._next = float("inf")
@@ -121,7 +129,7 @@ class Prober:
         """Judge a beacon, and plan to probe its sender where that is called for."""
         peer.beacon = beacon
         peer.beacon_at = now
-        verdict = self._judge(beacon, now)
+        verdict = self._judge(peer, beacon, now)
         # Whose root was ours a moment ago has on its way what it lacks.
         peer.showed = 0 if verdict is Verdict.TRAILING else beacon.total - self._frontier.total
         peer.level = verdict is not Verdict.DIFFERENT
@@ -151,17 +159,24 @@ class Prober:
         if peer.probe_at is not None and peer.beacon is not None and peer.beacon.total < self._frontier.total:
             peer.probe_at = max(peer.probe_at, now + ANSWER_SECONDS)
 
-    def _judge(self, beacon: Beacon, now: float) -> Verdict:
+    def _judge(self, peer: Peer, beacon: Beacon, now: float) -> Verdict:
         if beacon.root == self._root:
             return Verdict.EQUAL
         until = self._roots.get(beacon.root)
         if until is not None:
             return Verdict.TRAILING if now - until < ANSWER_SECONDS else Verdict.BEHIND
-        settled = self._settled.get(beacon.root + self._root, float("-inf"))
-        return Verdict.SETTLED if now < settled else Verdict.DIFFERENT
+        return Verdict.SETTLED if self._is_settled(peer, beacon.root + self._root, now) else Verdict.DIFFERENT
 
-    def _settle(self, pair: bytes, now: float) -> None:
-        self._settled[pair] = now + SETTLED_SECONDS
+    def _is_settled(self, peer: Peer, pair: bytes, now: float) -> bool:
+        lately = {key: member for key, (until, member) in self._settled.get(pair, {}).items() if now < until}
+        return peer.id.key in lately or sum(lately.values()) >= SETTLED_VOICES
+
+    def _settle(self, peer: Peer, pair: bytes, now: float) -> None:
+        found = self._settled.setdefault(pair, {})
+        found.pop(peer.id.key, None)
+        found[peer.id.key] = now + SETTLED_SECONDS, not peer.stranger
+        if len(found) > SETTLED_KEYS:
+            del found[next(iter(found))]
         self._settled.move_to_end(pair)
         if len(self._settled) > RECENT_ROOTS:
             self._settled.popitem(last=False)
@@ -209,7 +224,7 @@ class Prober:
             if peer.beacon is None or peer.beacon.root == self._root or now - peer.heard_at > PEER_SECONDS:
                 peer.probe_at = None
             elif peer.probe_at <= now:
-                if len(self._open) >= MAX_PROBES or self._asked_already(peer):
+                if not self._room(peer, now) or self._asked_already(peer, now):
                     peer.probe_at = now + ANSWER_SECONDS * (0.5 + self._rng.random() / 2)
                 else:
                     probes.append((peer.id, self._probe(peer, now, full=False)))
@@ -217,18 +232,33 @@ class Prober:
                 self._next = min(self._next, peer.probe_at)
         return probes
 
-    def _asked_already(self, peer: Peer) -> bool:
-        """Whether this peer, or another that showed the same root, is being probed."""
+    def _room(self, peer: Peer, now: float) -> bool:
+        """Whether one more may be probed; else who takes long is not waited for any more."""
+        taken = [inquiry for inquiry in self._open.values() if inquiry.stranger == peer.stranger]
+        if len(taken) >= MAX_PROBES and now - taken[0].since >= 2 * ANSWER_SECONDS:
+            taken[0].deadline = now
+        return len(taken) < MAX_PROBES
+
+    def _asked_already(self, peer: Peer, now: float) -> bool:
+        """Whether this peer is being probed, or another that showed the same root, a moment ago."""
         assert peer.beacon is not None  # nobody is probed before its beacon
-        root = peer.beacon.root
-        return any(inquiry.root == root or inquiry.peer == peer.id for inquiry in self._open.values())
+        return any(
+            inquiry.peer.key == peer.id.key
+            or (
+                inquiry.root == peer.beacon.root
+                and now - inquiry.since < ANSWER_SECONDS
+                and inquiry.stranger <= peer.stranger
+            )
+            for inquiry in self._open.values()
+        )
 
     def _probe(self, peer: Peer, now: float, *, full: bool) -> Probe:
         assert peer.beacon is not None
         peer.probe_at = None
         peer.probed_at = now
         probe = Probe(self._rng.randbytes(NONCE_BYTES), peer.id.boot, full, *self._frontier.digests())
-        self._open[probe.nonce] = Inquiry(peer.id, probe, now + ANSWER_SECONDS, peer.beacon.root, self._root)
+        deadline, root = now + ANSWER_SECONDS, peer.beacon.root
+        self._open[probe.nonce] = Inquiry(peer.id, probe, deadline, root, self._root, now, peer.stranger)
         return probe
 
     # --- answers ------------------------------------------------------------------------------------------------
@@ -288,7 +318,7 @@ class Prober:
                 peer.level = peer.probe_pause > FORKS_PATIENCE_SECONDS
                 self._plan(peer, now, now)
                 continue
-            self._settle(inquiry.root + inquiry.ours, now)
+            self._settle(peer, inquiry.root + inquiry.ours, now)
             if peer.beacon.root == inquiry.root:
                 peer.level = True
                 self._lacking |= inquiry.root != self._root and peer.probe_pause < BACKOFF_MAX_SECONDS

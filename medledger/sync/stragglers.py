@@ -108,7 +108,7 @@ class Stragglers:
         together = known is not None and known.band is None and known.beacon is not None
         if together or theirs.root in (self._frontier.root, self._veiled()):
             if band in self._hails:
-                self._hails[band].heard()
+                self._hails[band].heard(peer.id.key)
             return theirs.answer and not together
         return True
 

@@ -4,6 +4,7 @@ Rules (section 4.2 of the RFC, its steps in brackets):
 
 - Time is cut into intervals of I seconds, Imin <= I <= Imax. In each, the beacon is due at a random point of the
   second half [2], unless k equal beacons were heard before it [3, 4]. At its end I doubles, to at most Imax [5].
+- Each voice counts once in an interval: nobody makes us silent by talking.
 - An inconsistency starts a new interval of Imin at once, unless I is Imin already [6].
 - In one point it is not the RFC's: the first beacon after connecting, and the answer to such a one, is due in the first
   half of its interval. There is nothing to listen for yet, and somebody waits.
@@ -32,9 +33,10 @@ class Trickle:
         """When to call `poll`."""
         return self._end if self._fired else self._fire_at
 
-    def heard(self) -> None:
-        """Count a beacon equal to ours [3]."""
-        self._heard += 1
+    def heard(self, voice: bytes) -> None:
+        """Count a beacon equal to ours [3], and whose it is."""
+        if len(self._heard) < self._redundancy:
+            self._heard.add(voice)
 
     def reset(self, now: float, *, awaited: bool = False) -> None:
         """Something differs: tell soon [6]; sooner where somebody waits for it."""
@@ -50,7 +52,7 @@ class Trickle:
         due = False
         if not self._fired and now >= self._fire_at:
             self._fired = True
-            due = self._heard < self._redundancy
+            due = len(self._heard) < self._redundancy
         if now >= self._end or now < self._start:
             self._begin(now, min(self.interval * 2, self._maximum))
         return due
@@ -60,5 +62,5 @@ class Trickle:
         self._start = now
         self._fire_at = now + interval * self._rng.uniform(0.5, 1.0) * (0.5 if awaited else 1.0)
         self._end = now + interval
-        self._heard = 0
+        self._heard: set[bytes] = set()
         self._fired = False

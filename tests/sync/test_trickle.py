@@ -41,10 +41,19 @@ def test_each_interval_sends_once_in_its_second_half(seed: int) -> None:
 def test_enough_equal_beacons_keep_it_silent(heard: int, silent: bool) -> None:
     """With k = 3 heard before its turn the beacon is not sent [step 4]; in the next interval they do not count."""
     trickle = timer()
-    for _ in range(heard):
-        trickle.heard()
+    for voice in range(heard):
+        trickle.heard(bytes([voice]))
     sent = run(trickle, 0, 3)
     assert len(sent) == (1 if silent else 2)
+
+
+def test_one_voice_does_not_keep_it_silent() -> None:
+    """However often it is heard."""
+    trickle = timer()
+    for _ in range(10):
+        trickle.heard(b"one")
+        trickle.heard(b"two")
+    assert len(run(trickle, 0, 3)) == 2
 
 
 def test_an_inconsistency_starts_again_at_the_minimum() -> None:
