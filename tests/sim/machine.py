@@ -176,7 +176,7 @@ class Machine:
 
     def halt(self, mode: Mode = Mode.KILLED) -> None:
         """The program ends, however it stands: nothing is flushed, nothing said. `mode` is what becomes of its disk."""
-        self._trace.note(self._schedule.now, self.name, "halt")
+        self._trace.note(self._schedule.now, self.name, "halt", self.disk.points.to_bytes(8, "big"))
         self._broker.disconnect(self)
         self._session = None
         self.node = None

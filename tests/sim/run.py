@@ -144,8 +144,12 @@ def reading(rng: Random) -> Reading:
 
 def _sum_up(world: World, result: Result) -> None:
     result.events = world.trace.events
+    result.lines = world.trace.lines()
     result.simulated = world.now
     result.frames = world.broker.frames
+    for machine in world.machines:  # what it did to its disk, and what came of it, are part of what repeats
+        held = b"" if machine.ledger is None or result.failure is not None else machine.ledger.digest()
+        world.trace.note(world.now, machine.name, "end", machine.disk.points.to_bytes(8, "big") + held)
     result.trace = world.trace.digest
     result.faults = world.faults
     result.ready_after = world.ready_after
@@ -153,7 +157,6 @@ def _sum_up(world: World, result: Result) -> None:
     result.compared = len(world.comparable())
     result.acknowledged = sum(len(each.acknowledged) for each in world.machines)
     result.largest = world.checks.largest
-    result.lines = world.trace.lines()
     for machine in world.machines:
         result.refusals += machine.refusals
         result.alarms += Counter({_kind(text): count for text, count in machine.alarms.items()})
