@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,9 @@ from pathlib import Path
 import pytest
 
 from brokers import Broker, Electing
+from medledger import Identity, Ledger
 from medledger.bundle import encode_manifest, open_bundle, read_manifest
+from medledger.transport import Gossip
 from waiting import until
 
 from .conftest import READING, Run
@@ -151,6 +154,20 @@ def test_a_sync_that_begins_amid_an_election(program: Run, here: Path, own_broke
     own_broker.start()
     assert [each.wait(40) for each in syncs] == [0, 0]
     assert digest(program, "hospital/h.db") == digest(program, "pharmacy/p.db")
+
+
+def test_an_alarm_stands_over_what_to_do_about_it(run: Run, ward: Path, broker: Broker) -> None:
+    """Another process with the same key is on the broker, as after a card was cloned."""
+    twin = Path("twin")
+    twin.mkdir()
+    for path in ward.parent.glob("ward.*"):
+        shutil.copy(path, twin)
+    identity = Identity.load(twin / "ward.key")
+    with Ledger.open(twin / "ward.db", identity) as ledger, Gossip(ledger, broker.url):
+        lines = run("sync", ward, "--broker", broker.url, "--for", "3s").err.splitlines()
+    (at,) = (number for number, line in enumerate(lines) if "a frame of another process with this node's key" in line)
+    assert lines[at].startswith("Warning: ")
+    assert lines[at + 1].startswith("         Where two processes use this key, stop all but one")
 
 
 def test_two_that_sync_at_once_both_end(program: Run, here: Path, broker: Broker) -> None:
