@@ -181,7 +181,7 @@ class Node(Parts):
         self._prober.asked(peer, now)
         buckets = self.frontier.differing(probe.bitmap, probe.digests)
         self._forks.asked(buckets, now)
-        self._effects += [self._voice.say(peer.id, answer) for answer in self._server.probe(probe, buckets)]
+        self._effects += [self._voice.say(peer.id, answer) for answer in self._server.probe(peer, probe, buckets, now)]
 
     def _on_leaves(self, message: Leaves, peer: Peer, now: float) -> None:
         inquiry, leaves = self._prober.leaves(peer.id, message, now)

@@ -6,14 +6,15 @@ Rules:
   answer is never silence.
 - A want is answered by data frames of whole blocks within its credit, and then by a done; one for branches, by those of
   their blocks that the asker does not hold. What leaves is what the replica releases, and nothing else.
-- Requests and bytes are budgeted for each sender. Over the budget of bytes the answer is "busy"; over that of requests
-  there is none.
+- Requests and bytes are budgeted for each sender, a probe by the pages of leaves that answer it. Over the budget of
+  bytes the answer is "busy"; over that of requests there is none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from medledger.errors import FrameError
 from medledger.limits import LEAVES_PER_PAGE, MAX_DATA_BYTES, MAX_LEAF_PAGES
 
 from .frontier import PREFIX_BYTES, Frontier
@@ -45,8 +46,11 @@ class Server:
         self._frontier = frontier
         self._peers = peers
 
-    def probe(self, message: Probe, buckets: list[int]) -> list[Message]:
-        """The leaves of the buckets that differ from the asker's."""
+    def probe(self, peer: Peer, message: Probe, buckets: list[int], now: float) -> list[Message]:
+        """The leaves of the buckets that differ from the asker's; nothing beyond its budget."""
+        pages_beyond = sum(map(self._frontier.size, buckets)) // LEAVES_PER_PAGE
+        if not self._peers.may_ask(peer, now, min(pages_beyond, MAX_LEAF_PAGES)):
+            raise FrameError("a sender asks more often than its budget allows")
         size = None if message.full else PREFIX_BYTES
         found = list(self._leaves(buckets, size))[: LEAVES_PER_PAGE * MAX_LEAF_PAGES]
         pages = [tuple(found[at : at + LEAVES_PER_PAGE]) for at in range(0, len(found), LEAVES_PER_PAGE)] or [()]

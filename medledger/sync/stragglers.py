@@ -120,7 +120,7 @@ class Stragglers:
     def _answers(self, message: Message, peer: Peer, now: float) -> list[Message]:
         if isinstance(message, Probe):
             buckets = self._frontier.differing(message.bitmap, message.digests)
-            return [*self._server.probe(message, buckets), *self._proofs({*buckets})]
+            return [*self._server.probe(peer, message, buckets, now), *self._proofs({*buckets})]
         if isinstance(message, Want):
             return self._server.want(peer, message, now)
         if isinstance(message, WantBranches):

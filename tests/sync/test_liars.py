@@ -11,7 +11,14 @@ import pytest
 from gossip_network import Station
 from gossip_world import TOPICS, World, adopt, forge
 from medledger.errors import NewerBlockError
-from medledger.limits import BEACON_MAX_SECONDS, LIVE_BYTES_BURST, PEER_SECONDS, UNCONFIRMED_SECONDS
+from medledger.limits import (
+    BEACON_MAX_SECONDS,
+    LIVE_BYTES_BURST,
+    PEER_SECONDS,
+    REQUESTS_BURST,
+    REQUESTS_PER_SECOND,
+    UNCONFIRMED_SECONDS,
+)
 from medledger.sync import Publish
 from medledger.sync.live import Fate
 from medledger.sync.messages import Beacon, Blocks, Data, Done, Leaf, Leaves, Message, Probe, Query, Status, Want
@@ -372,3 +379,23 @@ def test_a_newcomer_in_a_ledger_of_many_feeds(rng: Random, feeds: int) -> None:
     spent = sum(size for at, _, topic, size in world.net.traffic if at >= before and "/i/" in topic)
     assert spent <= 1.6 * sum(map(len, blocks))  # leaves of about 30 bytes, perhaps twice, beside blocks of 150
     assert world.net.now - before < 30
+
+
+def test_a_probe_counts_for_the_pages_that_answer_it(rng: Random) -> None:
+    """A short question about all of many feeds, again and again: pages of leaves, not questions, are what runs out."""
+    world = big_world(rng, 1500, "a")
+    liar = Liar(world, "a")
+    world.net.stop(world.members[0])
+    before = world.net.now
+    nothing = bytes(32)
+    for number in range(500):
+        probe = Probe(number.to_bytes(8, "big"), world.governor.node.id.boot, False, nothing, b"")
+        liar.say(probe, TOPICS.inbox(world.replica.me))
+        world.net.run(0.002)
+    world.net.run(1)
+    assert 50 <= len(world.said(Leaves, before)) <= REQUESTS_BURST + 2 * REQUESTS_PER_SECOND
+    world.net.run(10)
+    liar.say(Probe(b"at last!", world.governor.node.id.boot, False, nothing, b""), TOPICS.inbox(world.replica.me))
+    before = world.net.now
+    world.net.run(1)
+    assert len(world.said(Leaves, before)) == 3
