@@ -45,7 +45,7 @@ from .pulls import Pull, Pulls
 from .replica import ImportReport
 from .roster import Roster
 from .runs import Runs
-from .trust import Trust
+from .trust import Trust, astray
 
 BLOCKS_PER_FRAME = MAX_DATA_BYTES // 256  # a guess, to share ranges out among pulls; the credit is what binds
 
@@ -381,7 +381,7 @@ class Puller:
             # Others may have what lies before the fork or the cut, and is not here either.
             self._trust.note_vain(pull.peer, asked, now)
             self._exhaust(interest, pull.peer)
-        elif isinstance(error, DivergedError) and error.seq:
+        elif isinstance(error, DivergedError) and error.seq and not (interest.search and astray(pull, asked, [error])):
             shown = interest.sources.get(pull.peer, Shown(asked.stop, asked.head))
             interest.sources = {pull.peer: shown}  # its branch is the one to search
             if interest.search is None:

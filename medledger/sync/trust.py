@@ -6,6 +6,7 @@ Rules:
   shows the same.
 - Three pulls in a row without anything of what it had shown: the peer is paused as if it were silent. Of what it shows
   next one want's worth is believed at a time. Something gained makes all good.
+- A search for a split goes further back with each answer; who answers with anything else gives nothing.
 - What was a guess of ours it has not shown. What had come from elsewhere by then it need not give. Blocks beyond a fork
   or a cut that it has not heard of are no fault of it, but nothing gained either.
 """
@@ -16,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from random import Random
 
-from medledger.errors import CutError, DivergedError, ForkedError
+from medledger.errors import BlockError, CutError, DivergedError, ForkedError
 from medledger.limits import MAX_INTERESTS, PATIENCE_FAILURES, SETTLED_SECONDS
 
 from .frontier import Frontier, Missing
@@ -71,6 +72,9 @@ class Trust:
         pull.judge(peer, report, now, self._rng.random())
         refused = report.refused if report is not None else ()
         searched = any(interest.search is not None for interest in interests)
+        if searched and any(astray(pull, each, refused) for each in ranges):
+            peer.gave_nothing(now, self._rng.random())
+            return
         if report is not None and (
             report.accepted
             or report.forks
@@ -86,3 +90,12 @@ class Trust:
         shown = any(not interest.guessed for interest in interests)
         if owed and shown and (pull.whole or pull.failed(report)):
             peer.gave_nothing(now, self._rng.random())
+
+
+def astray(pull: Pull, asked: Range, refused: Sequence[BlockError]) -> bool:
+    """Whether a peer in whom a split is searched for gives other blocks than it was asked for: the first of these lies
+    further back each time, or links. Else a search would never end.
+    """
+    errors = [error for error in refused if error.feed == asked.feed and isinstance(error, DivergedError)]
+    first = min((error.seq for error in errors if error.seq is not None), default=asked.start)
+    return pull.whole and first > asked.start

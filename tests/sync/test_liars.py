@@ -22,7 +22,7 @@ from medledger.limits import (
 from medledger.sync import Publish
 from medledger.sync.live import Fate
 from medledger.sync.messages import Beacon, Blocks, Data, Done, Leaf, Leaves, Message, Probe, Query, Status, Want
-from memory_replica import identity
+from memory_replica import identity, make
 
 BOOT = b"evilboot"
 
@@ -399,3 +399,19 @@ def test_a_probe_counts_for_the_pages_that_answer_it(rng: Random) -> None:
     before = world.net.now
     world.net.run(1)
     assert len(world.said(Leaves, before)) == 3
+
+
+def test_a_search_for_a_split_ends(rng: Random) -> None:
+    """A member shows another head of its own feed, and gives an old signed block that links to nothing, for ever."""
+    world = World(rng.randrange(2**32), "abc")
+    world.settle()
+    for step in range(200):
+        world.net.append(world.members[2], b"%d" % step)
+    world.settle()
+    world.net.run(30)
+    liar = Liar(world, "c")
+    world.net.stop(world.members[2])
+    liar.leaves = [Leaf(liar.who.public_key[:8], 200, b"no block", b"")]
+    liar.sends = [make(liar.who, 190, bytes(32), b"astray").raw]
+    shout(world, liar, 60)
+    assert 3 <= liar.asked["Want"] <= 600  # of three nodes; thousands, did it not end
