@@ -84,6 +84,7 @@ class Node(Parts):
         """Find out anew where everybody stands: on another connection, or under another key."""
         self._effects.append(Subscribe(self._keyring.filters()))
         self._alone = True
+        self._trickle.most = self._roster.count
         self._trickle.restart(now)
         self._stragglers.restart(now)
         self._own.listen(now)
@@ -330,6 +331,7 @@ class Node(Parts):
         self._own.moved(self.frontier.root, now)
         if membership:
             self._puller.membership_changed(now)
+            self._trickle.most = self._roster.count
             self._trickle.reset(now)  # feeds that others have held all along are ours to fetch now
             self._take_keys(now)
             self._leaks.look(now)

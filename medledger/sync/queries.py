@@ -144,7 +144,9 @@ class Asker:
         """Somebody else asks all: where that is for as much as we lack, it asks for us too."""
         for feed, start, stop, _ in query.ranges:
             gap = self._gaps.get(feed)
-            if gap is not None and start <= self._frontier.length(feed) and stop >= gap.stop:
+            if gap is None or start > self._frontier.length(feed) or stop < gap.stop:
+                continue
+            if gap.asked < QUERIES_PER_GAP:  # else who never stops asking would keep us from giving up
                 self._asked(gap, now)
 
     def claimed(self, who: PeerId, claim: Claim, now: float) -> None:

@@ -56,6 +56,37 @@ def test_one_voice_does_not_keep_it_silent() -> None:
     assert len(run(trickle, 0, 3)) == 2
 
 
+@pytest.mark.parametrize("many", [2, 500, 10_000])
+def test_of_many_only_few_speak(many: int) -> None:
+    """All of them are reset at once, and each hears another after a fiftieth of the shortest interval."""
+    timers = [timer(seed=seed) for seed in range(many)]
+    for trickle in timers:
+        trickle.most = many
+        for voice in (b"one", b"two", b"three"):
+            trickle.heard(voice)
+        run(trickle, 0, 1)
+        assert trickle.interval == 2
+        trickle.reset(1)
+    spoken: list[float] = []
+    for at in sorted(trickle.next for trickle in timers):
+        if sum(other < at - 0.02 for other in spoken) < 3:
+            spoken.append(at)
+    assert 2 <= len(spoken) <= 8
+
+
+def test_few_speak_as_soon_as_ever_however_many_there_may_be() -> None:
+    """Who hears nobody for an interval knows that nobody else is there to speak first."""
+    first = []
+    for seed in range(200):
+        trickle = timer(seed=seed)
+        trickle.most = 10_000
+        run(trickle, 0, 200)
+        trickle.reset(200, awaited=True)
+        first.append(trickle.next - 200)
+    assert 0.25 <= min(first) < 0.3
+    assert 0.55 < sum(first) / 200 < 0.7
+
+
 def test_an_inconsistency_starts_again_at_the_minimum() -> None:
     """From a long interval a reset leads to a beacon within Imin [step 6]."""
     trickle = timer()
