@@ -319,9 +319,6 @@ STRAGGLER_ANSWERS: Final = 3
 STRAGGLER_PROOFS: Final = 16
 """Fork proofs that answer one probe of such a member, beside the leaves."""
 
-HAILED_KEYS: Final = 3
-"""Transport keys before the one in use under which a node makes itself heard now and then."""
-
 HAIL_MIN_SECONDS: Final = 1.0
 """Shortest interval of the timer of such beacons, after connecting and after the key has changed."""
 

@@ -8,9 +8,9 @@ Rules:
 - Of many nodes that hear its beacon about three answer, by chance: each counts those that it has heard lately.
 - Its probe is answered with fork proofs too. It cannot hear those that are published under the key in use, and a block
   that brings it that key may lie on a branch.
-- We *hail*: under each of the three keys before the one in use a beacon of ours goes out now and then, timed by Trickle
-  with a redundancy of one. Two groups that were apart, and got a new key each, both listen under the key that they had
-  together; did nobody speak there, they would never hear of each other. It also tells whoever missed the rotation.
+- We *hail*: under each older key that we hold a beacon goes out now and then, timed by Trickle with a redundancy of 1.
+  Two groups that were apart, and got new keys each, both listen under those that they had together; did nobody speak
+  there, they would never hear of each other. It also tells whoever missed the rotation.
   A hail says that we are there, and nothing of what we hold: its root is a hash of ours, the rest is zero.
 - Who answers us in an envelope is asked on under the key of that envelope.
 - When another key comes into use, everything under way is begun anew under it. The blocks that brought it, where we
@@ -31,7 +31,6 @@ from medledger.limits import (
     ENVELOPE_COST,
     HAIL_MAX_SECONDS,
     HAIL_MIN_SECONDS,
-    HAILED_KEYS,
     MAX_DATA_BYTES,
     PEER_SECONDS,
     STRAGGLER_ANSWERS,
@@ -142,7 +141,7 @@ class Stragglers:
         """Hail soon under each key: we have connected, or another key is in use."""
         self._hails = {
             band: Trickle(now, self._rng, minimum=HAIL_MIN_SECONDS, maximum=HAIL_MAX_SECONDS, redundancy=1)
-            for band in self._keyring.older[:HAILED_KEYS]
+            for band in self._keyring.older
         }
 
     @property

@@ -11,7 +11,6 @@ from medledger.errors import FrameError, SealError, UsageError
 from medledger.keys import seal_to
 from medledger.limits import (
     HAIL_MAX_SECONDS,
-    HAILED_KEYS,
     MAX_BLOCK_BYTES,
     MAX_DATA_BYTES,
     MAX_FRAME_BYTES,
@@ -146,20 +145,18 @@ def run(node: Node, seconds: float) -> list[Publish]:
 
 @pytest.mark.parametrize("held", [1, 2, 16])
 def test_hails_are_few(held: int) -> None:
-    """An hour alone: under the three keys before the one in use a hail in 128 s at most, under others nothing."""
+    """An hour alone: under each older key a hail in 128 s at most."""
     _, node = alone(held)
     hours = run(node, 3600)
     for at, key in enumerate(reversed(keys(held))):
         topics = Topics(LEDGER_ID, key.key)
         heard = [each for each in hours if each.topic == topics.beacons]
-        if 0 < at <= HAILED_KEYS:
+        if at:
             assert 3600 / HAIL_MAX_SECONDS / 2 < len(heard) < 3600 / (HAIL_MAX_SECONDS / 2) + 10
             hail = Codec(LEDGER_ID, key, Random(1)).open(topics.beacons, Channel.BEACONS, heard[-1].payload).message
             assert isinstance(hail, Beacon)
             assert (hail.count, hail.total, hail.newest) == (0, 0, bytes(8))
             assert hail.root != node.frontier.root
-        elif at:
-            assert not heard
 
 
 def test_a_change_of_keys_changes_what_is_heard() -> None:

@@ -146,6 +146,28 @@ def test_of_many_that_have_a_block_few_answer(rng: Random) -> None:
     assert mean(answers) <= 3
 
 
+def test_who_asks_for_ever_does_not_keep_a_gap_open(rng: Random) -> None:
+    """A member asks for everything again and again; who lacks what nobody has gives up as soon as ever."""
+    world = World(rng.randrange(2**32), "abcd")
+    calm(world)
+    author, victim = world.members[:2]
+    lose_live(world, 1.0)
+    world.net.append(author, b"nobody hears this")
+    world.net.run(0.3)
+    world.net.censor = lambda topic, station: "/b/" not in topic or station is not victim
+    world.net.append(author, b"and one hears this")
+    world.net.run(0.05)
+    author.up = False
+    world.net.censor = None
+    world.net.run(1)
+    assert not victim.node.in_sync(world.net.now)
+    everything = (Range(author.replica.me, 0, 2**40 - 1, b""),)
+    for counter in range(160):
+        forge(world, Query(b"%08d" % counter, everything, b""), TOPICS.queries, identity("c"), counter=counter)
+        world.net.run(1)
+    assert victim.node.in_sync(world.net.now)
+
+
 # --- who answers -----------------------------------------------------------------------------------------------------
 
 
