@@ -11,6 +11,7 @@ from collections.abc import Callable
 from random import Random
 
 from medledger.governing import approve, change_epoch
+from medledger.limits import MAX_HELD_KEYS
 
 from .disk import Disk, Mode
 from .machine import DATABASE, Machine
@@ -197,6 +198,8 @@ class Happenings:
         keys = [each.me for each in self._world.honest() if each not in self._world.governors]
         if governor is None or governor.ledger is None or len(keys) < 2:
             return False
+        if not self._may_rotate():
+            return False
         keys += [enemy.pen.public_key for enemy in self._world.enemies if not enemy.outcast]
         ledger, key = governor.ledger, self._rng.choice(keys)
         if not governor.attempt(lambda: ledger.revoke(key)):
@@ -209,7 +212,16 @@ class Happenings:
         """A new transport key, though nobody was revoked."""
         governor = self._governor()
         ledger = None if governor is None else governor.ledger
-        return governor is not None and ledger is not None and governor.attempt(ledger.rotate_transport_key)
+        if governor is None or ledger is None or not self._may_rotate():
+            return False
+        return governor.attempt(ledger.rotate_transport_key)
+
+    def _may_rotate(self) -> bool:
+        """Who misses as many rotations as keys are kept is not heard any more, and is no fault: two groups may rotate
+        apart.
+        """
+        ledgers = [each.ledger for each in self._world.honest() if each.ledger is not None]
+        return all(len(ledger.transport_keys) < MAX_HELD_KEYS // 2 for ledger in ledgers)
 
     def _enrol(self) -> bool:
         governor = self._governor()
