@@ -195,7 +195,7 @@ class Happenings:
     def _revoke(self) -> bool:
         """A governor cuts the feed of a member, who may have written more by then."""
         governor = self._governor()
-        keys = [each.me for each in self._world.honest() if each not in self._world.governors]
+        keys = list(dict.fromkeys(each.me for each in self._world.honest() if each not in self._world.governors))
         if governor is None or governor.ledger is None or len(keys) < 2:
             return False
         if not self._may_rotate():
