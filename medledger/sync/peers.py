@@ -4,6 +4,8 @@ Rules:
 
 - A peer is a key and a boot: one process, from start to end. A restart is another peer, and so is the twin of a
   cloned card; an old frame, replayed, can at worst raise a peer that does not answer.
+- What is believed of a key's promises (`vain`) its next boot inherits from those heard lately: nobody gets rid of it by
+  restarting. Failures to answer were those of a process.
 - Frames of one boot may overtake each other by 1,024 counters. A counter is used up only by a frame whose signature
   verified, so that nobody can burn another's.
 - A last will was sealed when its connection began, however many frames were said since: its counter need only be above
@@ -28,6 +30,7 @@ from medledger.limits import (
     MAX_PEERS,
     MAX_STRANGERS,
     PATIENCE_FAILURES,
+    PEER_SECONDS,
     PROBE_PAUSE_SECONDS,
     PULL_FRAMES_MAX,
     PULL_FRAMES_MIN,
@@ -86,6 +89,7 @@ class Peer:
     will: int = -1  # counter of its last will
     window: Window = field(default_factory=Window)
     band: Band | None = None  # the older key under which it answers us, in envelopes; None: that in use
+    enveloped: bool = False  # what it said last came in an envelope: it speaks under another key than we do
     beacon: Beacon | None = None  # the last one
     beacon_at: float | None = None
     showed: int = 0  # blocks that it then held more than we did; fewer where that is negative
@@ -185,8 +189,9 @@ class Peers:
         """Take note of a frame whose signature has verified."""
         peer = self._peers.get(who)
         if peer is None:
+            lately = [each.vain for each in self.boots(who.key) if now - each.heard_at <= PEER_SECONDS]
             self._make_room(who, stranger)
-            peer = self._peers[who] = Peer(who, stranger, now)
+            peer = self._peers[who] = Peer(who, stranger, now, vain=max(lately, default=0))
         self._peers.move_to_end(who)
         peer.window.use(counter)
         peer.heard_at = now

@@ -4,7 +4,8 @@ Rules:
 
 - A *pull* is one want under way to one peer, for ranges of several feeds, with a credit of frames. A feed is in at most
   one pull; the feeds we lack blocks of take turns (see `interests`).
-- Our own feed and control feeds come first; data feeds wait while one of these can be had of a peer that answers.
+- Our own feed and control feeds come first; data feeds wait, not for long (see `precedence`), while one of these can be
+  had of a peer that answers.
 - Feeds of authors not known here are parked until the membership changes.
 - Of a pull (see `pulls`) that ended with frames missing, what is missing is asked for again, in a range.
 - While a peer is paused another is asked; one that is gone, last; one that shows and does not give, less (see `trust`).
@@ -32,7 +33,6 @@ from medledger.limits import (
     MAX_DATA_BYTES,
     MAX_INTERESTS,
     MAX_PULLS,
-    MAX_PULLS_PER_PEER,
     PATIENCE_FAILURES,
     RANGES_PER_WANT,
 )
@@ -41,6 +41,7 @@ from .frontier import Frontier, Height, Missing, missing
 from .interests import Interest, Interests, Search, Shown
 from .messages import NONCE_BYTES, Leaf, Range, Status, Want
 from .peers import Peer, PeerId, Peers
+from .precedence import Precedence
 from .pulls import Pull, Pulls
 from .replica import ImportReport
 from .roster import Roster
@@ -67,6 +68,7 @@ class Puller:
         self._trust = Trust(frontier, peers, rng)
         self._lost: dict[bytes, int] = {}
         self._runs = Runs()
+        self._precedence = Precedence()
         self._dirty = False  # something changed that `due` may act upon
         self._wake = float("inf")  # else, when time alone lets it act
 
@@ -96,18 +98,19 @@ class Puller:
         """Whether peers are known to have more of a feed than we do."""
         return self._interests.get(feed) is not None
 
-    def offer(self, who: PeerId, leaves: Iterable[Leaf], now: float) -> int:
-        """Take note of what a peer holds; the number of feeds it has something of for us."""
+    def offer(self, who: PeerId, leaves: Iterable[Leaf], now: float, splits: dict[bytes, Missing] | None = None) -> int:
+        """Take note of what a peer holds; the number of feeds it has something of for us. See `splits` for these."""
         theirs: dict[bytes, Height] = {}
         for leaf in leaves:
             feeds = self._roster.resolve(leaf.feed)
             if not feeds:
                 self._park(who, leaf)
             theirs.update((feed, Height(leaf.length, leaf.head, leaf.fork)) for feed in feeds)
-        found = missing({feed: self._frontier.height(feed) for feed in theirs}, theirs)
+        found = missing({feed: self._frontier.height(feed) for feed in theirs}, theirs) | (splits or {})
         offered = [(feed, lack) for feed, lack in found.items() if not self._trust.in_vain(who, feed, lack, now)]
         if self._trust.doubted(who):
             self._rng.shuffle(offered)  # not the same ones every time
+            self._forsake({peer.id for peer in self._peers.boots(who.key)} - {who})
             believed = any(who in interest.sources for interest in self._interests)
             del offered[0 if believed else RANGES_PER_WANT :]
         for feed, lack in offered:
@@ -214,12 +217,12 @@ class Puller:
 
     def _share_out(self, now: float) -> dict[PeerId, list[Range]]:
         """Ranges for at most one further pull from each peer that may be asked."""
-        asked = Counter(pull.peer for pull in self.pulls)
+        asked = Counter(pull.peer.key for pull in self.pulls)
         # Blocks that the credit of a further pull is good for.
         room = {
             peer.id: peer.credit * BLOCKS_PER_FRAME
             for peer in self._peers
-            if peer.retry_at <= now and asked[peer.id] < (1 if self._trust.doubted(peer.id) else MAX_PULLS_PER_PEER)
+            if peer.retry_at <= now and asked[peer.id.key] < self._trust.pulls_at_once(peer.id)
         }
         shares: dict[PeerId, list[Range]] = {}
         for interest in self._ready(now):
@@ -247,7 +250,7 @@ class Puller:
         return Range(interest.feed, search.start, search.stop, shown.head if search.stop == shown.stop else b"")
 
     def _choose(
-        self, interest: Interest, shares: dict[PeerId, list[Range]], room: dict[PeerId, int], asked: Counter[PeerId]
+        self, interest: Interest, shares: dict[PeerId, list[Range]], room: dict[PeerId, int], asked: Counter[bytes]
     ) -> PeerId | None:
         """A peer to ask: one that this round asks anyway, else the one that failed least and is asked least.
 
@@ -261,22 +264,27 @@ class Puller:
             for peer in peers:
                 if peer in shares:
                     return peer
-        fresh = [peer for peer in peers if peer not in shares]
+        keys = {peer.key for peer in shares}
+        fresh = [peer for peer in peers if peer.key not in keys]
         if not fresh or len(self.pulls) + len(shares) >= MAX_PULLS:
             return None
 
         def rank(who: PeerId) -> tuple[bool, int, bool, int, float]:
             peer = self._peer(who)
             guess = interest.guessed and who.key != interest.feed
-            return peer.gone, peer.failures, guess, asked[who], self._rng.random()
+            return peer.gone, peer.failures, guess, asked[who.key], self._rng.random()
 
         return min(fresh, key=rank)
 
     def _ready(self, now: float) -> Iterator[Interest]:
         """Interests to ask for now, in order."""
         first = [interest for interest in self._interests.first() if self._askable(interest, now)]
+        wait = bool(first) or self._first_on_its_way()
+        until = self._precedence.until(now) if wait else now
+        if until > now:
+            self._wake = min(self._wake, until)
         yield from first
-        if not first and not self._first_on_its_way():
+        if until <= now:
             yield from (interest for interest in self._interests.later() if self._askable(interest, now))
 
     def _first_on_its_way(self) -> bool:
@@ -326,6 +334,8 @@ class Puller:
     def settle(self, pull: Pull, report: ImportReport | None, now: float) -> None:
         """Draw the conclusions from an import of a pull's blocks, or from their absence (None)."""
         ranges = self._ended(pull)
+        if report is not None and any(self._is_first(advance.feed) for advance in report.advanced):
+            self._precedence.gained(now)
         interests = [self._interests.get(each.feed) for each in ranges]
         errors = report.refused if report is not None else ()
         running = {
@@ -347,7 +357,7 @@ class Puller:
             if interest is not None and each.feed not in running:
                 self._conclude(interest, each, pull, report, refused.get(each.feed), now)
         if self._trust.doubted(pull.peer):
-            self._forsake(pull.peer)
+            self._forsake({pull.peer})
 
     def _keep(
         self, interest: Interest, asked: Range, pull: Pull, report: ImportReport | None, now: float
@@ -412,10 +422,10 @@ class Puller:
             self._interests.drop(interest.feed)
         return not interest.sources
 
-    def _forsake(self, peer: PeerId) -> None:
-        """This peer gives nothing of what it shows: whatever else it has shown is not worth waiting for."""
+    def _forsake(self, peers: set[PeerId]) -> None:
+        """These give nothing of what they show: whatever else they have shown is not worth waiting for."""
         for interest in self._interests:
-            if peer in interest.sources and interest.feed not in self._busy:
+            for peer in peers & interest.sources.keys() if interest.feed not in self._busy else ():
                 self._exhaust(interest, peer)
 
     def _ended(self, pull: Pull) -> tuple[Range, ...]:

@@ -6,6 +6,8 @@ Rules:
   shows the same.
 - Three pulls in a row without anything of what it had shown: the peer is paused as if it were silent. Of what it shows
   next one want's worth is believed at a time. Something gained makes all good.
+- All this is said of a key: another boot of it begins as the least trusted of those heard lately, and
+  shares their pulls.
 - A search for a split goes further back with each answer; who answers with anything else gives nothing.
 - What was a guess of ours it has not shown. What had come from elsewhere by then it need not give. Blocks beyond a fork
   or a cut that it has not heard of are no fault of it, but nothing gained either.
@@ -18,7 +20,7 @@ from collections.abc import Sequence
 from random import Random
 
 from medledger.errors import BlockError, CutError, DivergedError, ForkedError
-from medledger.limits import MAX_INTERESTS, PATIENCE_FAILURES, SETTLED_SECONDS
+from medledger.limits import MAX_INTERESTS, MAX_PULLS_PER_PEER, PATIENCE_FAILURES, SETTLED_SECONDS
 
 from .frontier import Frontier, Missing
 from .interests import Interest, Shown
@@ -40,12 +42,16 @@ class Trust:
     def promising(self, who: PeerId) -> bool:
         """Whether a peer answers, and gives what it shows."""
         peer = self._peers.get(who)
-        return peer is not None and peer.failures < PATIENCE_FAILURES
+        return peer is not None and max(peer.failures, peer.vain) < PATIENCE_FAILURES
 
     def doubted(self, who: PeerId) -> bool:
         """Whether a peer has shown and not given, too often."""
         peer = self._peers.get(who)
         return peer is not None and peer.vain >= PATIENCE_FAILURES
+
+    def pulls_at_once(self, who: PeerId) -> int:
+        """How many pulls may be under way to the boots of a key, to be one of which this peer is asked."""
+        return 1 if self.doubted(who) else MAX_PULLS_PER_PEER
 
     def in_vain(self, who: PeerId, feed: bytes, lack: Missing, now: float) -> bool:
         """Whether this peer has shown the same lately, and not given it."""
