@@ -48,6 +48,7 @@ from .peers import Peer
 from .probing import Verdict
 from .pulls import Desk, Pull
 from .replica import ImportReport, Replica
+from .splits import splits
 from .stragglers import tells_of_another_key
 from .traffic import REFUSED, REPEATED
 
@@ -143,6 +144,7 @@ class Node(Parts):
             elif self._alone:
                 self._own.publisher.hold(now)
             peer.band = None if known else admitted.band
+            peer.enveloped = admitted.enveloped
             self._alone = False
             handler = _SIGNED.get(type(message))
             if handler is None:  # a fork proof in an envelope: good whoever hands it over
@@ -188,7 +190,11 @@ class Node(Parts):
         inquiry, leaves = self._prober.leaves(peer.id, message, now)
         if peer.id.key == self.id.key:
             self._own.twin(now)
-        inquiry.found += self._puller.offer(peer.id, leaves, now) + self._branches.offer(peer.id, leaves, now)
+        split = {}
+        if peer.enveloped:
+            with self._alarms.about("the ledger cannot be read", now):
+                split = splits(self._replica, self.frontier, self._roster, leaves)
+        inquiry.found += self._puller.offer(peer.id, leaves, now, split) + self._branches.offer(peer.id, leaves, now)
         for leaf in leaves:
             for feed in self._roster.resolve(leaf.feed):
                 if not agree(leaf.fork, self.frontier.height(feed).fork):

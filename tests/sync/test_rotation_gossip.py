@@ -15,7 +15,7 @@ import pytest
 from forge import Chain, small_entry
 from gossip_network import Links
 from ledger_world import World, fresh_member
-from medledger import Identity, Ledger, governing
+from medledger import Identity, governing
 from medledger.acts import GovTransport
 from medledger.errors import MedledgerError
 from medledger.keys import seal_to
@@ -25,7 +25,7 @@ from medledger.sync.messages import Beacon, Blocks, Envelope
 from medledger.sync.topics import Topics
 from medledger.transport_key import TransportKey
 from rotation_world import Tap, feed_of, one_key, settle
-from worlds import reading, sync
+from worlds import reading
 
 
 @pytest.fixture
@@ -315,27 +315,6 @@ def test_two_governors_that_rotated_apart_end_on_one_key(world: World, how: str)
     settle(world, "founder", "second", "ward", "clinic", seconds=10)
 
 
-def test_fork_proofs_are_published_under_the_new_key(world: World) -> None:
-    """The broker retains them where somebody who joins later looks; and who was offline gets them in envelopes."""
-    ward, clinic = world.add("ward"), world.add("clinic")
-    world.settle()
-    key = ward.identity
-    assert key is not None
-    world.net.stop(world.stations.pop("ward"))
-    one, other = Chain(key, ward.id), Chain(key, ward.id)
-    raws = [one.add([small_entry(1)]), other.add([small_entry(2)])]
-    world.net.leave(world.stations["clinic"])
-    world.founder.import_blocks(raws)
-    world.founder.rotate_transport_key()
-    world.net.run(10)
-    new = world.founder.transport_key
-    assert new is not None
-    assert Topics(world.founder.id, new.key).proofs(feed_of(ward)) in world.net.retained
-    world.net.come_back(world.stations["clinic"])
-    settle(world, "founder", "clinic", seconds=30)
-    assert list(clinic.forks) == [feed_of(ward)]
-
-
 def test_fork_proofs_that_a_broker_retains_may_be_removed(world: World) -> None:
     """After a rotation one lies under the old key, too. An operator may remove whatever is retained: who joins
     then hears of the fork all the same, and what is retained again is what is of use.
@@ -357,28 +336,6 @@ def test_fork_proofs_that_a_broker_retains_may_be_removed(world: World) -> None:
     settle(world, "founder", "newcomer")
     assert list(newcomer.forks) == [feed_of(ward)]
     assert [topic in world.net.retained for topic in topics] == [False, True]
-
-
-def test_a_key_on_a_branch_of_its_governors_fork_reaches_who_was_offline(world: World) -> None:
-    """The straggler hears of the fork in an envelope, fetches the branches, and finds the key there."""
-    ward = world.add("ward")
-    world.settle()
-    world.net.leave(world.stations["ward"])
-    world.net.run(1)
-    world.net.stop(world.stations["founder"])
-    directory = world.copy(world.founder, "twin")
-    clones = []
-    for at in (world.directory, directory):
-        identity = Identity.load(at / "founder.key")
-        clones.append(world.stack.enter_context(Ledger.open(at / "founder.db", identity)))
-    clones[0].append(reading(1))
-    clones[1].rotate_transport_key()
-    sync(clones[1], clones[0])
-    assert clones[0].forks
-    world.stations["founder"] = world.connect("founder", clones[0])
-    world.net.restart(world.stations["ward"])
-    settle(world, "founder", "ward", seconds=60)
-    assert len(ward.transport_keys) == 2
 
 
 def test_who_is_no_member_is_not_answered_under_an_old_key(world: World) -> None:
