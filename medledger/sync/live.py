@@ -8,22 +8,20 @@ Rules:
   are anybody's to name, and the true block must still get in.
 - Each feed has a budget of bytes. What comes beyond it is dropped, and pulled in its turn: whoever floods one feed's
   topic holds up that feed, and no other.
-- Blocks that came before those that they follow are *early*: kept, few of each feed, until the gap is filled. So what a
-  loss costs is what was lost.
+- Blocks that came before those that they follow are *early*, and kept for a while (see `early`).
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from hashlib import blake2b
 
 from medledger.errors import BlockError, BlockSignatureError, BodyError, MalformedBlockError
 from medledger.limits import (
     BAD_BLOCKS,
-    EARLY_FRAMES,
     LIVE_BYTES,
     LIVE_BYTES_BURST,
     LIVE_BYTES_PER_SECOND,
@@ -33,6 +31,7 @@ from medledger.limits import (
 )
 
 from .bounded import Budget, RecentSet
+from .early import EarlyFrames
 from .messages import Blocks
 
 _FOR_GOOD = (MalformedBlockError, BlockSignatureError, BodyError)
@@ -56,14 +55,6 @@ class Share:
     dropped_at: float = float("-inf")
 
 
-@dataclass(slots=True)
-class Early:
-    """Frames of one feed that wait for the blocks before `seq`."""
-
-    seq: int
-    frames: list[Blocks] = field(default_factory=list)
-
-
 class LiveBlocks:
     """What has come and is not imported yet, and what must not be tried again."""
 
@@ -72,8 +63,7 @@ class LiveBlocks:
         self._bytes = 0
         self._bad = RecentSet(BAD_BLOCKS)
         self._shares: OrderedDict[bytes, Share] = OrderedDict()
-        self._early: dict[bytes, Early] = {}
-        self._early_bytes = 0
+        self._early = EarlyFrames()
 
     def __bool__(self) -> bool:
         return bool(self._frames)
@@ -112,32 +102,13 @@ class LiveBlocks:
                 if len(suspects) == 1:
                     self._bad.add(_hash(suspects[0]))
 
-    # --- early ones ---------------------------------------------------------------------------------------------
-
-    def keep(self, frames: list[Blocks], feed: bytes, seq: int) -> int:
-        """Of these frames, those of a feed begin at `seq` or later, and wait for the blocks before. Where the blocks
-        end that they wait for: before those that are kept, or after them where there is no room.
-        """
-        early = self._early.setdefault(feed, Early(seq))
-        early.seq = min(early.seq, seq)
-        for frame in frames:
-            if frame.feed != feed:
-                continue
-            size = _size(frame)
-            if len(early.frames) >= EARLY_FRAMES or self._early_bytes + size > LIVE_BYTES:
-                return seq + 1
-            early.frames.append(frame)
-            self._early_bytes += size
-        return early.seq
+    def keep(self, frames: list[Blocks], feed: bytes, seq: int, length: int, now: float) -> int:
+        """Those of a feed are early: see `EarlyFrames.keep`."""
+        return self._early.keep(frames, feed, seq, length, now)
 
     def advanced(self, feed: bytes, length: int) -> None:
         """Our feed is this long now: what waited for that is imported next."""
-        early = self._early.get(feed)
-        if early is None or early.seq > length:
-            return
-        del self._early[feed]
-        for frame in early.frames:
-            self._early_bytes -= _size(frame)
+        for frame in self._early.take(feed, length):
             self._gather(frame)
 
     def _gather(self, frame: Blocks) -> None:

@@ -39,6 +39,7 @@ class Repair:
         me: PeerId,
         now: float,
     ) -> None:
+        self._frontier = frontier
         self._puller = puller
         self._live = LiveBlocks()
         self._asker = Asker(frontier, puller, roster, rng)
@@ -77,7 +78,8 @@ class Repair:
             if feed is None or seq is None:
                 continue
             if isinstance(error, GapError):
-                self._missing(feed, self._live.keep(frames, feed, seq), now)
+                length = self._frontier.length(feed)
+                self._missing(feed, self._live.keep(frames, feed, seq, length, now), now)
             elif isinstance(error, DivergedError):
                 self._puller.diverged(feed, seq)
         self._live.refused(frames, report.refused)
