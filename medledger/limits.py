@@ -305,6 +305,12 @@ REQUESTS_PER_SECOND: Final = 50
 
 REQUESTS_BURST: Final = 200
 
+RANGES_PER_SECOND: Final = 512
+"""Ranges of wants looked up for one sender in the long run; strangers share one such budget."""
+
+RANGES_BURST: Final = 65_536
+"""As many as a newcomer may lack feeds: an honest sender asks for each but once or twice."""
+
 SERVED_BYTES_PER_SECOND: Final = 64 * 1024 * 1024
 """Bytes served to one sender in the long run; strangers share one such budget."""
 

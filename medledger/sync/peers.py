@@ -34,6 +34,8 @@ from medledger.limits import (
     PROBE_PAUSE_SECONDS,
     PULL_FRAMES_MAX,
     PULL_FRAMES_MIN,
+    RANGES_BURST,
+    RANGES_PER_SECOND,
     REQUESTS_BURST,
     REQUESTS_PER_SECOND,
     SERVED_BYTES_BURST,
@@ -148,13 +150,16 @@ class Budgets:
     """What one sender may ask of us."""
 
     requests: Budget
+    ranges: Budget  # of wants
     served: Budget  # bytes
 
     @classmethod
     def full(cls, now: float) -> Budgets:
         """Nothing spent yet."""
         return cls(
-            Budget(REQUESTS_PER_SECOND, REQUESTS_BURST, now), Budget(SERVED_BYTES_PER_SECOND, SERVED_BYTES_BURST, now)
+            Budget(REQUESTS_PER_SECOND, REQUESTS_BURST, now),
+            Budget(RANGES_PER_SECOND, RANGES_BURST, now),
+            Budget(SERVED_BYTES_PER_SECOND, SERVED_BYTES_BURST, now),
         )
 
 
@@ -222,6 +227,10 @@ class Peers:
     def may_ask(self, peer: Peer, now: float, cost: int = 1) -> bool:
         """Whether one more request of this sender is answered; a dear one counts as several."""
         return self._budget(peer, now).requests.take(cost, now)
+
+    def may_look_up(self, peer: Peer, ranges: int, now: float) -> bool:
+        """Whether this many more ranges are looked up for this sender."""
+        return self._budget(peer, now).ranges.take(ranges, now)
 
     def may_take(self, peer: Peer, size: int, now: float) -> bool:
         """Whether this many more bytes are served to this sender."""

@@ -6,8 +6,8 @@ Rules:
   answer is never silence.
 - A want is answered by data frames of whole blocks within its credit, and then by a done; one for branches, by those of
   their blocks that the asker does not hold. What leaves is what the replica releases, and nothing else.
-- Requests and bytes are budgeted for each sender, a probe by the pages of leaves that answer it. Over the budget of
-  bytes the answer is "busy"; over that of requests there is none.
+- Requests, ranges and bytes are budgeted for each sender, a probe by the pages of leaves that answer it. Where ranges or
+  bytes are spent the answer is "busy"; where requests are there is none.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ class Server:
 
     def want(self, peer: Peer, message: Want, now: float) -> list[Message]:
         """Blocks of the ranges asked for, and a done."""
+        if not self._peers.may_look_up(peer, len(message.ranges), now):
+            return [Done(message.nonce, 0, Status.BUSY)]
         packer = Packer(message)
         for feed, start, stop, _ in message.ranges:
             at, end = start, min(stop, self._frontier.length(feed))

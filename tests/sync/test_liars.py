@@ -15,13 +15,16 @@ from medledger.limits import (
     BEACON_MAX_SECONDS,
     LIVE_BYTES_BURST,
     PEER_SECONDS,
+    RANGES_BURST,
+    RANGES_PER_SECOND,
+    RANGES_PER_WANT,
     REQUESTS_BURST,
     REQUESTS_PER_SECOND,
     UNCONFIRMED_SECONDS,
 )
 from medledger.sync import Publish
 from medledger.sync.live import Fate
-from medledger.sync.messages import Beacon, Blocks, Data, Done, Leaf, Leaves, Message, Probe, Query, Status, Want
+from medledger.sync.messages import Beacon, Blocks, Data, Done, Leaf, Leaves, Message, Probe, Query, Range, Status, Want
 from memory_replica import identity, make
 
 BOOT = b"evilboot"
@@ -399,6 +402,24 @@ def test_a_probe_counts_for_the_pages_that_answer_it(rng: Random) -> None:
     before = world.net.now
     world.net.run(1)
     assert len(world.said(Leaves, before)) == 3
+
+
+def test_a_want_counts_for_its_ranges(rng: Random) -> None:
+    """The same 64 blocks of as many feeds, again and again: ranges run out, not wants, and the rest is told "busy"."""
+    world = big_world(rng, RANGES_PER_WANT, "a")
+    liar = Liar(world, "a")
+    world.net.stop(world.members[0])
+    feeds = [feed for feed in world.replica.chains if feed != world.replica.me][:RANGES_PER_WANT]
+    ranges = tuple(Range(feed, 0, 1, b"") for feed in feeds)
+    for number in range(2 * RANGES_BURST // RANGES_PER_WANT):
+        want = Want(number.to_bytes(8, "big"), world.governor.node.id.boot, 16, 2**20, ranges)
+        liar.say(want, TOPICS.inbox(world.replica.me))
+        world.net.run(1 / REQUESTS_PER_SECOND)
+    world.net.run(1)
+    done = [message for _, _, message, _ in world.said(Done)]
+    served = sum(message.status is not Status.BUSY for message in done) * RANGES_PER_WANT
+    assert RANGES_BURST <= served <= RANGES_BURST + RANGES_PER_SECOND * world.net.now
+    assert sum(message.status is Status.BUSY for message in done) >= 100
 
 
 def test_a_search_for_a_split_ends(rng: Random) -> None:
