@@ -6,8 +6,8 @@ Rules:
   answer is never silence.
 - A want is answered by data frames of whole blocks within its credit, and then by a done; one for branches, by those of
   their blocks that the asker does not hold. What leaves is what the replica releases, and nothing else.
-- Requests, ranges and bytes are budgeted for each sender, a probe by the pages of leaves that answer it. Where ranges or
-  bytes are spent the answer is "busy"; where requests are there is none.
+- Requests, ranges and bytes are budgeted for each sender, a probe by the pages of leaves that answer it. Where ranges
+  or bytes are spent the answer is "busy"; where requests are there is none.
 """
 
 from __future__ import annotations
