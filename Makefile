@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 OUTSIDE := .venv-outside
 OUTSIDE_STAMP := $(OUTSIDE)/.installed
 # Tests wait for brokers and disks a quarter of their time: one process more than there are cores, four at most.
-PARALLEL = -n $$(( $$(nproc) < 4 ? $$(nproc) + 1 : 4 )) --dist worksteal
+PARALLEL = -n $$(( $$(getconf _NPROCESSORS_ONLN) < 4 ? $$(getconf _NPROCESSORS_ONLN) + 1 : 4 )) --dist worksteal
 NEWEST_FIRST := python3 python3.14 python3.13 python3.12 python3.11
 
 .DEFAULT_GOAL := help

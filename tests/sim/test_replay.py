@@ -52,7 +52,7 @@ assert len(gc.get_objects()) < before + 1000, (before, len(gc.get_objects()))
 
 
 def test_a_finished_world_leaves_nothing_in_memory() -> None:
-    """Many seeds in one process take as much memory as the largest of them. Other tests' worlds are in other processes."""
+    """Many seeds in one process take as much memory as the largest of them. No other test's are in this process."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     script = LEFT.replace("EVENTS", str(EVENTS))
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
