@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 
 def have_openssl() -> bool:
-    """Whether certificates can be made here."""
-    return shutil.which("openssl") is not None
+    """Whether certificates can be made here. An error where a real broker is required, as in continuous integration."""
+    found = shutil.which("openssl") is not None
+    if not found and os.environ.get("MEDLEDGER_REQUIRE_MOSQUITTO") == "1":
+        raise RuntimeError("MEDLEDGER_REQUIRE_MOSQUITTO=1, but no openssl is on PATH")
+    return found
 
 
 def certificates(directory: Path, *names: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -49,6 +50,19 @@ class World:
     def said(self, kind: type[Message], since: float = 0.0) -> list[tuple[float, Station, Any, str]]:
         """What was said of one kind."""
         return [each for each in self.spoken if isinstance(each[2], kind) and each[0] >= since]
+
+    def answer(self, who: Identity, answer: Callable[[Station, Any], object]) -> None:
+        """Let this be done with whatever is said to a member that has no node: by whom it was said, and what."""
+        listen, inbox = self.net.on_publish, TOPICS.inbox(who.public_key)
+        assert listen is not None
+
+        def both(station: Station, effect: Publish) -> None:
+            listen(station, effect)
+            _, asker, message, topic = self.spoken[-1]
+            if topic == inbox:
+                answer(asker, message)
+
+        self.net.on_publish = both
 
     def _listen(self, station: Station, effect: Publish) -> None:
         address = TOPICS.read(effect.topic)

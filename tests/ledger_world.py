@@ -44,6 +44,17 @@ class World:
             shutil.copy(path, target / path.name)
         return target
 
+    def restore(self, name: str, backup: Path) -> Ledger:
+        """Stop a member, put a backup in its database's place, beside its key and witness, and open that; no node."""
+        station = self.stations.pop(name)
+        self.net.stop(station)
+        station.replica.close()
+        for path in self.directory.glob(f"{name}.db*"):
+            path.unlink()
+        shutil.copy(backup, self.directory / f"{name}.db")
+        identity = Identity.load(self.directory / f"{name}.key")
+        return self.stack.enter_context(Ledger.open(self.directory / f"{name}.db", identity))
+
     def settle(self, seconds: float = 3 * BEACON_MAX_SECONDS) -> None:
         """Let the network converge."""
         assert self.net.run(seconds, until=self.net.converged), f"seed {self.net.seed}: not converged"

@@ -244,9 +244,8 @@ def test_debug_shows_where_an_error_of_ours_comes_from(program: Run) -> None:
 
 
 def test_a_directory_that_cannot_be_written(run: Run, here: Path) -> None:
-    """A place where nothing can be written is told, as far as the system enforces it."""
+    """A place where nothing can be written is told; root may write anywhere but where the system makes no files."""
     closed = here / "closed"
     closed.mkdir(mode=0o500)
-    if os.access(closed, os.W_OK):
-        pytest.skip("this user may write anywhere")
-    told(run("init", "closed/ward.db", "--name", "X", code=2), "cannot be written")
+    where = "/proc" if os.access(closed, os.W_OK) else "closed"
+    told(run("init", f"{where}/ward.db", "--name", "X", code=2), "cannot be written")

@@ -12,7 +12,6 @@ import pytest
 
 from gossip_network import Station
 from gossip_world import TOPICS, World, adopt, forge
-from medledger.sync import Publish
 from medledger.sync.messages import Beacon, Data, Done, Leaf, Leaves, Message, Probe, Status, Want
 from medledger.sync.precedence import Precedence
 from memory_replica import identity, make
@@ -36,17 +35,7 @@ class Shifty:
         self._drops: list[tuple[float, Data, str]] = []
         self._blocks: list[Any] = []
         self._boot, self._counter, self._born = b"", 0, float("-inf")
-        listen = world.net.on_publish
-        assert listen is not None
-        inbox = TOPICS.inbox(self.who.public_key)
-
-        def answer(station: Station, effect: Publish) -> None:
-            listen(station, effect)
-            _, asker, message, topic = world.spoken[-1]
-            if topic == inbox:
-                self._answer(asker, message)
-
-        world.net.on_publish = answer
+        world.answer(self.who, self._answer)
 
     def run(self, seconds: float, *, every: float, until: Callable[[], bool] = lambda: False) -> bool:
         """Time passes; it shows another root each second, and after so many it is another boot."""

@@ -5,7 +5,6 @@ Here the signatures, membership, forks and recovery are the ledger's own.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -94,13 +93,7 @@ def test_a_restored_backup_recovers_before_it_signs(world: World) -> None:
     for step in range(5):
         ward.append(reading(step))
     world.settle()
-    world.net.stop(world.stations.pop("ward"))
-    ward.close()
-    for path in world.directory.glob("ward.db*"):
-        path.unlink()
-    shutil.copy(backup, world.directory / "ward.db")
-    identity = Identity.load(world.directory / "ward.key")
-    restored = world.stack.enter_context(Ledger.open(world.directory / "ward.db", identity))
+    restored = world.restore("ward", backup)
     assert restored.state == "recovering"
     world.stations["ward"] = world.connect("ward", restored)
     world.settle(10)

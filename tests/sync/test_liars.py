@@ -41,18 +41,7 @@ class Liar:
         self.status = Status.COMPLETE
         self.asked: Counter[str] = Counter()  # by kind
         self._counter = 0
-        listen = world.net.on_publish
-        assert listen is not None
-        inbox = TOPICS.inbox(self.who.public_key)
-
-        def answer(station: Station, effect: Publish) -> None:
-            listen(station, effect)
-            _, asker, message, topic = world.spoken[-1]
-            if topic == inbox:
-                self.asked[type(message).__name__] += 1
-                self._answer(asker, message)
-
-        world.net.on_publish = answer
+        world.answer(self.who, self._answer)
 
     def beacon(self) -> None:
         """Show a root that nobody has, and more blocks than anybody."""
@@ -65,6 +54,7 @@ class Liar:
         self._counter += 1
 
     def _answer(self, asker: Station, message: Any) -> None:
+        self.asked[type(message).__name__] += 1
         topic = TOPICS.inbox(asker.replica.me)
         if isinstance(message, Probe):
             for at in range(0, max(1, len(self.leaves)), 512):

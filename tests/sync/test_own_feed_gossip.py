@@ -211,12 +211,8 @@ def test_ones_own_old_blocks_are_welcome_back(world: World) -> None:
     ward.backup(backup)
     write(ward, 6)
     world.settle()
-    world.net.stop(world.stations.pop("ward"))
-    ward.close()
-    for path in world.directory.glob("ward.db*"):
-        path.unlink()
-    shutil.copy(backup, world.directory / "ward.db")
-    restored, station = open_box(world, world.directory)
+    restored = world.restore("ward", backup)
+    station = world.connect("ward again", restored)
     assert restored.state == "recovering"
     assert world.net.run(10, until=lambda: restored.state == "ready")
     write(restored, 1)

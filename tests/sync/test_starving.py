@@ -12,7 +12,6 @@ import pytest
 from gossip_network import Station
 from gossip_world import TOPICS, World, forge
 from medledger.limits import BEACON_MAX_SECONDS
-from medledger.sync import Publish
 from medledger.sync.messages import Beacon, Leaves, Message, Probe
 from memory_replica import identity
 
@@ -30,17 +29,7 @@ class Crowd:
         self.asked = 0
         self._counters: Counter[bytes] = Counter()
         self._later: list[tuple[float, int, bytes, Leaves, str]] = []
-        listen = world.net.on_publish
-        assert listen is not None
-
-        def answer(station: Station, effect: Publish) -> None:
-            listen(station, effect)
-            _, asker, message, topic = world.spoken[-1]
-            if topic == TOPICS.inbox(self.who.public_key) and isinstance(message, Probe):
-                self.asked += 1
-                self._answer(asker, message)
-
-        world.net.on_publish = answer
+        world.answer(self.who, self._answer)
 
     def run(self, seconds: float, until: Callable[[], bool]) -> bool:
         """Time passes, and they show a root once a second."""
@@ -55,7 +44,10 @@ class Crowd:
                 self._say(boot, leaves, topic)
         return False
 
-    def _answer(self, asker: Station, probe: Probe) -> None:
+    def _answer(self, asker: Station, probe: Message) -> None:
+        if not isinstance(probe, Probe):
+            return
+        self.asked += 1
         topic = TOPICS.inbox(asker.replica.me)
         if not self.slow:
             self._say(probe.boot, Leaves(probe.nonce, 0, 1, ()), topic)

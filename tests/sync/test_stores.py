@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -85,14 +84,7 @@ def test_an_older_copy_of_everything_but_its_own_feed_is_just_behind(world: Worl
     for step in range(50):
         clinic.append(reading(step))
     world.settle()
-    world.net.stop(world.stations.pop("ward"))
-    ward.close()
-    for path in world.directory.glob("ward.db*"):
-        path.unlink()
-    shutil.copy(backup, world.directory / "ward.db")
-    restored = world.stack.enter_context(
-        Ledger.open(world.directory / "ward.db", Identity.load(world.directory / "ward.key"))
-    )
+    restored = world.restore("ward", backup)
     assert restored.state == "ready"
     world.connect("ward", restored)
     world.settle(BEACON_MAX_SECONDS)
