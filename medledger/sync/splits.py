@@ -21,12 +21,14 @@ from .roster import Roster
 def splits(replica: Replica, frontier: Frontier, roster: Roster, leaves: Iterable[Leaf]) -> dict[bytes, Missing]:
     """The last block of each such copy among these leaves. Raises what `Replica.release` raises."""
     found = {}
-    for leaf in leaves:
-        for feed in filter(roster.control, roster.resolve(leaf.feed)):
-            ours = frontier.height(feed)
-            if not 0 < leaf.length < ours.length or leaf.fork or ours.fork:
-                continue
-            for raw in replica.release(feed, leaf.length - 1, leaf.length, 1):
-                if not agree(sha256(split_block(raw)[0]).digest(), leaf.head):
-                    found[feed] = Missing(leaf.length - 1, leaf.length, leaf.head)
+    told = {
+        feed: leaf for leaf in leaves for feed in roster.resolve(leaf.feed)
+    }  # one look at a feed, however often told
+    for feed, leaf in told.items():
+        ours = frontier.height(feed)
+        if not roster.control(feed) or not 0 < leaf.length < ours.length or leaf.fork or ours.fork:
+            continue
+        for raw in replica.release(feed, leaf.length - 1, leaf.length, 1):
+            if not agree(sha256(split_block(raw)[0]).digest(), leaf.head):
+                found[feed] = Missing(leaf.length - 1, leaf.length, leaf.head)
     return found

@@ -6,12 +6,17 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
 from forge import Chain, small_entry
 from ledger_world import World
 from medledger import Identity, Ledger
+from medledger.sync.frontier import Missing
+from medledger.sync.messages import Leaf
+from medledger.sync.roster import Roster
+from medledger.sync.splits import splits
 from medledger.sync.topics import Topics
 from rotation_world import feed_of, one_key, settle
 from worlds import reading, sync
@@ -93,3 +98,24 @@ def test_a_key_on_the_shorter_branch_of_a_fork_that_nobody_knows_of_moves_the_lo
     settle(world, "ward", "clinic")
     assert {*ward.forks} == {*clinic.forks} == {feed_of(original)}
     assert one_key(ward, clinic)
+
+
+def test_a_feed_that_is_told_a_thousand_times_costs_one_look(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A head that is ours says nothing, another one that there was a fork; and who repeats it makes us read no more."""
+    ledger = world.founder
+    ledger.append(reading(1))
+    feed, first = feed_of(ledger), ledger.block(feed_of(ledger), 0)
+    frontier, roster = world.stations["founder"].node.frontier, Roster(ledger.membership)
+    world.net.run(1)
+    looks = []
+    release = Ledger.release
+
+    def count(self: Ledger, *arguments: Any) -> Any:
+        looks.append(arguments)
+        return release(self, *arguments)
+
+    monkeypatch.setattr(Ledger, "release", count)
+    ours, other = Leaf(feed[:8], 1, first.id[:8], b""), Leaf(feed[:8], 1, bytes(8), b"")
+    assert splits(ledger, frontier, roster, [ours] * 1000) == {}
+    assert splits(ledger, frontier, roster, [other] * 1000) == {feed: Missing(0, 1, bytes(8))}
+    assert len(looks) == 2
