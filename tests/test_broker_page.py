@@ -23,7 +23,7 @@ from medledger.errors import Fault, TransportError
 from medledger.limits import CONNECT_SECONDS, KEEPALIVE_SECONDS, RECONNECT_MAX_SECONDS, RECONNECT_SECONDS
 from medledger.sync.frames import MAX_BYTES
 from medledger.transport import Alarm, Gossip, echo
-from medledger_agents.config import BedsideConfig
+from medledger_agents.bedside.config import BedsideConfig
 from waiting import until
 from worlds import found, join, reading
 

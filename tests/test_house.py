@@ -28,7 +28,19 @@ SECONDS = 60
 # The pure core: bytes in, verdicts out. `keys`, `keyfile`, `witness` and `files` are left out: key files are their job.
 PURE = [
     *["errors", "limits", "cbor", "cose", "merkle", "block", "entry", "schema", "decimals", "samples", "registry"],
-    *["acts", "records", "governance", "ballot", "lineage", "membership", "validation", "interpretation", "fork"],
+    *[
+        "acts",
+        "devices",
+        "supplies",
+        "records",
+        "governance",
+        "ballot",
+        "lineage",
+        "membership",
+        "validation",
+        "interpretation",
+        "fork",
+    ],
     *["decisions", "proposals", "finality", "sync"],
 ]
 IMPURE = {
@@ -218,7 +230,20 @@ def test_the_packages_are_marked_as_typed() -> None:
 def test_the_extras_of_the_design_are_there() -> None:
     """Everything optional is an extra, and the core stays at four dependencies."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = {"hl7", "serial", "ble", "supply", "fhir", "contracts", "web", "explore", "broker", "demo", "dev"}
+    extras = {
+        "agents",
+        "hl7",
+        "serial",
+        "ble",
+        "supply",
+        "fhir",
+        "contracts",
+        "web",
+        "explore",
+        "broker",
+        "demo",
+        "dev",
+    }
     assert set(project["optional-dependencies"]) == extras
     core = {re.split(r"[<>=]", dependency)[0] for dependency in project["dependencies"]}
     assert core == {"pynacl", "cbor2", "paho-mqtt", "sqlite-utils"}

@@ -55,7 +55,7 @@ def bedside(config_file: Path | None, sample: bool, until_input_ends: bool) -> N
 
     A message is acknowledged (MSA|AA) when its readings are on this box's disk. SIGTERM ends the agent cleanly.
     """
-    from .config import BedsideConfig
+    from .bedside.config import BedsideConfig
 
     if sample:
         _print_sample(BedsideConfig)
@@ -73,7 +73,7 @@ def pharmacy(config_file: Path | None, sample: bool, until_input_ends: bool) -> 
 
     Each line is a scan or a JSON object, and is answered by one. SIGTERM ends the agent cleanly.
     """
-    from .config import PharmacyConfig
+    from .pharmacy.config import PharmacyConfig
 
     if sample:
         _print_sample(PharmacyConfig)
@@ -100,6 +100,6 @@ def demo(broker: str | None, directory: Path | None, plain: bool) -> None:
     A hospital, a bedside box, a pharmacy and an auditor share a ledger. Each is a process with a key and a directory of
     its own. The replicas stay, to be looked at.
     """
-    from .demo import run
+    from .demo.play import run
 
     run(broker=broker, directory=directory, plain=plain)

@@ -27,9 +27,11 @@ from medledger.keys import Identity, fingerprint
 from medledger.ledger import READY, Ledger
 
 from . import logs
-from .bedside import Bedside
-from .config import AgentConfig, BedsideConfig, GossipSection, LedgerSection, PharmacyConfig
+from .bedside.config import BedsideConfig
+from .bedside.service import Bedside
+from .config import AgentConfig, GossipSection, LedgerSection
 from .inbox import Inbox
+from .pharmacy.config import PharmacyConfig
 from .subjects import Subjects
 
 GRACE_SECONDS: Final = 4.5
@@ -64,7 +66,7 @@ def run_bedside(config: BedsideConfig, *, until_input_ends: bool = False) -> Non
 
 def run_pharmacy(config: PharmacyConfig, *, until_input_ends: bool = False) -> None:
     """Be a pharmacy agent until a signal. Raises a `MedledgerError` when it cannot start."""
-    from .pharmacy import Pharmacy  # brings biip, which a bedside box need not load
+    from .pharmacy.service import Pharmacy  # brings biip, which a bedside box need not load
 
     _run(config, lambda *parts: Pharmacy(config, *parts), "dispense", until_input_ends=until_input_ends)
 

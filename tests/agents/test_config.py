@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medledger.errors import ConfigurationError
-from medledger_agents.config import AgentConfig, BedsideConfig, PharmacyConfig
+from medledger_agents.bedside.config import BedsideConfig
+from medledger_agents.config import AgentConfig
+from medledger_agents.pharmacy.config import PharmacyConfig
 from medledger_agents.settings import keys_of, read, sample, section_of
 
 SAMPLES = Path(__file__).resolve().parents[2] / "agents" / "etc"

@@ -22,7 +22,7 @@ import pytest
 
 from brokers import Broker
 from medledger import Ledger
-from medledger_agents.demo_feed import MONITORS, identifiers, messages, scans
+from medledger_agents.demo.feed import MONITORS, identifiers, messages, scans
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 30.0

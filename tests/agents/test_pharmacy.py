@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from boxes import Box, World
 from medledger import Identity, Ledger
 from medledger_agents import RELEASED
-from medledger_agents.config import DispensingSection
-from medledger_agents.counter import KEYS, Counter, interrupted
 from medledger_agents.inbox import Inbox
+from medledger_agents.pharmacy.config import DispensingSection
+from medledger_agents.pharmacy.counter import KEYS, Counter, interrupted
 from medledger_agents.recorder import Recorder
 from medledger_agents.subjects import Subjects
 

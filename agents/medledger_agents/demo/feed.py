@@ -1,4 +1,4 @@
-"""What the demo's monitors and its till do: the inputs of demo_data, sent over real sockets to the agents.
+"""What the demo's monitors and its till do: the inputs in data/, sent over real sockets to the agents.
 
 - A monitor sends a message, waits for its acknowledgement, and goes on. One of them never hears one acknowledgement and
   sends that message again.
@@ -103,7 +103,7 @@ def play_till(port: int, pause: float, done: Callable[[Scanned], None]) -> None:
 
 
 def _data(name: str) -> str:
-    return (files("medledger_agents") / "demo_data" / name).read_text(encoding="utf-8")
+    return (files("medledger_agents.demo") / "data" / name).read_text(encoding="utf-8")
 
 
 def _hl7(text: str) -> bytes:

@@ -14,12 +14,12 @@ from typing import Final
 from medledger.errors import MedledgerError, TransportError
 from medledger.ledger import Ledger
 
-from . import logs
+from .. import logs
+from ..inbox import Inbox
+from ..recorder import Recorder
+from ..subjects import Subjects
 from .config import PharmacyConfig
 from .counter import MAX_LINE_BYTES, Counter, interrupted
-from .inbox import Inbox
-from .recorder import Recorder
-from .subjects import Subjects
 
 STOP_SECONDS: Final = 2.0
 """How long a request under way gets when the agent stops."""

@@ -34,11 +34,11 @@ from medledger.records import Dispense
 from medledger_bridge.errors import ScanError
 from medledger_bridge.gs1 import Scan, parse_scan
 
-from . import RELEASED, logs
+from .. import RELEASED, logs
+from ..inbox import Received
+from ..recorder import Delivery, Recorder
+from ..subjects import Subjects
 from .config import DispensingSection
-from .inbox import Received
-from .recorder import Delivery, Recorder
-from .subjects import Subjects
 
 MAX_LINE_BYTES: Final = 4096
 KEYS: Final = ("scan", "quantity", "unit", "prescription", "subject", "override", "id")

@@ -17,9 +17,9 @@ from medledger.errors import MedledgerError
 from medledger.records import Reading
 from medledger_bridge.hl7 import Hl7Error, Message, acknowledge, is_alarm, parse, readings
 
-from .inbox import Received
-from .recorder import Delivery
-from .subjects import Subjects
+from ..inbox import Received
+from ..recorder import Delivery
+from ..subjects import Subjects
 
 ACCEPTED: Final = "AA"
 ERROR: Final = "AE"

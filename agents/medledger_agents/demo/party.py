@@ -1,4 +1,4 @@
-"""One party of the demo in a process of its own: `python -m medledger_agents.demo_party ROLE DIRECTORY LABEL [BROKER]`.
+"""One party of the demo in a process of its own: `python -m medledger_agents.demo.party ROLE DIRECTORY LABEL [BROKER]`.
 
 It makes its key and its replica in its directory and speaks with the demo in JSON lines: events on standard output,
 orders on standard input. When its input ends, so does it, whatever became of the demo.

@@ -23,12 +23,13 @@ from medledger.ledger import Ledger
 from medledger_bridge.errors import MllpError
 from medledger_bridge.mllp import Framer, wrap
 
-from . import intake, logs
-from .batcher import Batcher
+from .. import logs
+from ..batcher import Batcher
+from ..inbox import Inbox
+from ..recorder import Recorder
+from ..subjects import Subjects
+from . import intake
 from .config import BedsideConfig
-from .inbox import Inbox
-from .recorder import Recorder
-from .subjects import Subjects
 
 CHUNK_BYTES: Final = 64 * 1024
 PENDING_MESSAGES: Final = 64

@@ -45,7 +45,7 @@ class Party:
         directory.mkdir(mode=0o700)
         arguments = [role, str(directory), label, *([broker] if role in ("hospital", "auditor") else [])]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "medledger_agents.demo_party", *arguments],
+            [sys.executable, "-m", "medledger_agents.demo.party", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -5,7 +5,7 @@ to the pharmacy's, replicas converge over an MQTT broker, and the auditor checks
 
  (1) the broker, embedded or given
  (2) the hospital founds the ledger; the others ask to join, and are let in
- (3) monitors and the till send what is in demo_data
+ (3) monitors and the till send what is in data/
  (4) all four replicas converge
  (5) the auditor verifies and reports
  (6) everybody ends; the replicas are compared, and searched for patients' data
@@ -34,10 +34,10 @@ from medledger.errors import StoreError, TransportError
 from medledger.ledger import Ledger
 from medledger.transport.address import BrokerAddress
 
-from .broker import EmbeddedBroker
-from .demo_feed import MONITORS, Scanned, Sent, identifiers, messages, play_monitor, play_till, scans
-from .demo_processes import DemoError, Party, stop_all
-from .demo_screen import Screen, Summary, choose
+from ..broker import EmbeddedBroker
+from .feed import MONITORS, Scanned, Sent, identifiers, messages, play_monitor, play_till, scans
+from .processes import DemoError, Party, stop_all
+from .screen import Screen, Summary, choose
 
 LABELS: Final = {
     "hospital": "Riverside Hospital",

@@ -1,0 +1,1 @@
+"""The pharmacy agent: scans at the counter are checked, refused or supplied, and logged."""
