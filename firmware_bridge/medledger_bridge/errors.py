@@ -54,5 +54,45 @@ class SeriesError(BridgeError):
     """A file of vital signs is not in a form that can be played."""
 
 
+class LinkError(BridgeError):
+    """A device on a serial line said what it may not say. It keeps what was not acknowledged, and says it again."""
+
+
+class LinkBodyError(LinkError):
+    """The body of a frame, whose CRC is right, is not what the frame's kind demands: the device's firmware is wrong."""
+
+
+class LinkBatchError(LinkError):
+    """A batch is not one that its device signed: a field does not conform, or the signature does not verify."""
+
+
+class LinkRollbackError(LinkError):
+    """A device's counter has gone back behind what is durable: its memory was restored, or its key is in two devices."""
+
+
 class ExtraMissingError(UsageError):
     """An optional library is not installed; the hint says how to get it."""
+
+
+class BleError(BridgeError):
+    """A Bluetooth characteristic's value cannot be used; the message names the characteristic and the field."""
+
+
+class BleTruncatedError(BleError):
+    """A value ends before the fields that its flags announce."""
+
+
+class BleTrailingError(BleError):
+    """Bytes follow the last field that the flags announce."""
+
+
+class BleReservedError(BleError):
+    """A flag is set that its specification reserves, so that nobody can know what the bytes after it mean."""
+
+
+class BleValueError(BleError):
+    """A field holds a number that its specification gives no meaning."""
+
+
+class BleRefusedError(BleError):
+    """The device refused what it was asked for: its stored records."""
