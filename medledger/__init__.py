@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from .keys import Identity as Identity
     from .ledger import Ledger as Ledger
     from .records import Association as Association
+    from .records import Cadence as Cadence
+    from .records import DeviceBatch as DeviceBatch
+    from .records import DeviceEnrol as DeviceEnrol
+    from .records import DeviceRetire as DeviceRetire
     from .records import DeviceStatus as DeviceStatus
     from .records import Dispense as Dispense
     from .records import Reading as Reading
@@ -34,6 +38,10 @@ if TYPE_CHECKING:
 _HOMES: Final = {
     "Association": "records",
     "Block": "block",
+    "Cadence": "records",
+    "DeviceBatch": "records",
+    "DeviceEnrol": "records",
+    "DeviceRetire": "records",
     "DeviceStatus": "records",
     "Dispense": "records",
     "Identity": "keys",

@@ -32,23 +32,13 @@ from .joining import open_reply
 from .keys import MemberKey, Randomness, seal_to
 from .limits import MAX_DATA_BYTES
 from .registry import Record
+from .roles import DEFAULT_POLICY
 from .store import CHECK_DISK, Store
 from .witness import Witness
 from .writer import Writer
 
 Released = NewType("Released", bytes)
 """An encoded block that may leave the process: the witness knows that it was signed."""
-
-DEFAULT_POLICY: Final[Mapping[str, tuple[str, ...]]] = {
-    "hospital": ("association", "device.status", "dispense", "reading"),
-    "bedside": ("association", "device.status", "reading"),
-    "laboratory": ("device.status", "reading"),
-    "pharmacy": ("device.status", "dispense"),
-    "insurer": (),
-    "auditor": (),
-    "patient": (),
-}
-"""Roles and the entry types they may write, for a ledger whose founder names none."""
 
 READY: Final = "ready"
 RECOVERING: Final = "recovering"

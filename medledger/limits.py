@@ -23,6 +23,18 @@ MAX_ENTRY_BYTES: Final = 32 * 1024
 
 MAX_ENTRIES_PER_BLOCK: Final = 1024
 
+MAX_BATCH_READINGS: Final = 64
+"""Moments in one batch that a device signs: a minute of a monitor that measures each second."""
+
+MAX_BATCH_SAMPLES: Final = 32
+"""Samples of one moment in it."""
+
+MAX_COUNTER: Final = 2**53 - 1
+"""The highest counter of a device's batches: what every language can count."""
+
+MAX_UPTIME_MS: Final = 2**53 - 1
+"""The longest time since a device's start."""
+
 MAX_BODY_BYTES: Final = 56 * 1024
 """Sum of a block's entry lengths: with its header and framing, a block fits one 64 KiB data frame."""
 

@@ -1,4 +1,5 @@
-"""The record types of the ledger: readings, device states, associations, dispensing; and, from acts.py, governance.
+"""The record types of the ledger: readings, device states, associations, dispensing; and, from devices.py, devices that
+sign for themselves; from acts.py, governance.
 
 Rules:
 
@@ -20,14 +21,19 @@ from typing import Any, ClassVar, Final, Self
 
 from .acts import GovApprove, GovEnrol, GovEpoch, GovRevoke, GovTransport
 from .decimals import Exact, as_decimal, format_decimal, parse_decimal, to_exact
+from .devices import Cadence, DeviceBatch, DeviceEnrol, DeviceRetire, batch_message
 from .errors import SchemaError
 from .registry import Record, RecordBase, lookup, record, register, registered
-from .samples import RESULT_STATUS, SAMPLE, UNIT, Sample, Value, is_loinc
+from .samples import DEVICE, RESULT_STATUS, SAMPLE, UNIT, Sample, Value, is_loinc
 from .schema import Array, Bytes, ByType, Decimal, Int, Map, OneOf, Remembered, Text, Validator, Where
 
 __all__ = [
     "RESULT_STATUS",
     "Association",
+    "Cadence",
+    "DeviceBatch",
+    "DeviceEnrol",
+    "DeviceRetire",
     "DeviceStatus",
     "Dispense",
     "Exact",
@@ -40,6 +46,7 @@ __all__ = [
     "Record",
     "Sample",
     "as_decimal",
+    "batch_message",
     "check_gtin",
     "format_decimal",
     "is_loinc",
@@ -49,9 +56,6 @@ __all__ = [
     "registered",
 ]
 
-DEVICE: Final = Remembered(
-    Text(1, 64)
-)  # the device's own identifier (EUI-64, serial, MON-7): which instrument, not which patient
 HASH: Final = Bytes(32)
 
 # --- readings -----------------------------------------------------------------------------------------------------

@@ -81,6 +81,9 @@ def _unit_problem(unit: str) -> str | None:
     return None if right else "must be a UCUM unit: ASCII without spaces"
 
 
+DEVICE: Final = Remembered(Text(1, 64))
+"""A device's own identifier (EUI-64, serial, MON-7): which instrument, not which patient."""
+
 LOINC: Final = Remembered(Where(Text(3, 9), _loinc_problem))
 UNIT: Final = Remembered(Where(Text(1, MAX_UNIT_TEXT), _unit_problem))
 

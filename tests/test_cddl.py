@@ -30,6 +30,7 @@ from medledger.entry import decode_entry
 from medledger.errors import MalformedError, SchemaError
 from medledger.governance import act_id
 from medledger.header import signing_prefix
+from medledger.records import batch_message
 from medledger.registry import registered
 from vector_checks import read
 from worlds import found, join, sync
@@ -108,6 +109,9 @@ def of_vector(kind: str, inputs: dict[str, Any], expected: dict[str, Any]) -> It
         yield from of_entry(inputs["entry"])
     elif kind == "content":
         yield rule_of(inputs["type"]), inputs["content"]
+        if inputs["type"] == "device.batch":
+            fields = cbor.decode(inputs["content"], max_size=1 << 16)
+            yield "device-batch-message", batch_message(**{k: v for k, v in fields.items() if k != "signature"})
     elif kind == "bundle-segment":
         yield from (("segment-item", cbor.encode(raw)) for raw in expected["blocks"])
     else:

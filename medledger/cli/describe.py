@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from medledger.errors import MedledgerError
 
-from .output import count_text, json_text, printable, short
+from .output import count_text, duration_text, json_text, printable, short
 from .recordjson import to_json
 
 if TYPE_CHECKING:
@@ -87,6 +87,27 @@ def _device_status(content: Any, _: Names) -> str:
     return ": ".join([f"{content['device']} {content['state']}", *(["; ".join(extra)] if extra else [])])
 
 
+def _device_enrol(content: Any, _: Names) -> str:
+    model = f", {content['model']}" if "model" in content else ""
+    return f"{content['device']} signs with key {short(content['key'])}{model}"
+
+
+def _device_retire(content: Any, _: Names) -> str:
+    reason = f": {content['reason']}" if "reason" in content else ""
+    return f"key {short(content['key'])} ends after batch {content['last']}{reason}"
+
+
+def _device_batch(content: Any, _: Names) -> str:
+    return f"{content['device']} signed batch {content['counter']}: {count_text(len(content['readings']), 'reading')}"
+
+
+def _cadence(content: Any, _: Names) -> str:
+    about = content.get("device", "this author")
+    if "interval" not in content:
+        return f"{about}: no promise any more"
+    return f"{about}: an entry at least every {duration_text(content['interval'])}"
+
+
 def _enrol(content: Any, _: Names) -> str:
     label = content["label"] or short(content["sig"][1])
     of = f" of {content['org']}" if content["org"] else ""
@@ -118,6 +139,10 @@ _SUMMARIES: Final = {
     "dispense": _dispense,
     "association": _association,
     "device.status": _device_status,
+    "device.enrol": _device_enrol,
+    "device.retire": _device_retire,
+    "device.batch": _device_batch,
+    "cadence": _cadence,
     "gov.enrol": _enrol,
     "gov.revoke": _revoke,
     "gov.epoch": _epoch,

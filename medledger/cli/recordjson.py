@@ -121,7 +121,7 @@ def _field(kind: str, name: str, value: Any) -> Any:
     return _plain(value)
 
 
-_BUILT_IN: Final = frozenset({"reading", "dispense", "association", "device.status"})
+_BUILT_IN: Final = frozenset({"reading", "dispense", "association", "device.status", "cadence"})
 
 
 def _sample(path: str, value: Any) -> Any:

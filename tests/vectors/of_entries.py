@@ -148,14 +148,14 @@ REFUSED: dict[str, dict[str, tuple[str, Any]]] = {
 }  # fmt: skip
 
 
-def contents() -> list[Vector]:
+def contents(accepts: dict[str, dict[str, Any]], refuses: dict[str, dict[str, tuple[str, Any]]]) -> list[Vector]:
     """Contents that conform to their type's schema, and contents that do not. An entry of the latter is void."""
     vectors = []
-    for kind, named in ACCEPTED.items():
+    for kind, named in accepts.items():
         for name, content in named.items():
             inputs = {"type": kind, "content": cbor(content)}
             vectors.append(accepted("content", f"{kind}-{name}", f"A {kind} as it may be.", inputs, control=False))
-    for kind, crooked in REFUSED.items():
+    for kind, crooked in refuses.items():
         for name, (why, content) in crooked.items():
             inputs = {"type": kind, "content": cbor(content)}
             vectors.append(refused("content", f"{kind}-wrong-{name}", why, inputs, "SchemaError", "caller"))
@@ -164,4 +164,4 @@ def contents() -> list[Vector]:
 
 def make() -> list[Vector]:
     """All of them."""
-    return [*envelopes(), *contents()]
+    return [*envelopes(), *contents(ACCEPTED, REFUSED)]
