@@ -71,6 +71,7 @@ class Box:
         defaults: dict[str, dict[str, Any]] = {
             "log": {"format": "json", "level": "debug"},
             listening: {"port": 0},
+            "metrics": {"port": 0},
             **({"batch": {"window_seconds": 0}} if role == "bedside" else {}),
         }
         for name, keys in sections.items():

@@ -72,11 +72,17 @@ class GossipSection:
 class LogSection:
     """The log, on standard error. It never holds patients' data."""
 
-    format: Annotated[str, Key(Words(("plain", "json")), "One line of text, or one JSON object, for each event.")] = (
-        "plain"
-    )
+    format: Annotated[
+        str,
+        Key(
+            Words(("plain", "json", "journal")),
+            "One line of text, or one JSON object, for each event. `journal` is a line with its priority and without "
+            "the time, for an agent that systemd runs.",
+            live=True,
+        ),
+    ] = "plain"
     level: Annotated[
-        str, Key(Words(("debug", "info", "warning", "error")), "The least important events that are logged.")
+        str, Key(Words(("debug", "info", "warning", "error")), "The least important events that are logged.", live=True)
     ] = "info"
 
 
@@ -97,8 +103,61 @@ class InboxSection:
             Whole(1, 24 * 366),
             "How long a message id belongs to its message: the same id with other bytes is refused for so "
             "long, and taken for a new message after that (senders count from 1 again).",
+            live=True,
         ),
     ] = 24
+    keep_days: Annotated[
+        int,
+        Key(
+            Whole(0, 36_500),
+            "How long the bytes of a message are kept once it is logged; 0 keeps them for ever. The ledger holds their "
+            "hash only: when they are gone, nobody can show any more what a device sent. Ids and hashes stay.",
+            live=True,
+        ),
+    ] = 0
+    keep_until_confirmed: Annotated[
+        bool,
+        Key(
+            Flag(), "Whether to keep them longer than that, until a peer has shown to hold what was logged.", live=True
+        ),
+    ] = True
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolSection:
+    """Room on the disk. Without it nothing is acknowledged: senders keep what they have."""
+
+    hours: Annotated[
+        int,
+        Key(
+            Whole(0, 24 * 366),
+            "How long the disk must last at the present rate, should the broker stay away. While it would not, that is "
+            "an alarm; it refuses nothing. 0 never alarms.",
+            live=True,
+        ),
+    ] = 72
+    max_bytes: Annotated[
+        int,
+        Key(
+            Whole(0, 2**50),
+            "How much the inbox and this box's own unconfirmed blocks may take together; 0 sets no bound but the disk.",
+            live=True,
+        ),
+    ] = 0
+    min_free_bytes: Annotated[
+        int, Key(Whole(0, 2**50), "How much stays free on the disks of the inbox and of the ledger.", live=True)
+    ] = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsSection:
+    """Figures for Prometheus on /metrics, and whether all is well on /health. They never hold patients' data."""
+
+    enabled: Annotated[bool, Key(Flag(), "Whether to offer them.")] = True
+    host: Annotated[
+        str, Key(Words(), "Address to listen on. Anybody who reaches it can read them: keep it on this box.")
+    ] = "127.0.0.1"
+    port: Annotated[int, Key(Whole(0, 65535), "TCP port; 0 takes a free one and logs it.")] = 9575
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,5 +193,9 @@ class AgentConfig(Protocol):
     def subjects(self) -> SubjectsSection: ...
     @property
     def inbox(self) -> InboxSection: ...
+    @property
+    def spool(self) -> SpoolSection: ...
+    @property
+    def metrics(self) -> MetricsSection: ...
     @property
     def log(self) -> LogSection: ...

@@ -6,12 +6,15 @@ Rules:
   is for; its default is what holds when it is left out. Files, errors and the sample are all made from that.
 - A key or section that is not declared is refused by name, and the nearest declared one is named. So is a value that is
   not of its kind. Nothing is silently ignored, and nothing is guessed: "5" is not 5.
-- File names are taken relative to the configuration file, so that a box's directory can be moved as a whole.
+- File names are taken relative to the configuration file, so that a box's directory can be moved as a whole. One that
+  begins with `$CREDENTIALS_DIRECTORY/` is a credential that systemd hands over (LoadCredential=, systemd.exec(5)).
+- A key that is `live` may change while the agent runs, on SIGHUP; any other needs a restart (see reload.py).
 """
 
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, fields
@@ -24,6 +27,9 @@ from medledger.errors import ConfigurationError, MedledgerError
 
 MAX_FILE_BYTES: Final = 64 * 1024
 SAMPLE: Final = "Compare it with one that is right: `medledger agent bedside --sample`, or `pharmacy --sample`."
+CREDENTIALS: Final = "CREDENTIALS_DIRECTORY"
+"""Where systemd puts a unit's credentials, in the environment."""
+
 T = TypeVar("T")
 
 
@@ -102,7 +108,18 @@ class FileName:
     allowed: str = "the name of a file"
 
     def read(self, value: Any, base: Path) -> Path | None:
-        return base / value if type(value) is str and value.strip() and "\0" not in value else None
+        if type(value) is not str or not value.strip() or "\0" in value:
+            return None
+        credential = value.removeprefix(f"${CREDENTIALS}/")
+        if credential == value:
+            return base / value
+        place = os.environ.get(CREDENTIALS)
+        if place is None:
+            raise ConfigurationError(
+                f"the credential {credential!r} is not there: ${CREDENTIALS} is not set",
+                hint=f"Let systemd start the agent with LoadCredential={credential}:..., or name a file.",
+            )
+        return Path(place) / credential
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +140,15 @@ class Brokers:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What a key may hold and is for. `example` is what a sample shows, commented out, where there is no default."""
+    """What a key may hold and is for. `example` is what a sample shows, commented out, where there is no default.
+
+    `live`: whether it may change while the agent runs.
+    """
 
     kind: Kind
     doc: str
     example: str | None = None
+    live: bool = False
 
 
 def keys_of(section: type[Any]) -> dict[str, tuple[Key, Any]]:
@@ -206,12 +227,16 @@ def section_of(declared: Field[Any]) -> type[Any]:
 def sample(config: type[Any]) -> str:
     """A file with every key, what it is for, what it may hold, and its default."""
     lines = [f"# {line}" for line in wrap(" ".join((config.__doc__ or "").split()), 98)]
-    lines += ["#", "# Every key is shown with its default, or commented out where it has none.", ""]
+    lines += [
+        "#",
+        "# Every key is shown with its default, or commented out where it has none. Keys marked live change on",
+    ]
+    lines += ["# reload (SIGHUP); the others need a restart.", ""]
     for declared in fields(config):
         section = section_of(declared)
         lines += [f"# --- {(section.__doc__ or '').strip()}", f"[{declared.name}]"]
         for name, (key, default) in keys_of(section).items():
-            lines += [f"# {line}" for line in wrap(f"{key.doc} ({key.kind.allowed})", 98)]
+            lines += [f"# {line}" for line in wrap(f"{key.doc} ({key.kind.allowed}{'; live' if key.live else ''})", 98)]
             shown = key.example if default is None else str(default) if isinstance(default, Path) else default
             lines.append(f"{'#' if default is None else ''}{name} = {json.dumps(shown)}")
         lines.append("")

@@ -8,7 +8,15 @@ from typing import Annotated
 
 from medledger.limits import MAX_ENTRIES_PER_BLOCK
 
-from ..config import GossipSection, InboxSection, LedgerSection, LogSection, SubjectsSection
+from ..config import (
+    GossipSection,
+    InboxSection,
+    LedgerSection,
+    LogSection,
+    MetricsSection,
+    SpoolSection,
+    SubjectsSection,
+)
 from ..settings import Key, Seconds, Whole, Words, load
 
 
@@ -19,7 +27,7 @@ class MllpSection:
     host: Annotated[str, Key(Words(), "Address to listen on; 0.0.0.0 is every interface of this box.")] = "127.0.0.1"
     port: Annotated[int, Key(Whole(0, 65535), "TCP port; 0 takes a free one and logs it.")] = 2575
     max_connections: Annotated[
-        int, Key(Whole(1, 256), "Monitors connected at the same time; more are turned away at once.")
+        int, Key(Whole(1, 256), "Monitors connected at the same time; more are turned away at once.", live=True)
     ] = 16
     max_message_bytes: Annotated[int, Key(Whole(1024, 1024 * 1024), "The longest message that is taken.")] = 256 * 1024
     stall_seconds: Annotated[
@@ -33,7 +41,11 @@ class BatchSection:
 
     window_seconds: Annotated[
         float,
-        Key(Seconds(0, 60), "How long to gather readings for one block; 0 makes a block at once. Alarms never wait."),
+        Key(
+            Seconds(0, 60),
+            "How long to gather readings for one block; 0 makes a block at once. Alarms never wait.",
+            live=True,
+        ),
     ] = 2.0
     max_entries: Annotated[
         int, Key(Whole(1, MAX_ENTRIES_PER_BLOCK), "As many readings make a block at once, without waiting any longer.")
@@ -50,6 +62,8 @@ class BedsideConfig:
     batch: BatchSection = field(default_factory=BatchSection)
     subjects: SubjectsSection = field(default_factory=SubjectsSection)
     inbox: InboxSection = field(default_factory=InboxSection)
+    spool: SpoolSection = field(default_factory=SpoolSection)
+    metrics: MetricsSection = field(default_factory=MetricsSection)
     log: LogSection = field(default_factory=LogSection)
 
     @classmethod

@@ -9,7 +9,15 @@ from typing import Annotated
 
 from medledger.errors import ConfigurationError
 
-from ..config import GossipSection, InboxSection, LedgerSection, LogSection, SubjectsSection
+from ..config import (
+    GossipSection,
+    InboxSection,
+    LedgerSection,
+    LogSection,
+    MetricsSection,
+    SpoolSection,
+    SubjectsSection,
+)
 from ..settings import Flag, Key, Whole, Words, load
 
 
@@ -32,11 +40,19 @@ class ScannerSection:
 class DispensingSection:
     """What the pharmacy supplies."""
 
-    unit: Annotated[str, Key(Words(), "The UCUM unit of a quantity where a request names none.")] = "{pack}"
-    quantity: Annotated[str, Key(Words(), "The quantity where a request names none.")] = "1"
+    unit: Annotated[str, Key(Words(), "The UCUM unit of a quantity where a request names none.", live=True)] = "{pack}"
+    quantity: Annotated[str, Key(Words(), "The quantity where a request names none.", live=True)] = "1"
     allow_expired: Annotated[
-        bool, Key(Flag(), "Whether expired stock may be supplied when a reason is given, which is then logged.")
+        bool,
+        Key(Flag(), "Whether expired stock may be supplied when a reason is given, which is then logged.", live=True),
     ] = False
+
+
+@dataclass(frozen=True, slots=True)
+class PharmacyMetricsSection(MetricsSection):
+    """Figures for Prometheus on /metrics, and whether all is well on /health. They never hold patients' data."""
+
+    port: Annotated[int, Key(Whole(0, 65535), "TCP port; 0 takes a free one and logs it.")] = 9576
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +65,8 @@ class PharmacyConfig:
     dispensing: DispensingSection = field(default_factory=DispensingSection)
     subjects: SubjectsSection = field(default_factory=SubjectsSection)
     inbox: InboxSection = field(default_factory=InboxSection)
+    spool: SpoolSection = field(default_factory=SpoolSection)
+    metrics: PharmacyMetricsSection = field(default_factory=PharmacyMetricsSection)
     log: LogSection = field(default_factory=LogSection)
 
     @classmethod
