@@ -67,7 +67,7 @@ class LinkBatchError(LinkError):
 
 
 class LinkRollbackError(LinkError):
-    """A device's counter has gone back behind what is durable: its memory was restored, or its key is in two devices."""
+    """A device's counter has gone back behind what is durable: a memory restored, or one key in two devices."""
 
 
 class ExtraMissingError(UsageError):

@@ -1,0 +1,63 @@
+"""The batch that a device signs, in the body of a frame.
+
+The checks, in order: (1) the body is deterministic CBOR, (2) it is `[oldest, batch]` with as many fields as a batch
+has, (3) the fields conform to the ledger's record type `device.batch`, signature included. That the key is the enrolled
+one is not known here: the ledger's verifier checks it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from medledger.errors import SchemaError
+from medledger.records import DeviceBatch
+
+from ..errors import LinkBatchError, LinkBodyError
+from . import body
+from .messages import fields_of, number
+
+FIELDS: Final = ("device", "key", "boot", "counter", "uptime", "readings", "signature")
+"""The places of a batch on the line, by their names on the ledger."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedBatch:
+    """What a device signed, whole, as the ledger keeps it. It conforms, and its signature verifies."""
+
+    device: str
+    key: bytes
+    boot: bytes
+    counter: int
+    uptime: int
+    readings: list[Any]  # [uptime ms, samples], samples as on the ledger
+    signature: bytes
+
+    def content(self) -> dict[str, Any]:
+        """The content of its entry."""
+        return {name: getattr(self, name) for name in FIELDS}
+
+    def to_record(self, *, subject: bytes | None = None, time: int | None = None) -> DeviceBatch:
+        """The record to append. `subject` and `time`, the time of receipt in UTC ms, are the agent's word."""
+        return DeviceBatch.from_content(self.content(), subject=subject, time=time)
+
+
+def encode(oldest: int, batch: SignedBatch) -> bytes:
+    """The body of BATCH. `oldest` is the lowest counter that the device still keeps."""
+    return body.encode([oldest, [getattr(batch, name) for name in FIELDS]])
+
+
+def decode(data: bytes) -> tuple[int, SignedBatch]:
+    """The lowest counter kept, and the batch, in the body of BATCH. Raises LinkBodyError and LinkBatchError."""
+    oldest, fields = fields_of("BATCH", data, 2)
+    number("oldest", oldest, 1)
+    if type(fields) is not list or len(fields) != len(FIELDS):
+        raise LinkBodyError(f"a batch is not an array of {len(FIELDS)}")
+    try:
+        DeviceBatch.SCHEMA.check(dict(zip(FIELDS, fields, strict=True)))
+    except SchemaError as error:
+        raise LinkBatchError(f"a batch is refused: {error}") from error
+    batch = SignedBatch(*fields)
+    if oldest > batch.counter:
+        raise LinkBodyError("the oldest batch kept has a higher counter than this one")
+    return oldest, batch

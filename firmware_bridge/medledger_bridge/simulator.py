@@ -1,0 +1,230 @@
+"""A device without a device: the machine of the reference firmware, with its options, in Python.
+
+    python -m medledger_bridge.simulator --state device.state --pty /tmp/device
+
+It makes a pseudo-terminal, gives it the name that was asked for, and behaves on it as the firmware does: same protocol,
+same state file, same vital signs for the same seed, so that the two can take turns. For machines with no compiler, for
+tests and for demonstrations. The key lies in the state file in the clear: a simulator's key, and nobody else's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import select
+import sys
+import time
+import tty
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from medledger.errors import MedledgerError
+from medledger.records import parse_decimal
+
+from .errors import SeriesError
+from .link.device import Device
+from .simulated_state import State
+
+Samples = list[list[Any]]
+
+HEART_RATE: Final = ("8867-4", "/min")
+SATURATION: Final = ("59408-5", "%")
+COLUMNS: Final = {
+    "HR [bpm]": HEART_RATE,
+    "RESP [pm]": ("9279-1", "/min"),
+    "RESP [bpm]": ("9279-1", "/min"),
+    "SpO2 [%]": SATURATION,
+    "NBPSys [mmHg]": ("8480-6", "mm[Hg]"),
+    "NBPDias [mmHg]": ("8462-4", "mm[Hg]"),
+    "NBPMean [mmHg]": ("8478-0", "mm[Hg]"),
+}
+MAX_DIGITS: Final = 9
+ABSENT: Final = {"absent": "not-performed"}
+
+
+def vitals(seed: int) -> Iterator[Samples]:
+    """Heart rate and oxygen saturation that wander, without end, and now and then a probe that is off."""
+    state = seed & 0xFFFFFFFF or 1
+
+    def draw(below: int) -> int:  # xorshift32
+        nonlocal state
+        state ^= state << 13 & 0xFFFFFFFF
+        state ^= state >> 17
+        state ^= state << 5 & 0xFFFFFFFF
+        return state % below
+
+    heart, saturation = 72, 970
+    while True:
+        heart = min(max(heart + draw(3) - 1, 50), 140)
+        saturation = min(max(saturation + draw(3) - 1, 920), 995)
+        off = draw(61) == 0
+        yield [_sample(HEART_RATE, (heart, 0)), _sample(SATURATION, None if off else (saturation, -1))]
+
+
+def recorded(path: Path) -> Iterator[Samples]:
+    """The rows of monitor numerics (`t_seconds`, then columns such as `HR [bpm]`), one reading each.
+
+    Columns that this device does not measure are passed over; 0 means that nothing was connected.
+    """
+    with path.open(newline="") as lines:
+        rows = csv.reader(lines)
+        measured = [COLUMNS.get(name) for name in next(rows, [])[1:]]
+        if not any(measured):
+            raise SeriesError(f"{path} has no column that this device measures")
+        for row in rows:
+            cells = zip(measured, row[1:], strict=False)
+            yield [_cell(measure, cell) for measure, cell in cells if measure is not None and cell]
+
+
+def _cell(measure: tuple[str, str], cell: str) -> list[Any]:
+    value = parse_decimal(cell)
+    if len(cell) > MAX_DIGITS + 2 or value[1] > 0:
+        raise SeriesError(f"{cell!r} is not a figure that this device measures")
+    return _sample(measure, value if value[0] else None)
+
+
+def _sample(measure: tuple[str, str], value: tuple[int, int] | None) -> list[Any]:
+    code, unit = measure
+    return [code, None, unit, ABSENT] if value is None else [code, list(value), unit]
+
+
+def dump(device: Device, source: Iterator[Samples], batches: int, interval: int) -> bytes:
+    """A hello and so many batches, on a clock that goes by itself, to a host that acknowledges each at once."""
+    sent, now, last = device.send(0), 0, device.counter + batches
+    for samples in source:
+        now += interval
+        device.measure(now, samples)
+        sent += device.send(now)
+        device.acknowledged(device.counter, now)
+        if device.counter == last:
+            break
+    return sent
+
+
+class Line:
+    """The serial line: a port that is there, or a pseudo-terminal with a name of its own."""
+
+    def __init__(self, port: str | None, link: str | None, stack: ExitStack) -> None:
+        if port is not None:
+            self.fd = os.open(port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+            stack.callback(os.close, self.fd)
+        else:
+            self.fd, side = os.openpty()
+            stack.callback(os.close, self.fd)
+            stack.callback(os.close, side)  # kept open: a host that closes its end must not close the line
+            os.set_blocking(self.fd, False)
+            tty.setraw(side)
+            name = os.ttyname(side)
+            if link is not None:
+                with suppress(FileNotFoundError):
+                    os.unlink(link)
+                os.symlink(name, link)
+                stack.callback(os.unlink, link)
+            print(name, flush=True)  # noqa: T201 - what a host opens
+        if port is not None:
+            tty.setraw(self.fd)
+        self._left = b""
+
+    def write(self, device: Device, now: int) -> None:
+        """Send what there is to send, as far as the line takes it now."""
+        while self._left or (left := device.send(now)):
+            self._left = self._left or left
+            try:
+                written = os.write(self.fd, self._left)
+            except BlockingIOError:
+                return
+            self._left = self._left[written:]
+
+    @property
+    def full(self) -> bool:
+        """Whether the line has not taken all of the last frame yet."""
+        return bool(self._left)
+
+    def wait(self, seconds: float) -> bytes:
+        """What came within so many seconds."""
+        writing = [self.fd] if self._left else []
+        ready, _, _ = select.select([self.fd], writing, [], seconds)
+        return os.read(self.fd, 4096) if ready else b""
+
+
+def run(device: Device, source: Iterator[Samples], line: Line, *, interval: int, count: int | None, once: bool) -> None:
+    """Measure, send and listen, until everything is acknowledged if `once`, else for ever."""
+    started = time.monotonic()
+    due, taken = interval, 0
+
+    def now() -> int:
+        return int((time.monotonic() - started) * 1000)
+
+    ended = False
+    while not (once and ended and device.idle):
+        while not ended and now() >= due:
+            samples = next(source, None) if count is None or taken < count else None
+            if samples is None:
+                device.seal(now())
+                ended = True
+            else:
+                device.measure(now(), samples)
+                due, taken = due + interval, taken + 1
+        line.write(device, now())
+        times = [now() + 1000] if ended else [due]
+        if device.deadline is not None and not line.full:  # while the line takes nothing, nothing is said again
+            times.append(device.deadline)
+        data = line.wait(max(0, min(times) - now()) / 1000)
+        device.receive(data, now())
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options, those of the firmware."""
+    options = argparse.ArgumentParser(prog="medledger-device", description="A medical device on a serial line.")
+    options.add_argument("--state", type=Path, required=True, help="the file of the key and the counter")
+    options.add_argument("--device", default="SIM-1", help="what the device calls itself")
+    options.add_argument("--port", help="the serial port or pseudo-terminal to speak on")
+    options.add_argument("--pty", metavar="LINK", help="make a pseudo-terminal and this symbolic link to it")
+    options.add_argument("--dump", type=int, metavar="N", help="write a hello and N batches to standard output, end")
+    options.add_argument("--identify", action="store_true", help="print the device's name and public key, end")
+    options.add_argument("--csv", type=Path, help="play this recorded series")
+    options.add_argument("--vitals", type=int, default=1, metavar="SEED", help="seed of the made-up vital signs")
+    options.add_argument("--interval", type=int, default=1000, metavar="MS", help="time between two readings")
+    options.add_argument("--readings", type=int, default=10, metavar="N", help="readings of a batch, at most 16")
+    options.add_argument("--count", type=int, metavar="N", help="stop measuring after N readings")
+    options.add_argument("--once", action="store_true", help="end when all is measured and acknowledged")
+    options.add_argument("--seed", metavar="HEX", help="the seed of a new key, for tests")
+    options.add_argument("--boot", metavar="HEX", help="the boot id, for tests")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status."""
+    chosen = parser().parse_args(arguments)
+    try:
+        with ExitStack() as stack:
+            return _start(chosen, stack)
+    except (MedledgerError, OSError, ValueError) as error:
+        print(f"medledger-device: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    except KeyboardInterrupt:
+        return 0
+
+
+def _start(chosen: argparse.Namespace, stack: ExitStack) -> int:
+    state = stack.enter_context(State(chosen.state, bytes.fromhex(chosen.seed) if chosen.seed else None))
+    boot = bytes.fromhex(chosen.boot) if chosen.boot else os.urandom(8)
+    device = Device(
+        state.seed, device=chosen.device, boot=boot, counter=state.counter, save=state.save, readings=chosen.readings
+    )
+    source = recorded(chosen.csv) if chosen.csv else vitals(chosen.vitals)
+    if chosen.identify:
+        print(chosen.device, device.key.hex())  # noqa: T201
+    elif chosen.dump is not None:
+        sys.stdout.buffer.write(dump(device, source, chosen.dump, chosen.interval))
+    else:
+        line = Line(chosen.port, chosen.pty, stack)
+        run(device, source, line, interval=chosen.interval, count=chosen.count, once=chosen.once)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
