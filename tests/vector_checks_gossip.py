@@ -16,7 +16,7 @@ from medledger.sync.gate import Gate
 from medledger.sync.keyring import Keyring
 from medledger.sync.peers import PeerId, Peers
 from medledger.sync.roster import Roster
-from medledger.sync.topics import Topics
+from medledger.sync.topics import Topics, rendezvous
 from medledger.transport_key import TransportKey
 
 Inputs = dict[str, Any]
@@ -39,6 +39,11 @@ def check_names(inputs: Inputs) -> Inputs:
         "forks": topics.proofs(inputs["feed"]),
         "inbox": topics.inbox(inputs["peer"]),
     }
+
+
+def check_rendezvous(inputs: Inputs) -> Inputs:
+    """Where a reply is left."""
+    return {"topic": rendezvous(inputs["feed"], inputs["secret"])}
 
 
 def check_frame(inputs: Inputs) -> Inputs:
@@ -82,6 +87,7 @@ def check_rank(inputs: Inputs) -> Inputs:
 
 CHECKS: dict[str, Callable[[Inputs], Inputs]] = {
     "gossip-names": check_names,
+    "rendezvous": check_rendezvous,
     "gossip-rank": check_rank,
     "gossip-frame": check_frame,
     "gossip-gate": check_gate,

@@ -6,6 +6,8 @@ Rules:
   live blocks, `e/<feed>` fork proofs, `i/<peer>` a peer's inbox. `r` (roster head) is kept free.
 - A token is 16 bytes of BLAKE2b, in hex, of a name under a key derived from the transport key and the ledger id. Who
   does not hold the transport key cannot tell which feed or peer a topic is about, nor find it again after a rotation.
+- `ml/1/join/<token>` belongs to no ledger: there a governor leaves the reply to one applicant's request. Its token is a
+  hash under the request's secret, which has never crossed a network: nobody else can find the place beforehand.
 - Hex has none of the characters that brokers treat specially (`/ + # $`, and `. * >` of those that bridge to others).
 """
 
@@ -17,6 +19,13 @@ from typing import Final, NamedTuple
 
 VERSION: Final = 1
 TOKEN_BYTES: Final = 16
+JOINING: Final = "join"  # in the place of a ledger's token, which is hex
+
+
+def rendezvous(feed: bytes, secret: bytes) -> str:
+    """Where the reply to the request of `feed` (its public key) with this `secret` (16 bytes) is left."""
+    token = blake2b(feed, key=secret, person=b"medledger/meet/1", digest_size=TOKEN_BYTES)
+    return f"ml/{VERSION}/{JOINING}/{token.hexdigest()}"
 
 
 class Channel(Enum):

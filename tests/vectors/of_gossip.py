@@ -141,7 +141,17 @@ def names() -> list[Vector]:
         "inbox": INBOX,
     }
     given = {"ledger_id": LEDGER, "transport_key": TRANSPORT, "feed": FEED, "peer": key(ME)}
-    return [accepted("gossip-names", "names", "The transport key's id, and the topics of a ledger.", given, **told)]
+    meet = blake2b(key("box"), key=bytes(range(16)), person=b"medledger/meet/1", digest_size=16).hexdigest()
+    return [
+        accepted("gossip-names", "names", "The transport key's id, and the topics of a ledger.", given, **told),
+        accepted(
+            "rendezvous",
+            "topic",
+            "Where the reply to a request is left, by the applicant's key and the request's secret.",
+            {"feed": key("box"), "secret": bytes(range(16))},
+            topic=f"ml/1/join/{meet}",
+        ),
+    ]
 
 
 def frames() -> list[Vector]:
