@@ -60,6 +60,8 @@ HASH: Final = Bytes(32)
 
 # --- readings -----------------------------------------------------------------------------------------------------
 
+QUARANTINE: Final = ("unassociated", "uncertain", "after-discharge", "conflict")
+
 
 @record
 @dataclass(frozen=True, slots=True, kw_only=True, init=False)
@@ -78,6 +80,7 @@ class Reading(RecordBase):
             "quality": OneOf(("live", "stale", "lost")),  # whether the signal stood: no value differs from no signal
             "alarm": Text(1, 80),  # the alarm's name or code as the device raised it: why this was logged at once
             "raw": HASH,  # SHA-256 of the message as received: ties the reading to the bytes that the agent keeps
+            "quarantine": OneOf(QUARANTINE),  # why it is nobody's: kept, and given to nobody by guessing
         },
     )
 
@@ -88,6 +91,7 @@ class Reading(RecordBase):
     quality: str | None
     alarm: str | None
     raw: bytes | None
+    quarantine: str | None
     subject: bytes | None
     time: int | None
 
@@ -101,6 +105,7 @@ class Reading(RecordBase):
         quality: str | None = None,
         alarm: str | None = None,
         raw: bytes | None = None,
+        quarantine: str | None = None,
         subject: bytes | None = None,
         time: int | None = None,
     ) -> None:
@@ -112,6 +117,7 @@ class Reading(RecordBase):
         put(self, "quality", quality)
         put(self, "alarm", alarm)
         put(self, "raw", raw)
+        put(self, "quarantine", quarantine)
         put(self, "subject", subject)
         put(self, "time", time)
         self.check()
@@ -165,6 +171,9 @@ class DeviceStatus(RecordBase):
         self.check()
 
 
+MOVES: Final = ("admit", "transfer", "discharge", "merge", "manual", "replaced", "cancel")
+
+
 @record
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Association(RecordBase):
@@ -179,7 +188,7 @@ class Association(RecordBase):
         {
             "at": Int(),  # UTC ms from which it holds, when that is not the entry's time (an ADT that came late)
             "location": Text(1, 64),  # ward and bed of the device: finds the device, and shows a wrong plug
-            "reason": OneOf(("admit", "transfer", "discharge", "merge", "manual", "replaced")),  # who moved and why
+            "reason": OneOf(MOVES),  # who moved and why
             "raw": HASH,  # SHA-256 of the message that said so (ADT)
         },
     )

@@ -58,7 +58,7 @@ EXAMPLES: list[Any] = [
         subject=bytes(16),
         time=1_790_000_000_001,
     ),
-    Reading(device="MON-7", alarm="SPO2 LOW"),
+    Reading(device="MON-7", alarm="SPO2 LOW", quarantine="conflict"),
     Dispense(product=GTIN, quantity="30", unit="{tablet}"),
     Dispense(
         product=GTIN,

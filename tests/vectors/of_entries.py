@@ -86,6 +86,7 @@ ACCEPTED: dict[str, dict[str, Any]] = {
         "own-code": {"device": "MON-7", "samples": [[None, [5, 0], None, {"sent": "X-1", "status": "in-alarm"}]]},
         "alarm": {"raw": sha256(b"raw"), "alarm": "ASYSTOLE", "device": "MON-7", "quality": "lost", "samples": []},
         "clocks": {**CONTENT, "device_time": NOW - 5, "device_sync": 532226},
+        "quarantined": {**CONTENT, "quarantine": "after-discharge"},
     },
     "dispense": {
         "least": LEAST,
@@ -101,6 +102,7 @@ ACCEPTED: dict[str, dict[str, Any]] = {
             "at": NOW, "raw": sha256(b"ADT"), "action": "end", "device": "MON-7", "reason": "discharge",
             "location": "ICU-3",
         },
+        "cancelled": {"at": NOW, "action": "end", "device": "MON-7", "reason": "cancel"},
     },
     "device.status": {
         "lost": {"state": "lost", "device": "MON-7"},
@@ -128,6 +130,7 @@ REFUSED: dict[str, dict[str, tuple[str, Any]]] = {
         "qualifiers-empty": ("An empty map of qualifiers is left out.", sampled("8867-4", [72, 0], "/min", {})),
         "code-null-alone": ("Neither a code nor what the device called it.", sampled(None, [72, 0], "/min")),
         "a-list": ("Content of another form.", ["MON-7", []]),
+        "quarantine-unknown": ("Another reason to be nobody's.", {**CONTENT, "quarantine": "perhaps"}),
     },
     "dispense": {
         "gtin-check-digit": ("A GTIN with a wrong check digit.", {**LEAST, "product": "04012345678900"}),
