@@ -1,5 +1,5 @@
-"""The record types of the ledger: readings, device states, associations, dispensing; and, from devices.py, devices that
-sign for themselves; from acts.py, governance.
+"""The record types of the ledger: readings, device states, associations; and, from devices.py, devices that sign for
+themselves; from supplies.py, prescribing, stock and dispensing; from acts.py, governance.
 
 Rules:
 
@@ -13,19 +13,17 @@ Rules:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Any, ClassVar, Final, Self
 
 from .acts import GovApprove, GovEnrol, GovEpoch, GovRevoke, GovTransport
-from .decimals import Exact, as_decimal, format_decimal, parse_decimal, to_exact
+from .decimals import Exact, as_decimal, format_decimal, parse_decimal
 from .devices import Cadence, DeviceBatch, DeviceEnrol, DeviceRetire, batch_message
-from .errors import SchemaError
 from .registry import Record, RecordBase, lookup, record, register, registered
-from .samples import DEVICE, RESULT_STATUS, SAMPLE, UNIT, Sample, Value, is_loinc
-from .schema import Array, Bytes, ByType, Decimal, Int, Map, OneOf, Remembered, Text, Validator, Where
+from .samples import DEVICE, RESULT_STATUS, SAMPLE, Sample, is_loinc
+from .schema import Array, Bytes, Int, Map, OneOf, Text, Validator
+from .supplies import Dispense, DispenseReturn, Prescription, Recall, Stock, check_gtin, witness_message
 
 __all__ = [
     "RESULT_STATUS",
@@ -36,15 +34,19 @@ __all__ = [
     "DeviceRetire",
     "DeviceStatus",
     "Dispense",
+    "DispenseReturn",
     "Exact",
     "GovApprove",
     "GovEnrol",
     "GovEpoch",
     "GovRevoke",
     "GovTransport",
+    "Prescription",
     "Reading",
+    "Recall",
     "Record",
     "Sample",
+    "Stock",
     "as_decimal",
     "batch_message",
     "check_gtin",
@@ -54,6 +56,7 @@ __all__ = [
     "parse_decimal",
     "register",
     "registered",
+    "witness_message",
 ]
 
 HASH: Final = Bytes(32)
@@ -203,98 +206,4 @@ class Association(RecordBase):
     time: int | None = None
 
     def __post_init__(self) -> None:
-        self.check()
-
-
-# --- dispensing ---------------------------------------------------------------------------------------------------
-
-DISPENSE_STATUS: Final = (  # FHIR MedicationDispense.status
-    "preparation",
-    "in-progress",
-    "on-hold",
-    "completed",
-    "stopped",
-    "cancelled",
-    "declined",
-    "entered-in-error",
-    "unknown",
-)
-_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-
-
-def _gtin_problem(gtin: str) -> str | None:
-    if not (len(gtin) == 14 and gtin.isascii() and gtin.isdigit()):
-        return "must be a GTIN of 14 digits"
-    total = sum(map(int, gtin[-1::-2])) + 3 * sum(map(int, gtin[-2::-2]))
-    return None if total % 10 == 0 else "must be a GTIN with a right check digit"
-
-
-def check_gtin(gtin: str) -> None:
-    """Nothing when `gtin` is a GTIN-14 with a right check digit; otherwise SchemaError."""
-    problem = _gtin_problem(gtin)
-    if problem is not None:
-        raise SchemaError(f"the product {problem}")
-
-
-def _date_problem(text: str) -> str | None:
-    if not _DATE.fullmatch(text):  # fromisoformat also takes 20260131 and 2026-W05-6
-        return "must be a date, YYYY-MM-DD"
-    try:
-        date.fromisoformat(text)
-    except ValueError:
-        return "must be a date that exists"
-    return None
-
-
-def _not_negative(value: Any) -> str | None:
-    return "must not be negative: a return is an event of its own" if value[0] < 0 else None
-
-
-GTIN: Final = Remembered(Where(Text(14, 14), _gtin_problem))
-DATE: Final = Remembered(Where(Text(10, 10), _date_problem))
-
-
-@record
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dispense(RecordBase):
-    """A pack, or part of one, was supplied for a prescription; or was going to be, and `status` says what happened.
-
-    `quantity` is written as text, an int, a Decimal or a pair, and kept as an exact pair.
-    """
-
-    TYPE: ClassVar[str] = "dispense"
-    SCHEMA: ClassVar[Validator] = Map(
-        {
-            "product": GTIN,  # GTIN-14 of what left the shelf: recalls are made by it
-            "quantity": Where(Decimal(), _not_negative),  # how much: balances of a prescription are kept in it
-            "unit": UNIT,  # of what ("{tablet}", "mL"): a quantity without its unit cannot be added up
-            "status": OneOf(DISPENSE_STATUS),  # completed, or why not
-        },
-        {
-            "lot": Text(1, 20),  # recalls name lots
-            "expiry": DATE,  # shows that no expired stock was supplied
-            "serial": Text(1, 20),  # one pack: the same serial supplied twice is a falsified pack
-            # The pharmacy's own reference, hashed or opaque: joins partial supplies of one prescription, and means
-            # nothing outside the pharmacy.
-            "prescription": ByType({bytes: Bytes(16, 32), str: Text(1, 64)}),
-            "override": Text(1, 80),  # the reason for which a warning was passed over
-            "raw": HASH,  # SHA-256 of the scan or message as received
-        },
-    )
-
-    product: str
-    quantity: Value
-    unit: str
-    status: str = "completed"
-    lot: str | None = None
-    expiry: str | None = None
-    serial: str | None = None
-    prescription: bytes | str | None = None
-    override: str | None = None
-    raw: bytes | None = None
-    subject: bytes | None = None
-    time: int | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "quantity", to_exact(self.quantity))
         self.check()

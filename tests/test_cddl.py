@@ -112,6 +112,8 @@ def of_vector(kind: str, inputs: dict[str, Any], expected: dict[str, Any]) -> It
         if inputs["type"] == "device.batch":
             fields = cbor.decode(inputs["content"], max_size=1 << 16)
             yield "device-batch-message", batch_message(**{k: v for k, v in fields.items() if k != "signature"})
+    elif kind == "witness":
+        yield "witness-message", expected["message"]
     elif kind == "bundle-segment":
         yield from (("segment-item", cbor.encode(raw)) for raw in expected["blocks"])
     else:

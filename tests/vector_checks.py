@@ -15,7 +15,7 @@ from medledger.block import parse_block, split_block
 from medledger.bundle import decode_manifest, split_segment
 from medledger.entry import decode_entry
 from medledger.header import Head
-from medledger.records import lookup
+from medledger.records import lookup, witness_message
 from vector_checks_gossip import CHECKS as GOSSIP_CHECKS
 from vector_checks_members import CHECKS as MEMBER_CHECKS
 
@@ -128,6 +128,17 @@ def check_content(inputs: Inputs) -> Inputs:
     return {"control": record.CONTROL}
 
 
+def check_witness(inputs: Inputs) -> Inputs:
+    """What a witness signs of an entry, and that nothing else is what its signature verifies."""
+    content = cbor.decode(inputs["content"], max_size=1 << 16)
+    lookup(inputs["type"]).SCHEMA.check(content)  # type: ignore[union-attr]
+    message = witness_message(
+        inputs["ledger_id"], inputs["author"], inputs["type"], inputs["time"], inputs["subject"], content
+    )
+    keys.verify(inputs["key"], message, inputs["signature"])
+    return {"message": message}
+
+
 def check_block(inputs: Inputs) -> Inputs:
     """A block that is to stand by its own signature."""
     feed, head, raw = inputs["feed"], head_of(inputs), inputs["block"]
@@ -201,6 +212,7 @@ CHECKS: dict[str, Callable[[Inputs], Inputs]] = {
     "merkle-consistency": check_consistency,
     "entry": check_entry,
     "content": check_content,
+    "witness": check_witness,
     "block": check_block,
     "unsigned": check_unsigned,
     "segment": check_segment,

@@ -71,8 +71,54 @@ def _dispense(content: Any, _: Names) -> str:
         parts.append(
             f"for {content['prescription']}" if isinstance(content["prescription"], str) else "on prescription"
         )
+    parts += _supply_marks(content)
     parts.append(content["status"])
     return ", ".join(parts)
+
+
+def _amount(content: Any) -> str:
+    from medledger.decimals import format_decimal
+
+    return f"{format_decimal(content['quantity'])} {content['unit']}"
+
+
+def _supply_marks(content: Any) -> list[str]:
+    marks = [f"refill {content['refill']}"] if "refill" in content else []
+    marks += [f"schedule {content['schedule']}"] if "schedule" in content else []
+    marks += [f"override: {content['override']}"] if "override" in content else []
+    marks += [f"witness {short(content['witness'][0])}"] if "witness" in content else []
+    return marks
+
+
+def _prescription(content: Any, _: Names) -> str:
+    what = " ".join(content[name] for name in ("product", "atc") if name in content)
+    parts = [f"{short(content['prescription'])}: {_amount(content)} of {what}"]
+    parts += [f"{count_text(content['repeats'], 'repeat')}"] if "repeats" in content else []
+    parts += _supply_marks(content)
+    parts += [f"until {content['expires']}"] if "expires" in content else []
+    return ", ".join(parts)
+
+
+def _dispense_return(content: Any, _: Names) -> str:
+    from medledger.decimals import format_decimal
+
+    reason = f": {content['reason']}" if "reason" in content else ""
+    return f"{content['action']} of {format_decimal(content['quantity'])} of supply {short(content['issue'])}{reason}"
+
+
+def _stock(content: Any, _: Names) -> str:
+    parts = [f"{content['step']} {_amount(content)} of {content['product']}"]
+    parts += [f"{name} {content[name]}" for name in ("lot", "serial", "expiry") if name in content]
+    parts += ["out of quarantine"] if "source" in content else []
+    parts += [content[name] for name in ("disposition", "reason") if name in content]
+    return ", ".join(parts + _supply_marks(content))
+
+
+def _recall(content: Any, _: Names) -> str:
+    named = [f"{name} {', '.join(content[name])}" for name in ("lots", "serials") if name in content]
+    parts = [f"recall of {content['product']}: {'; '.join(named) or 'all of it'}"]
+    parts += [f"class {content['level']}"] if "level" in content else []
+    return ", ".join(parts + [content[name] for name in ("reference", "reason") if name in content])
 
 
 def _association(content: Any, _: Names) -> str:
@@ -137,6 +183,10 @@ def _transport(content: Any, _: Names) -> str:
 _SUMMARIES: Final = {
     "reading": _reading,
     "dispense": _dispense,
+    "dispense.return": _dispense_return,
+    "prescription": _prescription,
+    "stock": _stock,
+    "recall": _recall,
     "association": _association,
     "device.status": _device_status,
     "device.enrol": _device_enrol,

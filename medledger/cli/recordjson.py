@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from medledger.registry import Record
 
 HEX: Final = "hex:"
-HASHES: Final = frozenset({"raw", "config"})  # fields of the built-in types that are always bytes
+HASHES: Final = frozenset({"raw", "config", "issue", "document"})  # fields of the built-in types that are always bytes
 TIMES: Final = frozenset({"device_time", "calibrated", "at"})  # and those that are times
 DECIMALS: Final = frozenset({"value", "sent_value"})  # of a sample
 
@@ -121,7 +121,12 @@ def _field(kind: str, name: str, value: Any) -> Any:
     return _plain(value)
 
 
-_BUILT_IN: Final = frozenset({"reading", "dispense", "association", "device.status", "cadence"})
+_BUILT_IN: Final = frozenset(
+    {
+        *("reading", "association", "device.status", "cadence"),
+        *("dispense", "dispense.return", "prescription", "recall", "stock"),
+    }
+)
 
 
 def _sample(path: str, value: Any) -> Any:

@@ -13,8 +13,11 @@ from sqlite_utils.migrations import Migrations
 
 from ..decimals import MAX_EXPONENT, MIN_EXPONENT
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """PRAGMA user_version of a database that needs no migration, so that opening one does not look further."""
+
+FEED_SHIFT: Final = 40
+"""Bits of a block's sequence number in `pos`; above them stands its feed's number."""
 
 migrations = Migrations("medledger")
 
@@ -90,7 +93,7 @@ JOIN feeds f ON f.no = e.pos >> 40
 LEFT JOIN member_rows m ON m.feed = f.author
 """
 
-VIEWS: Final = {
+FIRST_VIEWS: Final = {
     "members": """
         SELECT lower(hex(feed)) AS feed, label, organisation, roles, epoch, governor, revoked_after,
                lower(hex(succeeds)) AS succeeds
@@ -125,6 +128,41 @@ VIEWS: Final = {
         WHERE t.name = 'association' AND e.void IS NULL""",
 }
 
+_AMOUNT = """json_extract(e.content, '$.quantity[0]') * pow10.factor AS quantity"""
+_POWERS = "LEFT JOIN powers_of_ten pow10 ON pow10.exponent = json_extract(e.content, '$.quantity[1]')"
+_PACK = """
+  json_extract(e.content, '$.product') AS product, json_extract(e.content, '$.lot') AS lot,
+  json_extract(e.content, '$.expiry') AS expiry, json_extract(e.content, '$.serial') AS serial
+"""
+
+SUPPLY_VIEWS: Final = {
+    "prescriptions": f"""
+        SELECT {_NAMED}, json_extract(e.content, '$.prescription') AS prescription, {_AMOUNT},
+               json_extract(e.content, '$.unit') AS unit, json_extract(e.content, '$.product') AS product,
+               json_extract(e.content, '$.atc') AS atc, ifnull(json_extract(e.content, '$.repeats'), 0) AS repeats,
+               json_extract(e.content, '$.schedule') AS schedule, json_extract(e.content, '$.expires') AS expires,
+               e.content
+        {_JOINED} {_POWERS} WHERE t.name = 'prescription' AND e.void IS NULL""",
+    "returns": f"""
+        SELECT {_NAMED}, json_extract(e.content, '$.issue') AS issue, {_AMOUNT},
+               json_extract(e.content, '$.action') AS action, json_extract(e.content, '$.reason') AS reason, e.content
+        {_JOINED} {_POWERS} WHERE t.name = 'dispense.return' AND e.void IS NULL""",
+    "stock_steps": f"""
+        SELECT {_NAMED}, json_extract(e.content, '$.step') AS step, {_PACK}, {_AMOUNT},
+               json_extract(e.content, '$.unit') AS unit, json_extract(e.content, '$.source') AS source,
+               json_extract(e.content, '$.disposition') AS disposition, json_extract(e.content, '$.reason') AS reason,
+               json_extract(e.content, '$.schedule') AS schedule, e.content
+        {_JOINED} {_POWERS} WHERE t.name = 'stock' AND e.void IS NULL""",
+    "recalls": f"""
+        SELECT {_NAMED}, json_extract(e.content, '$.product') AS product, json_extract(e.content, '$.lots') AS lots,
+               json_extract(e.content, '$.serials') AS serials, json_extract(e.content, '$.level') AS level,
+               json_extract(e.content, '$.reference') AS reference, json_extract(e.content, '$.reason') AS reason,
+               e.content
+        {_JOINED} WHERE t.name = 'recall' AND e.void IS NULL""",
+}
+VIEWS: Final = {**FIRST_VIEWS, **SUPPLY_VIEWS}
+"""Every view of a database that needs no migration."""
+
 
 @migrations()
 def create_tables(db: Database) -> None:
@@ -135,8 +173,20 @@ def create_tables(db: Database) -> None:
     db.conn.executemany(
         "INSERT INTO powers_of_ten VALUES (?, ?)", [(n, float(f"1e{n}")) for n in range(MIN_EXPONENT, MAX_EXPONENT + 1)]
     )
-    for name, sql in VIEWS.items():
+    for name, sql in FIRST_VIEWS.items():
         db.create_view(name, sql)
+
+
+@migrations()
+def add_supplies(db: Database) -> None:
+    """Views of prescriptions, stock and recalls. What was of an unknown type is read again: it may be known now."""
+    for name, sql in SUPPLY_VIEWS.items():
+        db.create_view(name, sql)
+    stale = f"SELECT DISTINCT pos >> {FEED_SHIFT} FROM entries WHERE void = 'unknown-type'"
+    numbers = [no for (no,) in db.execute(stale).fetchall()]
+    for no in numbers:
+        db.execute(f"DELETE FROM entries WHERE pos >> {FEED_SHIFT} = ?", [no])
+        db.execute("UPDATE feeds SET interpreted = 0 WHERE no = ?", [no])
 
 
 def migrate(db: Database) -> None:
