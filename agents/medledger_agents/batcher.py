@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final, TypeVar
 
 from . import logs
@@ -41,6 +42,17 @@ class Batcher:
         self._changed = asyncio.Event()
         self._room = asyncio.Condition()
         self._worker = ThreadPoolExecutor(1, "recorder")
+
+    def adjust(self, *, window: float, max_entries: int) -> None:
+        """Gather the following batches in another way."""
+        self._window = window
+        self._max_entries = max_entries
+        self._changed.set()
+
+    async def beat(self) -> None:
+        """Return when the recorder's thread has had its turn: it is there, and does not hang."""
+        with suppress(RuntimeError):  # it has ended in an orderly way
+            await asyncio.get_running_loop().run_in_executor(self._worker, _nothing)
 
     async def room(self, size: int) -> None:
         """Wait until a message of that many bytes may be submitted; a message always may when nothing else waits."""
@@ -123,3 +135,7 @@ class Batcher:
         except Exception as error:  # noqa: BLE001 - the agent goes on: a message is not acknowledged, and sent again
             logs.unforeseen("recorder", error)
             return None
+
+
+def _nothing() -> None:
+    pass

@@ -11,7 +11,10 @@ Rules:
 - A message is known by (sender, message id). The same id with the same bytes is the same message, however late. The
   same id with other bytes is refused for a while (`keep_id_ms`): one of the two is a mistake, and it is not ours to
   guess which. After that it is a new message, since senders begin to count again.
-- The bytes stay here, for the ledger holds their SHA-256 only. They are patients' data: the file is its owner's alone.
+- The bytes stay here, for the ledger holds their SHA-256 only, until `remove` takes those of old messages. A message's
+  row stays for ever: a repetition is known, however late. They are patients' data: the file is its owner's alone.
+- Nothing new is taken while `gate` says why not (see spool.py). What is on the ledger already is answered all the same.
+- Any thread may call; one at a time gets in.
 - STRICT tables, synchronous=FULL. `StoreError` where SQLite cannot go on; the transaction is then rolled back.
 """
 
@@ -19,7 +22,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -30,14 +35,14 @@ from medledger.entry import decode_entry
 from medledger.errors import StoreError
 from medledger.ledger import Ledger
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 SCHEMA: Final = """
 CREATE TABLE messages (
   id INTEGER PRIMARY KEY,
   sender TEXT NOT NULL,          -- MSH-3 and MSH-4, or the counter's software
   message_id TEXT NOT NULL,      -- MSH-10: with the sender, what a repetition is known by
   sha256 BLOB NOT NULL,          -- of raw: the ledger's entries name the message by it
-  raw BLOB NOT NULL,             -- as received
+  raw BLOB NOT NULL,             -- as received; empty when it was removed
   received INTEGER NOT NULL,     -- UTC milliseconds, by this box's clock
   after INTEGER NOT NULL,        -- our feed's last block at that time: entries of it can only stand in later ones
   block INTEGER,                 -- our feed's block that holds the last of its entries; null while none does
@@ -45,8 +50,25 @@ CREATE TABLE messages (
 ) STRICT;
 CREATE INDEX messages_key ON messages (sender, message_id, id);
 CREATE INDEX messages_open ON messages (id) WHERE block IS NULL AND refused IS NULL;
-PRAGMA user_version = 1;
 """
+SWEEPS: Final = """
+CREATE TABLE sweeps (upto INTEGER NOT NULL) STRICT;  -- up to which message `remove` has looked
+INSERT INTO sweeps VALUES (0);
+PRAGMA user_version = 2;
+"""
+PRAGMAS: Final = (
+    "auto_vacuum = INCREMENTAL",  # of a new file: what is removed goes back to the disk
+    "locking_mode = EXCLUSIVE",
+    "journal_mode = WAL",
+    "synchronous = FULL",
+)
+SWEEP_ROWS: Final = 500
+FUTURE_MS: Final = 86_400_000
+"""A message that was received later than by so much after now was received under a wrong clock."""
+
+
+def _open() -> None:
+    """There is room."""
 
 
 class Verdict(Enum):
@@ -56,6 +78,7 @@ class Verdict(Enum):
     AGAIN = "again"  # the same message, not logged yet as far as the inbox knows
     LOGGED = "logged"  # the same message, on the ledger already
     CONFLICT = "conflict"  # another message under the same id
+    FULL = "full"  # not taken: there is no room
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +112,21 @@ class Unlogged(NamedTuple):
 
 
 class Inbox:
-    """One agent's database of messages. For one thread at a time."""
+    """One agent's database of messages."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path, keep_id_ms: int) -> None:
         self._db = connection
         self._path = path
-        self._keep_id_ms = keep_id_ms
+        self.keep_id_ms = keep_id_ms
+        self.gate: Callable[[], str | None] = _open
+        """Says why nothing new can be taken, None where it can."""
+        self._lock = threading.RLock()
+        self._committed = time.monotonic()
+
+    @property
+    def path(self) -> Path:
+        """Its file."""
+        return self._path
 
     @classmethod
     def open(cls, path: Path, *, keep_id_hours: int = 24) -> Self:
@@ -115,13 +147,13 @@ class Inbox:
 
     def _prepare(self) -> None:
         with self._reporting():
-            for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL"):
+            for pragma in PRAGMAS:
                 self._db.execute(f"PRAGMA {pragma}")
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version > SCHEMA_VERSION:
                 raise StoreError(f"{self._path} was written by newer software", hint="Update medledger on this box.")
-            if version == 0:
-                self._db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
+            if version < SCHEMA_VERSION:
+                self._db.executescript(f"BEGIN IMMEDIATE; {SCHEMA if version == 0 else ''} {SWEEPS} COMMIT;")
 
     def close(self) -> None:
         """Write what is noted and close."""
@@ -141,13 +173,14 @@ class Inbox:
 
         `after` is our feed's last block, -1 for none. One answer for each message, in their order.
         """
+        full = self.gate() is not None
         with self._reporting():
             self._begin()
-            found = [self._store(message, after) for message in messages]
-            self._db.execute("COMMIT")
+            found = [self._store(message, after, full=full) for message in messages]
+            self._commit()
         return found
 
-    def _store(self, message: Received, after: int) -> Stored:
+    def _store(self, message: Received, after: int, *, full: bool) -> Stored:
         row = self._db.execute(
             "SELECT id, sha256, received, after, block FROM messages WHERE sender = ? AND message_id = ?"
             " ORDER BY sha256 = ? DESC, id DESC LIMIT 1",  # the message itself, else the last that had its id
@@ -156,12 +189,14 @@ class Inbox:
         if row is not None:
             known, sha256, received, stored_after, block = row
             if sha256 == message.sha256:
-                verdict = Verdict.AGAIN if block is None else Verdict.LOGGED
-                if block is None:
+                verdict = Verdict.LOGGED if block is not None else Verdict.FULL if full else Verdict.AGAIN
+                if verdict is Verdict.AGAIN:
                     self._db.execute("UPDATE messages SET refused = NULL WHERE id = ?", (known,))
                 return Stored(known, verdict, stored_after, block)
-            if abs(message.at - received) < self._keep_id_ms:
+            if abs(message.at - received) < self.keep_id_ms:
                 return Stored(known, Verdict.CONFLICT, stored_after, block)
+        if full:
+            return Stored(0, Verdict.FULL, after, None)
         row_id = self._db.execute(
             "INSERT INTO messages (sender, message_id, sha256, raw, received, after) VALUES (?, ?, ?, ?, ?, ?)",
             (message.sender, message.message_id, message.sha256, message.raw, message.at, after),
@@ -185,7 +220,7 @@ class Inbox:
         """Write what was marked; for a quiet moment."""
         with self._reporting():
             if self._db.in_transaction:
-                self._db.execute("COMMIT")
+                self._commit()
 
     def unlogged(self) -> list[Unlogged]:
         """The messages that are neither logged nor refused, as far as is noted: what the last crash left behind."""
@@ -196,6 +231,65 @@ class Inbox:
             )
             return [Unlogged(*row) for row in rows]
 
+    # --- room, and signs of life -------------------------------------------------------------------------------------
+
+    def used_bytes(self) -> int:
+        """How much of the disk it takes, but for pages that are free to be used again."""
+        with self._reporting():
+            pages, free, size = (
+                self._db.execute(f"PRAGMA {name}").fetchone()[0]
+                for name in ("page_count", "freelist_count", "page_size")
+            )
+            return int((pages - free) * size)
+
+    def open_messages(self) -> int:
+        """How many messages are neither logged nor refused."""
+        with self._reporting():
+            found = self._db.execute("SELECT count(*) FROM messages WHERE block IS NULL AND refused IS NULL").fetchone()
+            return int(found[0])
+
+    def prove(self, within: float) -> None:
+        """Write to the disk, unless that was done within so many seconds. Raises `StoreError`; hangs where it hangs."""
+        with self._reporting():
+            if time.monotonic() - self._committed > within:
+                self._begin()
+                self._db.execute("UPDATE sweeps SET upto = upto")
+                self._commit()
+
+    def remove(self, *, received_before: int, confirmed: int | None, now: int) -> int:
+        """Remove the bytes of messages that were received before that time and are logged; how many that were.
+
+        With `confirmed`, only of those whose entries stand in the first so many blocks of our feed. Looks at a bounded
+        number of messages that it has not looked at yet: call it again while it returns something. Times are UTC
+        milliseconds. It stops at the first message whose time has not come, and never removes one that was refused, or
+        received under a clock that was ahead.
+        """
+        with self._reporting():
+            (upto,) = self._db.execute("SELECT upto FROM sweeps").fetchone()
+            rows = self._db.execute(
+                "SELECT id, received, block, refused FROM messages WHERE id > ? ORDER BY id LIMIT ?", (upto, SWEEP_ROWS)
+            ).fetchall()
+            gone = []
+            looked = upto
+            for message, received, block, refused in rows:
+                if received <= now + FUTURE_MS and refused is None:
+                    waits = block is None or (confirmed is not None and block >= confirmed)
+                    if received >= received_before or waits:
+                        break
+                    gone.append((message,))
+                looked = message
+            if looked > upto:
+                self._begin()
+                self._db.executemany("UPDATE messages SET raw = X'' WHERE id = ?", gone)
+                self._db.execute("UPDATE sweeps SET upto = ?", (looked,))
+                self._commit()
+                self._db.execute("PRAGMA incremental_vacuum").fetchall()
+        return len(gone)
+
+    def _commit(self) -> None:
+        self._db.execute("COMMIT")
+        self._committed = time.monotonic()
+
     def _begin(self) -> None:
         if not self._db.in_transaction:
             self._db.execute("BEGIN IMMEDIATE")
@@ -203,15 +297,16 @@ class Inbox:
     @contextmanager
     def _reporting(self) -> Iterator[None]:
         """SQLite's errors as ours. What was marked and not committed is lost then, which a restart mends."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise StoreError(
-                f"the inbox {self._path} cannot be written: {error}",
-                hint="Look for a full or failing disk; nothing is acknowledged until it works again.",
-            ) from error
+        with self._lock:
+            try:
+                yield
+            except sqlite3.Error as error:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise StoreError(
+                    f"the inbox {self._path} cannot be written: {error}",
+                    hint="Look for a full or failing disk; nothing is acknowledged until it works again.",
+                ) from error
 
 
 def logged_in(ledger: Ledger, after: int, wanted: Iterable[bytes]) -> dict[bytes, list[int]]:

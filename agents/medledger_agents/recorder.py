@@ -7,11 +7,13 @@ cannot hold them) logs what they say. It blocks on the disk and belongs in one t
   not logged again, and a message of many records is taken up where it was left.
 - After a start, nothing is recorded before what the last run left open is settled. That takes a ledger that may sign:
   a replica that is still recovering does not know its own feed.
-- What cannot be logged is refused with the reason, and stays in the inbox; sent again, it is tried again.
+- What cannot be logged is refused with the reason, and stays in the inbox; sent again, it is tried again. What there is
+  no room for (see spool.py) is refused without being kept.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -23,7 +25,9 @@ from medledger.limits import MAX_BODY_BYTES
 from medledger.registry import Record
 
 from . import logs
+from .health import HEALTH
 from .inbox import Inbox, Received, Stored, Unlogged, Verdict, logged_in
+from .meters import METERS
 
 _NO_SALT: Final = bytes(SALT_BYTES)
 _LATE: Final = 2**40  # a time that takes as many bytes as any
@@ -46,6 +50,7 @@ class Answer:
     refused: str | None = None
     repeated: bool = False
     conflict: bool = False  # the message id was another message's
+    full: bool = False  # there was no room for it
 
 
 @dataclass(slots=True)
@@ -68,7 +73,7 @@ class Recorder:
         self._ledger = ledger
         self._inbox = inbox
         self._read = read
-        self._max_entries = max_entries
+        self.max_entries = max_entries
         self._settled = False
 
     def settle(self) -> int:
@@ -94,11 +99,20 @@ class Recorder:
 
     def record(self, batch: Sequence[Delivery]) -> list[Answer]:
         """Log these messages: durable on return. One answer for each; no `MedledgerError` is raised."""
+        started = time.monotonic()
+        answers = self._record(batch)
+        METERS.observe("commit_seconds", time.monotonic() - started)
+        METERS.observe("batch_messages", len(batch))
+        for answer in answers:
+            _count(answer)
+        return answers
+
+    def _record(self, batch: Sequence[Delivery]) -> list[Answer]:
         try:
             self.settle()
             stored = self._store(batch)  # (1)
         except MedledgerError as error:
-            logs.warning("nothing can be logged", reason=str(error), messages=len(batch))
+            HEALTH.fault("recording", f"nothing can be logged: {error}")
             return [Answer(None, str(error))] * len(batch)
         tasks: dict[int, _Task] = {}
         again: list[Stored] = []
@@ -113,7 +127,8 @@ class Recorder:
         first = set(tasks)
         answers = []
         for place in stored:
-            answers.append(_answer(place, tasks.get(place.id), repeated=place.id not in first))
+            full = self._inbox.gate() if place.verdict is Verdict.FULL else None
+            answers.append(_answer(place, tasks.get(place.id), repeated=place.id not in first, full=full))
             first.discard(place.id)
         return answers
 
@@ -138,17 +153,25 @@ class Recorder:
 
     def _log(self, tasks: Sequence[_Task]) -> None:
         """Append what these tasks have left, in as few blocks as hold it."""
+        failure: MedledgerError | None = None
         for block in self._blocks(tasks):
             members = [task for task, _ in block]
             try:
                 seq = self._ledger.append(*(record for _, record in block)).seq
             except MedledgerError as error:
                 logs.warning("a block cannot be logged", reason=type(error).__name__, entries=len(block))
+                failure = error
                 for task in members:
                     task.refused = str(error)
                 continue
+            METERS.count("blocks")
+            METERS.count("readings", by=len(block))
             for task in members:
                 task.block = seq
+        if failure is not None:
+            HEALTH.fault("recording", f"a block cannot be logged: {type(failure).__name__}")
+        else:
+            HEALTH.mended("recording")
 
     def _blocks(self, tasks: Sequence[_Task]) -> Iterator[list[tuple[_Task, Record]]]:
         """The records in order, cut where a block is full. A task that was refused in one block is in no later one."""
@@ -157,7 +180,7 @@ class Recorder:
         for task in tasks:
             for record in task.records:
                 length = _length(record)
-                if block and (size + length > MAX_BODY_BYTES or len(block) == self._max_entries):
+                if block and (size + length > MAX_BODY_BYTES or len(block) == self.max_entries):
                     yield block
                     block, size = [], 0
                 if task.refused is not None:
@@ -185,9 +208,23 @@ def _length(record: Record) -> int:
     return len(encode_entry(record.TYPE, record.to_content(), time=time, subject=record.subject, salt=_NO_SALT))
 
 
-def _answer(place: Stored, task: _Task | None, *, repeated: bool) -> Answer:
+def _count(answer: Answer) -> None:
+    refused = answer.refused is not None
+    METERS.count(
+        "messages",
+        "conflict" if answer.conflict else "refused" if refused else "repeated" if answer.repeated else "logged",
+    )
+    if refused:
+        METERS.count("refused", "conflict" if answer.conflict else "full" if answer.full else "ledger")
+    else:
+        METERS.count("acknowledged")
+
+
+def _answer(place: Stored, task: _Task | None, *, repeated: bool, full: str | None) -> Answer:
     if place.verdict is Verdict.LOGGED:
         return Answer(place.block, repeated=True)
+    if place.verdict is Verdict.FULL:
+        return Answer(None, full or "the disk was full: send it again", full=True)
     if task is None:
         return Answer(None, "this message id was used for another message", conflict=True)
     return Answer(None, task.refused) if task.refused is not None else Answer(task.block, repeated=repeated)
