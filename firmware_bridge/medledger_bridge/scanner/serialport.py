@@ -1,0 +1,47 @@
+"""The serial port of a scanner, through pyserial. What its bytes mean stands in `lines`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from medledger.errors import UsageError
+
+from ..errors import ExtraMissingError
+
+DEFAULT_BAUD: Final = 9600
+
+
+class SerialPort:
+    """An open serial port, ours alone, 8 bits without parity. Raises `UsageError` where it cannot be had."""
+
+    def __init__(self, path: str, *, baud: int = DEFAULT_BAUD) -> None:
+        try:
+            import serial
+        except ImportError as error:
+            raise ExtraMissingError(
+                "a serial scanner needs the package pyserial", hint="Install it with: pip install 'medledger[serial]'"
+            ) from error
+        try:
+            self._port = serial.Serial(path, baud, exclusive=True)
+        except (serial.SerialException, ValueError) as error:
+            raise UsageError(
+                f"the serial port {path} cannot be opened: {error}",
+                hint="The user must be in the group `dialout`, and no other program may have the port open.",
+            ) from error
+        self._gone = serial.SerialException
+        self.name = path
+
+    def fileno(self) -> int:
+        """The descriptor, for `select`."""
+        return int(self._port.fileno())
+
+    def read(self) -> bytes:
+        """Some bytes, waiting for the first; none when the port is gone."""
+        try:
+            return bytes(self._port.read(self._port.in_waiting or 1))
+        except (self._gone, OSError):
+            return b""
+
+    def close(self) -> None:
+        """Let go of the port."""
+        self._port.close()
