@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .membertable import member_json
 from .output import time_json
+from .recordjson import to_json
 
 if TYPE_CHECKING:
     from medledger.ledger import Ledger
@@ -72,8 +73,27 @@ def collect(ledger: Ledger, *, gap_ms: int, verification: dict[str, Any] | None)
         ],
         "hidden": [{"feed": feed.hex(), "seq": seq} for feed, seq in ledger.store.holes()],
         "disputed": [{"feed": each.feed.hex(), "seq": each.seq, "block": each.id.hex()} for each in ledger.disputed()],
+        "findings": findings(ledger, now=None),
         "pending_acts": [act.id.hex() for act in membership.pending],
     }
+
+
+def findings(ledger: Ledger, *, now: int | None) -> list[dict[str, Any]]:
+    """What the folds find, as plain data: a sentence, and the entries that show it."""
+    from medledger.findings import find
+
+    return [
+        {
+            "kind": each.kind,
+            "sentence": each.sentence,
+            "entries": [
+                {"feed": place.feed.hex(), "seq": place.seq, "index": place.index, "block": place.block_id.hex()}
+                for place in each.places
+            ],
+            "facts": to_json(each.kind, dict(each.facts)),
+        }
+        for each in find(ledger, now=now)
+    ]
 
 
 def _entries(

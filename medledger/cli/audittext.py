@@ -8,6 +8,7 @@ from typing import Any, Final
 from .output import count_text, duration_text, fact_lines, printable, table_lines
 
 MAX_LISTED: Final = 100
+MAX_SHOWN: Final = 3
 
 
 def report_lines(report: dict[str, Any]) -> list[str]:
@@ -25,6 +26,7 @@ def report_lines(report: dict[str, Any]) -> list[str]:
             ("Entries by member and type", ("MEMBER", "TYPE", "ENTRIES", "FIRST", "LAST"), _entries(report, names)),
             ("Void entries", ("MEMBER", "TYPE", "ENTRIES", "FIRST IN BLOCK", "REASON"), _void(report, names)),
             (gaps, ("MEMBER", "FROM", "TO", "LENGTH"), _gaps(report, names)),
+            ("Findings", ("KIND", "WHAT", "SHOWN BY"), finding_rows(report["findings"], names)),
             ("Forks", ("MEMBER", "AT BLOCK"), _places(report["forks"], names)),
             ("Hidden or erased entries", ("MEMBER", "BLOCK"), _places(report["hidden"], names)),
             ("Disputed blocks", ("MEMBER", "BLOCK", "ID"), _disputed(report, names)),
@@ -112,6 +114,16 @@ def _void(report: dict[str, Any], names: dict[str, str]) -> list[tuple[str, ...]
 
 def _gaps(report: dict[str, Any], names: dict[str, str]) -> list[tuple[str, ...]]:
     return [(names[gap["feed"]], str(gap["from"]), str(gap["to"]), duration_text(gap["ms"])) for gap in report["gaps"]]
+
+
+def finding_rows(findings: list[dict[str, Any]], names: dict[str, str]) -> list[tuple[str, ...]]:
+    """Each finding with the blocks that show it, as `medledger show` takes them."""
+    rows = []
+    for each in findings:
+        shown = [f"{names.get(place['feed'], place['feed'][:8])}/{place['seq']}" for place in each["entries"]]
+        some = ", ".join(dict.fromkeys(shown[:MAX_SHOWN]))
+        rows.append((each["kind"], printable(each["sentence"]), printable(some)))
+    return rows
 
 
 def _places(found: list[dict[str, Any]], names: dict[str, str]) -> list[tuple[str, ...]]:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
+
+from devices import Instrument
+from medledger import Identity, Ledger
 
 from .conftest import READING, Done, Run
 from .test_reading import forge
@@ -98,3 +102,21 @@ def test_a_fork_is_a_finding_and_no_failure(run: Run, ward: Path, admit: Admit, 
     assert "forked at block 1" in run("member", "list", ward).out
     carry(ward, box)
     assert "has forked" in run("append", box, "reading", READING, code=1).err
+
+
+def test_findings_are_named_with_the_blocks_that_show_them(run: Run, ward: Path, admit: Admit, carry: Carry) -> None:
+    """A promise broken and a key that nobody enrolled, in words, as JSON, in the report, and as an exit code."""
+    assert "Nothing that does not fit together." in run("audit", "findings", ward).out
+    run("append", ward, "cadence", '{"device": "MON-7", "interval": 1000}', "--time", "2020-01-01T00:00:00Z")
+    with Ledger.open(ward, Identity.load(ward.with_suffix(".key"))) as ledger:
+        stranger = ledger.append(Instrument("PO-1").batch(72))
+    text = run("audit", "findings", ward, code=1).out
+    assert "unenrolled key" in text
+    assert f"Hospital/{stranger.seq}" in text
+    (found,) = run("audit", "findings", ward, "--json", code=1).lines
+    assert found["entries"][0]["block"] == stranger.id.hex()
+    assert found["facts"]["key"] == f"hex:{Instrument('PO-1').key.hex()}"
+    assert "Findings: 1" in run("audit", "report", ward).out
+    time.sleep(1.1)  # the promise was of a second
+    kinds = [each["kind"] for each in run("audit", "findings", ward, "--now", "--json", code=1).lines]
+    assert kinds == ["unenrolled key", "silent"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from medledger.errors import StoreError
 
 from .. import checking, gossiping
 from ..command import Group
+from ..exits import Exit
 from ..opening import reading, signing
 from ..options import Duration, json_option, key_option, ledger_argument
-from ..output import emit, json_text, remark, say
+from ..output import emit, json_text, remark, say, table
 from .verify import every_signature_option, processes_option
 
 
@@ -24,6 +26,7 @@ from .verify import every_signature_option, processes_option
         "medledger audit sync audit.db",
         "medledger audit verify audit.db --every-signature",
         "medledger audit report audit.db --output report.txt",
+        "medledger audit findings audit.db",
     ),
 )
 def audit() -> None:
@@ -107,3 +110,30 @@ def report(
     except OSError as error:
         raise StoreError(f"{output} cannot be written: {error.strerror}") from error
     remark(f"Saved in {output}.")
+
+
+@audit.command(examples=("medledger audit findings audit.db", "medledger audit findings audit.db --now --json"))
+@ledger_argument()
+@click.option("--now", "until_now", is_flag=True, help="Judge by this machine's clock what is silent still.")
+@json_option
+def findings(ledger: Path, until_now: bool, as_json: bool) -> int:
+    """Name what does not fit together in LEDGER, with the blocks that show it.
+
+    Batches that devices signed against their enrolment; entries that were promised and did not come; what was supplied
+    against what was prescribed. Ends with 1 where there is a finding. Sync first: what has not arrived is missing here.
+    """
+    from ..auditdata import findings as found_in
+    from ..audittext import finding_rows
+    from ..describe import Names
+
+    with reading(ledger) as opened:
+        found = found_in(opened, now=time.time_ns() // 1_000_000 if until_now else None)
+        names = {feed.hex(): Names(opened.membership).of(feed) for feed in opened.frontier()}
+    if as_json:
+        for each in found:
+            emit(each)
+    elif found:
+        table(("KIND", "WHAT", "SHOWN BY"), finding_rows(found, names))
+    else:
+        say("Nothing that does not fit together.")
+    return int(Exit.REFUSED if found else Exit.OK)
