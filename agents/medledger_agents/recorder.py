@@ -9,14 +9,17 @@ cannot hold them) logs what they say. It blocks on the disk and belongs in one t
   a replica that is still recovering does not know its own feed.
 - What cannot be logged is refused with the reason, and stays in the inbox; sent again, it is tried again. What there is
   no room for (see spool.py) is refused without being kept.
+- What is logged of a message may depend on what was logged before it. A message therefore holds drafts, and `decide`
+  makes each the records that it comes to when its turn has come; those of one draft stand in one block. Where a block
+  fails, what comes after it is refused too, and `undo` tells whoever decides that nothing of it was logged.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from medledger.entry import SALT_BYTES, encode_entry
 from medledger.errors import MedledgerError
@@ -29,22 +32,24 @@ from .health import HEALTH
 from .inbox import Inbox, Received, Stored, Unlogged, Verdict, logged_in
 from .meters import METERS
 
+NOTHING: Final = "there is nothing to log of it"
 _NO_SALT: Final = bytes(SALT_BYTES)
 _LATE: Final = 2**40  # a time that takes as many bytes as any
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message and what to log of it: at least one record."""
+    """A message and what to log of it: records, or drafts of them; or why nothing is, for one that is only kept."""
 
     message: Received
-    records: tuple[Record, ...]
+    records: tuple[Any, ...]
     urgent: bool = False
+    refused: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a message: logged up to this block, or the reason why not."""
+    """What became of a message: logged up to this block, or the reason why not. Neither: it changes nothing."""
 
     block: int | None
     refused: str | None = None
@@ -59,21 +64,30 @@ class _Task:
 
     id: int
     sha256: bytes
-    records: Sequence[Record]
+    records: Sequence[Any]
     block: int | None = None  # of the last record that is logged
     refused: str | None = None
 
 
 class Recorder:
-    """Records messages from one inbox into one ledger. `read` makes the records of a message again after a crash."""
+    """Records messages from one inbox into one ledger. `read` makes the drafts of a message again after a crash."""
 
     def __init__(
-        self, ledger: Ledger, inbox: Inbox, read: Callable[[bytes, int], Sequence[Record]], *, max_entries: int
+        self,
+        ledger: Ledger,
+        inbox: Inbox,
+        read: Callable[[bytes, int], Sequence[Any]],
+        *,
+        max_entries: int,
+        decide: Callable[[Any], Sequence[Record]] = lambda record: (record,),
+        undo: Callable[[], None] = lambda: None,
     ) -> None:
         self._ledger = ledger
         self._inbox = inbox
         self._read = read
         self.max_entries = max_entries
+        self._decide = decide
+        self._undo = undo
         self._settled = False
 
     def settle(self) -> int:
@@ -118,7 +132,7 @@ class Recorder:
         again: list[Stored] = []
         for delivery, place in zip(batch, stored, strict=True):
             if place.verdict in (Verdict.NEW, Verdict.AGAIN) and place.id not in tasks:
-                tasks[place.id] = _Task(place.id, delivery.message.sha256, delivery.records)
+                tasks[place.id] = _Task(place.id, delivery.message.sha256, delivery.records, refused=delivery.refused)
                 again += [place] if place.verdict is Verdict.AGAIN else []
         if again:
             self._look_up([tasks[place.id] for place in again], min(place.after for place in again))
@@ -152,43 +166,46 @@ class Recorder:
                 task.refused = None
 
     def _log(self, tasks: Sequence[_Task]) -> None:
-        """Append what these tasks have left, in as few blocks as hold it."""
-        failure: MedledgerError | None = None
-        for block in self._blocks(tasks):
-            members = [task for task, _ in block]
-            try:
-                seq = self._ledger.append(*(record for _, record in block)).seq
-            except MedledgerError as error:
-                logs.warning("a block cannot be logged", reason=type(error).__name__, entries=len(block))
-                failure = error
-                for task in members:
-                    task.refused = str(error)
-                continue
-            METERS.count("blocks")
-            METERS.count("readings", by=len(block))
-            for task in members:
-                task.block = seq
-        if failure is not None:
-            HEALTH.fault("recording", f"a block cannot be logged: {type(failure).__name__}")
-        else:
-            HEALTH.mended("recording")
-
-    def _blocks(self, tasks: Sequence[_Task]) -> Iterator[list[tuple[_Task, Record]]]:
-        """The records in order, cut where a block is full. A task that was refused in one block is in no later one."""
+        """Append what these tasks have left, in order, in as few blocks as hold it."""
         block: list[tuple[_Task, Record]] = []
         size = 0
-        for task in tasks:
-            for record in task.records:
-                length = _length(record)
-                if block and (size + length > MAX_BODY_BYTES or len(block) == self.max_entries):
-                    yield block
-                    block, size = [], 0
+        for number, task in enumerate(tasks):
+            for draft in task.records:
                 if task.refused is not None:
                     break
-                block.append((task, record))
+                try:
+                    group = self._decide(draft)
+                    length = sum(map(_length, group))
+                except MedledgerError as error:
+                    task.refused = str(error)
+                    break
+                if block and (size + length > MAX_BODY_BYTES or len(block) + len(group) > self.max_entries):
+                    reason = self._append(block)
+                    if reason is not None:
+                        _refuse(tasks[number:], reason)
+                        return
+                    block, size = [], 0
+                block += ((task, record) for record in group)
                 size += length
         if block:
-            yield block
+            self._append(block)
+
+    def _append(self, block: list[tuple[_Task, Record]]) -> str | None:
+        """One block: durable on return, or the reason why not."""
+        try:
+            seq = self._ledger.append(*(record for _, record in block)).seq
+        except MedledgerError as error:
+            logs.warning("a block cannot be logged", reason=type(error).__name__, entries=len(block))
+            HEALTH.fault("recording", f"a block cannot be logged: {type(error).__name__}")
+            _refuse([task for task, _ in block], str(error))
+            self._undo()
+            return str(error)
+        HEALTH.mended("recording")
+        METERS.count("blocks")
+        METERS.count("readings", by=len(block))
+        for task, _ in block:
+            task.block = seq
+        return None
 
     def _mark(self, tasks: Iterable[_Task]) -> None:
         for task in tasks:
@@ -197,9 +214,16 @@ class Recorder:
                     self._inbox.mark_refused(task.id, task.refused)
                 elif task.block is not None:
                     self._inbox.mark_logged(task.id, task.block)
+                else:
+                    self._inbox.mark_refused(task.id, NOTHING)
             except MedledgerError:  # it is on the ledger all the same: the next start finds it there
                 logs.warning("the inbox cannot be marked")
                 return
+
+
+def _refuse(tasks: Iterable[_Task], reason: str) -> None:
+    for task in tasks:
+        task.refused = task.refused or reason
 
 
 def _length(record: Record) -> int:
