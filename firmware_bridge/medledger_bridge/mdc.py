@@ -40,7 +40,7 @@ _PER_MINUTE: Final = {"/min": Range(0, 500)}
 _BREATHS: Final = {"/min": Range(0, 200)}
 _SATURATION: Final = {"%": Range(0, 100)}
 _TEMPERATURE: Final = {"Cel": Range(10, 50), "[degF]": Range(50, 122)}
-_PRESSURE: Final = {"mm[Hg]": Range(0, 400)}
+_PRESSURE: Final = {"mm[Hg]": Range(0, 400), "kPa": Range(0, 53)}
 
 HEART_RATE: Final = Measure("8867-4", _PER_MINUTE)
 PULSE_RATE: Final = Measure("8889-8", _PER_MINUTE)  # by pulse oximetry
