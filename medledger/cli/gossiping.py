@@ -70,9 +70,13 @@ class Request(Way):
 
 def broker_options(command: F) -> F:
     """The options of `Way`."""
+    return brokers_option(_BROKER_HELP, envvar="MEDLEDGER_BROKER_URL")(account_options(command))
+
+
+def account_options(command: F) -> F:
+    """The options of `Way`, but which broker."""
     for option in reversed(
         (
-            brokers_option(_BROKER_HELP, envvar="MEDLEDGER_BROKER_URL"),
             click.option(
                 "--protocol",
                 type=click.Choice(("3.1.1", "5")),

@@ -276,7 +276,7 @@ def test_a_sync_that_is_killed_goes_on(program: Run, here: Path, large: Path, br
             program("recover", f"{name}/own.db", "--yes")
     Path("new").mkdir()
     text = program("member", "request", "--key", "new/own.key", "--role", "auditor").out
-    reply = program("member", "approve", "one/own.db", "-", "--broker", broker.url, stdin=text).out
+    reply = program("member", "approve", "one/own.db", "-", "--broker", broker.url, "--no-deliver", stdin=text).out
     program("join", "new/own.db", "-", stdin=reply)
     staying = [start("sync", f"{name}/own.db", "--broker", broker.url, "--stay") for name in ("one", "two")]
     try:

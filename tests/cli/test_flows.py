@@ -35,7 +35,7 @@ def found(program: Run, *options: str) -> None:
     program("init", "hospital/h.db", "--name", "Trial 7", "--label", "Hospital", "--role", "hospital", *options)
     program("append", "hospital/h.db", "reading", READING)
     text = program("member", "request", "--key", "pharmacy/p.key", "--label", "Pharmacy", "--role", "pharmacy").out
-    reply = program("member", "approve", "hospital/h.db", "-", stdin=text).out
+    reply = program("member", "approve", "hospital/h.db", "-", "--no-deliver", stdin=text).out
     program("join", "pharmacy/p.db", "-", stdin=reply)
 
 

@@ -95,10 +95,11 @@ def test_the_broker_of_the_ledger_is_named_in_replies(run: Run) -> None:
     run("init", "a.db", "--name", "A", "--broker", "mqtts://broker.example:8883")
     Path("box").mkdir()
     run("member", "request", "--key", "box/b.key", "--label", "b", "--role", "bedside")
-    reply = run("member", "approve", "a.db", "box/b.key.request").out
+    reply = run("member", "approve", "a.db", "box/b.key.request", "--no-deliver").out
     told = run("join", "box/b.db", "-", "--json", stdin=reply).json
     assert told["broker"] == "mqtts://broker.example:8883"
-    other = run("member", "approve", "a.db", "-", "--broker", "mqtt://10.0.0.5", stdin=another_request(run)).out
+    naming = ("--broker", "mqtt://10.0.0.5", "--no-deliver")
+    other = run("member", "approve", "a.db", "-", *naming, stdin=another_request(run)).out
     assert run("join", "box/c.db", "-", "--key", "box/c.key", "--json", stdin=other).json["broker"] == "mqtt://10.0.0.5"
 
 

@@ -36,7 +36,7 @@ def pair(run: Run, here: Path, broker: Broker) -> tuple[Path, Path]:
     ledger = Path("hospital/h.db")
     run("init", ledger, "--name", "St. Anna", "--label", "Hospital", "--role", "hospital", "--broker", broker.url)
     text = run("member", "request", "--key", "box/b.key", "--label", "box 7", "--role", "bedside").out
-    run("join", "box/b.db", "-", stdin=run("member", "approve", ledger, "-", stdin=text).out)
+    run("join", "box/b.db", "-", stdin=run("member", "approve", ledger, "-", "--no-deliver", stdin=text).out)
     return ledger, Path("box/b.db")
 
 

@@ -1,8 +1,9 @@
 """`medledger member`: who takes part, from asking to being revoked.
 
 - *request* is the applicant's: a key asks to join.
-- *approve* is a governor's yes to what waits for one: a request, or an act that another governor has proposed.
-- *enrol* makes somebody a member: from a request (then it is the same as approving it), or anew, with other roles, a
+- *approve* is a governor's yes to what waits for one: a request, whose reply it also leaves on the broker, or an act
+  that another governor has proposed.
+- *enrol* makes somebody a member: from a request (as approving it does, without a broker), or anew, with other roles, a
   member whose epoch has passed.
 - *revoke* ends a membership after a block.
 """
@@ -11,17 +12,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from medledger.errors import UsageError
 
-from .. import govern, keyring, waiting
+from .. import enrolling, govern, keyring, waiting
 from ..command import Group
+from ..gossiping import Way, account_options
 from ..naming import find_act, find_feed
 from ..opening import reading, signing
 from ..options import (
+    Duration,
     Handed,
     Hex,
     brokers_option,
@@ -31,7 +34,7 @@ from ..options import (
     roles_option,
     yes_option,
 )
-from ..output import emit, remark, say, warn
+from ..output import emit, remark, say
 
 if TYPE_CHECKING:
     from medledger.ledger import Ledger
@@ -117,6 +120,7 @@ def request(
     examples=(
         "medledger member approve ward.db request.txt > reply.txt",
         "medledger member approve ward.db mlreq1:... --role bedside --broker mqtts://broker.example",
+        "medledger member approve ward.db request.txt --revoke-old            its key was lost",
         "medledger member approve ward.db 3fa9c210            an act that another governor has proposed",
     )
 )
@@ -125,6 +129,16 @@ def request(
 @roles_option
 @click.option("--label", help="Call the applicant otherwise than it asks.")
 @brokers_option("The broker to name in the reply; default: the one this replica was told.", in_reply=True)
+@click.option("--revoke-old", is_flag=True, help="Revoke the key that this one succeeds: it was lost.")
+@click.option("--no-deliver", is_flag=True, help="Print the reply and leave it at that.")
+@click.option(
+    "--wait",
+    type=Duration(),
+    default="30s",
+    show_default=True,
+    help="How long to stay on the broker until somebody holds the enrolment.",
+)
+@account_options
 @key_option
 @yes_option
 @json_option
@@ -134,21 +148,40 @@ def approve(
     roles: tuple[str, ...],
     label: str | None,
     broker: str | None,
+    revoke_old: bool,
+    no_deliver: bool,
+    wait: int,
     key: Path | None,
     yes: bool,
     as_json: bool,
+    **account: Any,
 ) -> None:
     """Say yes, as a governor, to a request or to a pending act.
 
-    For a request the applicant becomes a member, and its reply is printed; it may travel any way, since only the
-    applicant can open it. Approving the same request again prints a reply again. For an act, named by the start of its
-    id, your approval is added to the others'.
+    Compare the fingerprint with the one on the applicant's screen first. The applicant then becomes a member, and its
+    reply is printed. Only the applicant can open it: where a broker is known, it is left there too, and this command
+    stays until another replica holds the enrolment. Approving the same request again gives a reply again. For an act,
+    named by the start of its id, your approval is added to the others'.
     """
     with signing(ledger, key) as opened:
         if what.startswith(REQUEST):
-            _enrol(opened, what, roles=roles, label=label, broker=broker, yes=yes, as_json=as_json)
-        elif roles or label or broker:
-            raise UsageError("--role, --label and --broker go with a request", hint="An act is approved as it is.")
+            way = None if no_deliver or not (broker or opened.broker) else Way(broker=broker, **account)
+            enrolling.enrol(
+                opened,
+                what,
+                roles=roles,
+                label=label,
+                broker=broker,
+                yes=yes,
+                as_json=as_json,
+                revoke_old=revoke_old,
+                way=way,
+                wait=wait / 1000,
+            )
+        elif roles or label or broker or revoke_old:
+            raise UsageError(
+                "--role, --label, --broker and --revoke-old go with a request", hint="An act is approved as it is."
+            )
         else:
             _approve_act(opened, what, yes=yes, as_json=as_json)
 
@@ -179,12 +212,12 @@ def enrol(
 ) -> None:
     """Make somebody a member, as a governor, or change what a member may do.
 
-    With a request this is `member approve`. With a member, by label or key, it is enrolled anew with the roles given,
-    which takes a new epoch since the last time: see `medledger governance change`.
+    With a request this is `member approve --no-deliver`. With a member, by label or key, it is enrolled anew with the
+    roles given, which takes a new epoch since the last time: see `medledger governance change`.
     """
     with signing(ledger, key) as opened:
         if who.startswith(REQUEST):
-            _enrol(opened, who, roles=roles, label=label, broker=broker, yes=yes, as_json=as_json)
+            enrolling.enrol(opened, who, roles=roles, label=label, broker=broker, yes=yes, as_json=as_json)
         else:
             _enrol_again(opened, who, roles=roles, label=label, yes=yes, as_json=as_json)
 
@@ -239,49 +272,6 @@ def list_members(ledger: Path, pending: bool, as_json: bool) -> None:
 
 
 # --- what they do ----------------------------------------------------------------------------------------------------
-
-
-def _enrol(
-    ledger: Ledger,
-    text: str,
-    *,
-    roles: tuple[str, ...],
-    label: str | None,
-    broker: str | None,
-    yes: bool,
-    as_json: bool,
-) -> None:
-    """Enrol an applicant and print its reply; the reply alone where it is a member already."""
-    from medledger.joining import read_request_text
-
-    from .. import replies
-
-    request, secret = read_request_text(text)
-    govern.describe_request(request)
-    if roles:
-        remark(f"  {'granted'.ljust(12)}  {', '.join(roles)}")
-    as_asked = not roles and label is None
-    if as_asked and replies.is_enrolled(ledger, request.feed):
-        remark("It is a member already: this is its reply once more.")
-        reply = replies.again(ledger, request, secret, broker)
-    elif as_asked and (proposed := replies.pending_enrolment(ledger, request.feed)) is not None:
-        if ledger.me not in proposed.approved:
-            remark("Another governor has proposed this already.")
-            govern.confirm("Approve it?", yes=yes)
-            ledger.approve(proposed.id)
-        reply = replies.again(ledger, request, secret, broker)
-    else:
-        govern.confirm("Let it in?", yes=yes)
-        reply = ledger.enrol(text, roles=roles or None, label=label, broker=broker)
-    waits = replies.pending_enrolment(ledger, request.feed)
-    if as_json:
-        act = None if waits is None else waits.id.hex()
-        emit({"reply": reply, "feed": request.feed.hex(), "effective": waits is None, "pending_act": act})
-        return
-    if waits is not None:
-        warn(govern.waits_for(waits))
-    remark("Send it this reply:")
-    say(reply)
 
 
 def _enrol_again(
