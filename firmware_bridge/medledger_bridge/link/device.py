@@ -22,6 +22,7 @@ from nacl.bindings import crypto_sign, crypto_sign_seed_keypair
 from medledger.records import batch_message
 
 from ..errors import LinkBodyError
+from . import body
 from .batch import SignedBatch
 from .batch import encode as encode_batch
 from .frames import VERSION, Deframer, Frame, wrap
@@ -32,6 +33,7 @@ WINDOW: Final = 8
 FIRST_TIMEOUT_MS: Final = 1_000
 LAST_TIMEOUT_MS: Final = 32_000
 MAX_READINGS: Final = 16
+READINGS_BYTES: Final = 3072
 SIGNATURE_BYTES: Final = 64
 
 
@@ -58,6 +60,7 @@ class Device:
         self._name, self._boot, self._save, self._per_batch = device, boot, save, min(readings, MAX_READINGS)
         self._model, self._firmware, self._calibrated = model, firmware, calibrated
         self._open: list[list[Any]] = []
+        self._open_bytes = 0
         self._ring: OrderedDict[int, SignedBatch] = OrderedDict()
         self._deframer = Deframer()
         self._sequence = 0
@@ -77,8 +80,13 @@ class Device:
         return not self._ring and not self._open
 
     def measure(self, now: int, samples: Sequence[Any]) -> None:
-        """Add one reading, taken at `now` ms since the boot; a batch that is full with it is sealed."""
-        self._open.append([now, list(samples)])
+        """Add one reading, taken at `now` ms since the boot; a batch that is full with it, or before it, is sealed."""
+        reading = [now, list(samples)]
+        size = len(body.encode(reading))
+        if self._open_bytes + size > READINGS_BYTES:
+            self.seal(now)
+        self._open.append(reading)
+        self._open_bytes += size
         if len(self._open) >= self._per_batch:
             self.seal(now)
 
@@ -101,7 +109,7 @@ class Device:
             self._ring.popitem(last=False)
             self.dropped += 1
         self._ring[counter] = SignedBatch(**fields, signature=signature)
-        self.counter, self._open = counter, []
+        self.counter, self._open, self._open_bytes = counter, [], 0
         self._next_to_send = max(self._next_to_send, self.oldest)
 
     def receive(self, data: bytes, now: int) -> None:

@@ -1,0 +1,85 @@
+"""Simulated and real devices for the tests of the serial link, and batches that they signed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import pytest
+from nacl.bindings import crypto_sign, crypto_sign_seed_keypair
+
+from medledger.records import batch_message
+from medledger_bridge.link.batch import SignedBatch
+from medledger_bridge.link.device import Device
+from medledger_bridge.simulator import vitals
+
+ROOT = Path(__file__).resolve().parent.parent
+FIRMWARE = ROOT / "firmware_bridge" / "firmware"
+SEED = bytes(range(32))
+BOOT = b"boot-id1"
+KEY = crypto_sign_seed_keypair(SEED)[0]
+SECONDS = 120
+
+
+def device(
+    *, counter: int = 0, boot: bytes = BOOT, save: Callable[[int], None] | None = None, **options: Any
+) -> Device:
+    """A device of its first boot, with one reading in a batch unless something else is asked for."""
+    keep = save or (lambda _: None)
+    settings = {"device": "SIM-1", "readings": 1, **options}
+    return Device(settings.pop("seed", SEED), boot=boot, counter=counter, save=keep, **settings)
+
+
+def measure(of: Device, batches: int, now: int = 0) -> None:
+    """Let it seal so many batches."""
+    last = of.counter + batches
+    for samples in vitals(7):
+        if of.counter >= last:
+            return
+        of.measure(now, samples)
+
+
+def frames(of: Device, now: int = 0) -> list[bytes]:
+    """All that it has to say now."""
+    return list(iter(lambda: of.send(now), b""))
+
+
+def signed(counter: int, *, seed: bytes = SEED, boot: bytes = BOOT, name: str = "SIM-1", start: int = 1) -> SignedBatch:
+    """A batch of one reading."""
+    key, secret = crypto_sign_seed_keypair(seed)
+    readings = [[counter, next(islice(vitals(start), 0, None))]]
+    fields: dict[str, Any] = {"device": name, "key": key, "boot": boot, "counter": counter, "uptime": counter}
+    message = batch_message(**fields, readings=readings)
+    return SignedBatch(**fields, readings=readings, signature=crypto_sign(message, secret)[:64])
+
+
+@cache
+def firmware(target: str = "medledger-device") -> Path:
+    """The device in C, built once for all tests of a process. Without compiler or libsodium the test is skipped.
+
+    In continuous integration that is an error.
+    """
+    missing = [tool for tool in ("cc", "make") if shutil.which(tool) is None]
+    if (
+        not missing
+        and subprocess.run(["cc", "-E", "-"], input=b"#include <sodium.h>\n", capture_output=True).returncode
+    ):
+        missing = ["libsodium's headers"]
+    if missing:
+        if "CI" in os.environ:
+            pytest.fail(f"the firmware cannot be built: no {missing[0]}")
+        pytest.skip(f"needs {missing[0]} (Debian: gcc libc6-dev make libsodium-dev)")
+    place = Path(mkdtemp(prefix="medledger-firmware-"))
+    goal = "sanitized" if target.endswith("sanitized") else "all"
+    done = subprocess.run(
+        ["make", "-C", FIRMWARE, f"BUILD={place}", goal], capture_output=True, text=True, timeout=SECONDS
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return place / target
