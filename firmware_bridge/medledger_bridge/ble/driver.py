@@ -74,7 +74,7 @@ class GattDriver:
     def feed(self, data: bytes, at: int, channel: str = "") -> list[Record]:
         """The readings of the value of the characteristic `channel`, received at UTC ms `at`. Raises BleError."""
         number = characteristic(channel)
-        if number in self.FACTS:
+        if number is not None and number in self.FACTS:
             self._learn(number, data)
             return []
         return [replace(reading, time=at) for reading in self.decode(number, channel, data)]
@@ -82,7 +82,7 @@ class GattDriver:
     def decode(self, number: int | None, channel: str, data: bytes) -> list[Reading]:
         """The readings of one value, without the time of their receipt."""
         decoders = {BATTERY_LEVEL: level, **self.DECODERS}
-        if number in decoders:
+        if number is not None and number in decoders:
             return [decoders[number](data, self._source)]
         unknown = Sample(None, absent="unsupported", sent=f"GATT:{channel.upper()}")
         return [Reading(device=self._source.device, samples=[unknown], raw=sha256(data).digest())]
