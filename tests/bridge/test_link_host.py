@@ -1,0 +1,375 @@
+"""The host takes each batch once, in order, from a device that it accepted, and says what it refuses and why."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from devices_on_lines import BOOT, KEY, SEED, device, frames, measure, signed
+from medledger import cbor
+from medledger.errors import MedledgerError, UsageError
+from medledger.records import DeviceBatch
+from medledger_bridge.errors import LinkBatchError, LinkBodyError, LinkRollbackError
+from medledger_bridge.link import batch as batches
+from medledger_bridge.link import body
+from medledger_bridge.link.batch import SignedBatch
+from medledger_bridge.link.frames import Deframer, wrap
+from medledger_bridge.link.host import Duplicate, Event, Link, Missing, Refused
+from medledger_bridge.link.messages import ACK, ASK, BATCH, ERROR, HELLO, Ack, Hello, Refusal
+
+OTHER_SEED = bytes(32)
+
+
+def hello(following: int = 1, *, boot: bytes = BOOT, key: bytes = KEY, name: str = "SIM-1", sequence: int = 0) -> bytes:
+    """A hello on the line."""
+    return wrap(HELLO, sequence, Hello(name, key, boot, following, 1, 0, "model", "1").encode())
+
+
+def said(batch: SignedBatch, *, oldest: int = 1, sequence: int = 1) -> bytes:
+    """A batch on the line."""
+    return wrap(BATCH, sequence, batches.encode(oldest, batch))
+
+
+def replies(link: Link) -> list[Ack | Refusal | str]:
+    """What the host says."""
+    kinds = {ACK: Ack.decode, ERROR: Refusal.decode, ASK: lambda _: "ask"}
+    return [kinds[frame.kind](frame.body) for frame in Deframer().feed(link.outgoing())]
+
+
+def accepted(durable: int = 0, following: int = 1000) -> Link:
+    """A host that takes batches of the device."""
+    link = Link()
+    link.opened()
+    link.feed(hello(following))
+    link.accept(durable)
+    link.outgoing()
+    return link
+
+
+def counters(events: list[Event]) -> list[int]:
+    """The batches among the events."""
+    return [event.counter for event in events if isinstance(event, SignedBatch)]
+
+
+def test_a_device_is_heard_from_its_hello_to_the_acknowledgement() -> None:
+    """The host asks, the device says who it is, sends, and forgets what is acknowledged: only that."""
+    link, instrument = Link(), device()
+    measure(instrument, 3)
+    link.opened()
+    frames(instrument)
+    instrument.receive(link.outgoing(), 0)
+    first, *rest = frames(instrument)
+    assert link.feed(first) == [instrument.hello()]
+    assert instrument.hello().key == KEY
+    link.accept(0)
+    assert counters([event for frame in rest for event in link.feed(frame)]) == [1, 2, 3]
+    assert replies(link) == [Ack(BOOT, 0)]
+    link.acknowledge(2)
+    instrument.receive(link.outgoing(), 0)
+    assert instrument.oldest == 3
+    link.acknowledge(3)
+    instrument.receive(link.outgoing(), 0)
+    assert instrument.idle
+
+
+def test_what_comes_out_is_a_record_of_the_ledger() -> None:
+    """Subject and time are the agent's, the rest is what the device signed."""
+    [batch] = accepted().feed(said(signed(1)))
+    assert isinstance(batch, SignedBatch)
+    record = batch.to_record(subject=b"s" * 16, time=5)
+    assert isinstance(record, DeviceBatch)
+    assert (record.subject, record.time) == (b"s" * 16, 5)
+    assert record.to_content() == batch.content()
+
+
+def test_batches_before_the_acceptance_stay_with_the_device() -> None:
+    """An unknown sender is asked for its hello; a known one waits for the driver."""
+    link = Link()
+    assert link.feed(said(signed(1))) == []
+    assert replies(link) == ["ask"]
+    link.feed(hello(2))
+    assert link.feed(said(signed(1))) == []
+    assert link.counts.early == 2
+    assert replies(link) == []
+    with pytest.raises(UsageError):
+        Link().accept(0)
+    with pytest.raises(UsageError):
+        Link().acknowledge(0)
+
+
+def test_a_host_that_starts_anew_goes_on_where_the_ledger_ends() -> None:
+    """The device hears at once what it may forget, and nothing that is durable comes out a second time unsaid."""
+    link = Link()
+    link.feed(hello(9))
+    link.accept(5)
+    assert replies(link) == [Ack(BOOT, 5)]
+    events = link.feed(said(signed(5)) + said(signed(6)))
+    assert events == [Duplicate(signed(5), known=False), signed(6)]
+
+
+def test_a_batch_ahead_of_one_that_the_line_lost_is_not_taken() -> None:
+    """The host asks for the one that is missing, once for each gap; nothing is named as lost that still can come."""
+    link = accepted()
+    assert counters(link.feed(said(signed(1)))) == [1]
+    assert link.feed(said(signed(3), sequence=3) + said(signed(4), sequence=4)) == []
+    assert replies(link) == [Refusal(3, "order", 2)]
+    assert (link.counts.ahead, link.counts.lost) == (2, 1)
+    assert counters(link.feed(said(signed(2)) + said(signed(3)))) == [2, 3]
+
+
+def test_a_batch_that_the_device_no_longer_keeps_is_named() -> None:
+    """The counters that will never come stand before the batch that comes instead, once."""
+    link = accepted()
+    link.feed(said(signed(1)))
+    assert link.feed(said(signed(5), oldest=5)) == [Missing(2, 4), signed(5)]
+    assert link.feed(said(signed(6), oldest=6)) == [signed(6)]
+
+
+def test_what_is_missing_is_told_apart_from_what_the_line_lost() -> None:
+    """Dropped by the device: named. Kept by the device: asked for."""
+    link = accepted()
+    assert link.feed(said(signed(7), oldest=5, sequence=9)) == [Missing(1, 4)]
+    assert replies(link) == [Refusal(9, "order", 5)]
+    assert link.feed(said(signed(5), oldest=5)) == [signed(5)]
+
+
+def test_a_repeated_batch_is_acknowledged_again_and_comes_out_once() -> None:
+    """The acknowledgement was lost, not the batch."""
+    link = accepted()
+    link.feed(said(signed(1)))
+    link.acknowledge(1)
+    link.outgoing()
+    assert link.feed(said(signed(1))) == [Duplicate(signed(1), known=True)]
+    assert replies(link) == [Ack(BOOT, 1)]
+    assert link.counts.duplicates == 1
+
+
+def test_a_repetition_is_not_acknowledged_before_the_commit() -> None:
+    """The acknowledgement names what is durable, whatever the device repeats."""
+    link = accepted()
+    link.feed(said(signed(1)) + said(signed(2)))
+    link.acknowledge(1)
+    link.outgoing()
+    link.feed(said(signed(2)))
+    assert replies(link) == [Ack(BOOT, 1)]
+
+
+def test_another_batch_under_a_counter_that_was_used_is_left_to_the_driver() -> None:
+    """Two devices under one key: the second's batch is handed over as evidence and not acknowledged by itself."""
+    link = accepted()
+    first, second = signed(1), signed(1, start=99)
+    assert first.signature != second.signature
+    link.feed(said(first))
+    link.acknowledge(1)
+    link.outgoing()
+    assert link.feed(said(second)) == [Duplicate(second, known=False)]
+    assert replies(link) == []
+    link.acknowledge(1)
+    assert replies(link) == [Ack(BOOT, 1)]
+
+
+def test_nothing_is_acknowledged_that_did_not_come_out() -> None:
+    """A driver that mixes up two lines is told so."""
+    link = accepted()
+    link.feed(said(signed(1)))
+    with pytest.raises(UsageError):
+        link.acknowledge(2)
+
+
+@pytest.mark.parametrize("field", range(2, 7))
+def test_a_batch_that_was_altered_is_refused(field: int) -> None:
+    """Whatever field an agent or a cable changes, the signature no longer fits; the device keeps the true one."""
+    link = accepted()
+    fields = [getattr(signed(1), name) for name in batches.FIELDS]
+    fields[field] = {
+        2: b"boot-id2",
+        3: 2,
+        4: 2,
+        5: [[1, [["8867-4", [200, 0], "/min"]]]],
+        6: bytes(64),
+    }[field]
+    raw = body.encode([1, fields])
+    [refused] = link.feed(wrap(BATCH, 1, raw))
+    assert isinstance(refused, Refused)
+    assert refused.reason == "batch"
+    assert replies(link) == [Refusal(1, "batch", 1)]
+    assert link.feed(said(signed(1))) == [signed(1)]
+    with pytest.raises(LinkBatchError):
+        batches.decode(raw)
+
+
+def test_a_batch_of_another_key_or_name_is_refused() -> None:
+    """A line speaks for one device at a time, the one that said hello."""
+    link = accepted()
+    for other in (signed(1, seed=OTHER_SEED), signed(1, name="SIM-2")):
+        [refused] = link.feed(said(other))
+        assert isinstance(refused, Refused)
+        assert refused.reason == "key"
+
+
+def test_a_forged_batch_under_the_devices_key_is_refused() -> None:
+    """Signed by somebody else, in the name of the device."""
+    forged = signed(1, seed=OTHER_SEED)
+    raw = body.encode([1, [forged.device, KEY, *[getattr(forged, name) for name in batches.FIELDS[2:]]]])
+    [refused] = accepted().feed(wrap(BATCH, 1, raw))
+    assert isinstance(refused, Refused)
+    assert refused.reason == "batch"
+
+
+def test_a_device_whose_counter_went_back_is_refused_and_named() -> None:
+    """Its memory was restored, or its key copied: its batches would pass as repetitions, so none is taken."""
+    link = Link()
+    link.feed(hello(5))
+    with pytest.raises(LinkRollbackError) as caught:
+        link.accept(5)
+    assert caught.value.hint is not None
+    assert replies(link) == [Refusal(0, "rolled-back", 0)]
+    assert link.feed(said(signed(6))) == []
+
+
+def test_a_device_that_is_reset_goes_on_and_one_that_goes_back_is_refused() -> None:
+    """After a reset the counter goes on under another boot id; acknowledgements are for that boot."""
+    link = accepted(following=3)
+    link.feed(said(signed(1)) + said(signed(2)))
+    link.acknowledge(2)
+    assert [type(event) for event in link.feed(hello(3, boot=b"boot-id2"))] == [Hello]
+    assert replies(link) == [Ack(b"boot-id2", 2)]
+    assert counters(link.feed(said(signed(3, boot=b"boot-id2"), oldest=3))) == [3]
+    events = link.feed(hello(2, boot=b"boot-id3"))
+    assert [type(event) for event in events] == [Hello, Refused]
+    assert replies(link) == [Refusal(0, "rolled-back", 0)]
+    assert link.feed(said(signed(4), oldest=4)) == []
+
+
+def test_another_device_on_the_line_begins_anew() -> None:
+    """The cable was moved: nothing of the first device's counters is applied to the second."""
+    link = accepted(durable=40, following=41)
+    other = signed(1, seed=OTHER_SEED)
+    link.feed(hello(2, key=other.key))
+    assert link.accepted is False
+    assert link.feed(said(other)) == []
+    link.accept(0)
+    assert link.feed(said(other)) == [other]
+    assert replies(link) == [Ack(BOOT, 0)]
+
+
+def test_a_device_that_is_refused_is_told_so_and_heard_no_more() -> None:
+    """Its key is not enrolled, or retired: it keeps what it has."""
+    link = accepted()
+    link.refuse()
+    assert replies(link) == [Refusal(0, "refused", 0)]
+    assert link.feed(said(signed(1))) == []
+
+
+@pytest.mark.parametrize(
+    ("frame", "reason"),
+    [
+        (wrap(BATCH, 1, b"\x80", version=2), "version"),
+        (wrap(0x3F, 1, b"\x80"), "kind"),
+        (wrap(BATCH, 1, b"\x80"), "body"),
+        (wrap(HELLO, 1, b"\xa0"), "body"),
+        (wrap(BATCH, 1, b"\x9f\xff"), "body"),
+        (wrap(BATCH, 1, b"\xd8\x23\x63(a+"), "body"),
+        (wrap(BATCH, 1, b"\xfb" + bytes(8)), "body"),
+        (wrap(BATCH, 1, b"\x82\x01\x80\x00"), "body"),
+        (wrap(BATCH, 1, b"\x81" * 200 + b"\x80"), "body"),
+        (wrap(BATCH, 1, body.encode([1, [None] * 7])), "batch"),
+        (said(signed(3), oldest=4), "body"),
+    ],
+)
+def test_what_a_device_may_not_say_is_refused_by_name(frame: bytes, reason: str) -> None:
+    """The device is told the reason and the frame; nothing else changes."""
+    link = accepted()
+    [refused] = link.feed(frame)
+    assert isinstance(refused, Refused)
+    assert refused.reason == reason
+    [reply] = replies(link)
+    assert isinstance(reply, Refusal)
+    assert (reply.reason, reply.counter) == (reason, 1)
+    assert counters(link.feed(said(signed(1)))) == [1]
+
+
+def test_a_line_that_is_looped_back_is_counted() -> None:
+    """The host hears its own frames and answers none, or the two would talk for ever."""
+    link = accepted()
+    for frame in (wrap(ACK, 1, Ack(BOOT, 9).encode()), wrap(ASK, 1, b"\x80"), wrap(ERROR, 1, b"\x80")):
+        assert link.feed(frame) == []
+    assert link.counts.echoes == 3
+    assert link.outgoing() == b""
+
+
+def test_the_replies_of_a_host_are_bounded_whatever_it_hears() -> None:
+    """A thousand bad frames leave one report to send."""
+    link = accepted()
+    for number in range(1000):
+        link.feed(wrap(0x3F, number, b"\x80"))
+    assert replies(link) == [Refusal(999, "kind", 1)]
+    assert link.counts.refused == 1000
+
+
+@given(
+    st.lists(
+        st.sampled_from([HELLO, BATCH, ACK, 7]).flatmap(
+            lambda kind: st.tuples(st.just(kind), st.binary(min_size=1, max_size=80))
+        )
+    )
+)
+def test_no_frames_make_the_host_raise(messages: list[tuple[int, bytes]]) -> None:
+    """Frames whose CRC is right are as hostile as any bytes."""
+    link = accepted()
+    for kind, content in messages:
+        for event in link.feed(wrap(kind, 0, content)):
+            assert isinstance(event, Refused)
+    for message in (Hello, Ack, Refusal):
+        for _, content in messages:
+            with contextlib.suppress(MedledgerError):
+                message.decode(content)
+
+
+CBOR = st.recursive(
+    st.integers(-(2**63), 2**63 - 1) | st.binary(max_size=9) | st.text(max_size=9) | st.none(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(CBOR)
+def test_bodies_are_the_ledgers_deterministic_cbor(value: object) -> None:
+    """What a device signs has the same bytes on the line and on the ledger; each value has one encoding."""
+    raw = body.encode(value)
+    assert raw == cbor.encode(value)
+    if depth(value) <= body.MAX_DEPTH:
+        assert body.decode(raw) == value
+
+
+def depth(value: object) -> int:
+    """How deep containers nest."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    return 1 + max(map(depth, value), default=0) if isinstance(value, list) else 0
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_a_body_or_are_refused(raw: bytes) -> None:
+    """Strict: what is accepted is exactly what would be written for it."""
+    try:
+        value = body.decode(raw)
+    except LinkBodyError:
+        return
+    assert body.encode(value) == raw
+
+
+def test_frames_of_a_message_round_trip() -> None:
+    """Each message is read back as it was."""
+    greeting = Hello("Gerät 7", KEY, BOOT, 9, 3, 2, "M", "1.2.3", 1_700_000_000_000)
+    assert Hello.decode(greeting.encode()) == greeting
+    assert Ack.decode(Ack(BOOT, 2**53 - 1).encode()) == Ack(BOOT, 2**53 - 1)
+    assert Refusal.decode(Refusal(65535, "order", 3).encode()) == Refusal(65535, "order", 3)
+    assert batches.decode(batches.encode(1, signed(4))) == (1, signed(4))
+    with pytest.raises(UsageError):
+        Refusal(1, "because", 1).encode()
+    assert signed(1).key == KEY != signed(1, seed=OTHER_SEED).key
+    assert len(SEED) == 32
