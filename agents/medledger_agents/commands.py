@@ -12,14 +12,23 @@ from typing import Any
 
 import click
 
+from .ward.command import ward
+
 File = click.Path(dir_okay=False, path_type=Path)
 Directory = click.Path(file_okay=False, path_type=Path)
 
 
 def register(cli: click.Group) -> None:
     """Add our commands to the root command."""
+    from .enrolment.commands import setup
+
+    agent.add_command(setup)
+    from .scanning import scanner_test
+
+    agent.add_command(scanner_test)
     cli.add_command(agent)
     cli.add_command(demo)
+    cli.add_command(ward)
 
 
 @click.group()
@@ -60,10 +69,11 @@ def bedside(config_file: Path | None, sample: bool, until_input_ends: bool) -> N
     if sample:
         _print_sample(BedsideConfig)
         return
-    config = BedsideConfig.load(_file(config_file))
+    path = _file(config_file).absolute()
+    config = BedsideConfig.load(path)
     from .runtime import run_bedside
 
-    run_bedside(config, until_input_ends=until_input_ends)
+    run_bedside(config, path, until_input_ends=until_input_ends)
 
 
 @agent.command()
@@ -78,10 +88,11 @@ def pharmacy(config_file: Path | None, sample: bool, until_input_ends: bool) -> 
     if sample:
         _print_sample(PharmacyConfig)
         return
-    config = PharmacyConfig.load(_file(config_file))
+    path = _file(config_file).absolute()
+    config = PharmacyConfig.load(path)
     from .runtime import run_pharmacy
 
-    run_pharmacy(config, until_input_ends=until_input_ends)
+    run_pharmacy(config, path, until_input_ends=until_input_ends)
 
 
 def _print_sample(config: type[Any]) -> None:
