@@ -150,6 +150,20 @@ class SpoolSection:
 
 
 @dataclass(frozen=True, slots=True)
+class CadenceSection:
+    """What this box promises on the ledger, so that its silence is found."""
+
+    minutes: Annotated[
+        int,
+        Key(
+            Whole(0, 60 * 24 * 366),
+            "It logs something at least so often, be it only that it is on. 0 promises nothing.",
+            live=True,
+        ),
+    ] = 0
+
+
+@dataclass(frozen=True, slots=True)
 class MetricsSection:
     """Figures for Prometheus on /metrics, and whether all is well on /health. They never hold patients' data."""
 
@@ -195,6 +209,8 @@ class AgentConfig(Protocol):
     def inbox(self) -> InboxSection: ...
     @property
     def spool(self) -> SpoolSection: ...
+    @property
+    def cadence(self) -> CadenceSection: ...
     @property
     def metrics(self) -> MetricsSection: ...
     @property

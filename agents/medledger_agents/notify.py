@@ -21,10 +21,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Self
 
 from . import logs
+from .health import HEALTH
 from .meters import METERS
 
 MAX_STATUS: Final = 200
 """Characters of a status line."""
+
+UNWATCHED_SECONDS: Final = 120.0
+"""How often progress is looked for where no service manager asks for it: what hangs is a fault all the same."""
 
 
 class Notifier:
@@ -107,8 +111,9 @@ class Watchdog:
             try:
                 while not (await asyncio.wait({looking}, timeout=self._pause))[0]:
                     METERS.count("watchdog", "kept back")
-                    logs.warning("no progress", hint="the recorder or the disk hangs: the watchdog is not fed")
+                    HEALTH.fault("progress", "the recorder or the disk hangs: systemd's watchdog is not fed")
                 looking.result()
+                HEALTH.mended("progress")
             finally:
                 looking.cancel()
             METERS.count("watchdog", "fed")

@@ -1,51 +1,63 @@
-"""The life of an agent: it opens its replica, key and inbox, listens, gossips, and ends when it is told to.
+"""The life of an agent: it opens its replica, key and inbox, keeps its parts alive, and ends when it is told to.
 
 - SIGTERM and SIGINT end it: what was taken is recorded and acknowledged, own blocks are published as far as the broker
   takes them, the files are closed. Should anything hang, the process ends after `GRACE_SECONDS` all the same, which
   loses nothing: what is not on the disk was not acknowledged.
+- SIGHUP reads the configuration again: see reload.py.
 - The broker may be away, at the start and for days: readings are logged all the same, and gossip catches up.
-- A box whose enrolment has not arrived yet listens, refuses with that reason, and logs when it may write.
+- What it does besides, its *parts*, is kept alive by supervisor.py. Where that is in vain the process ends in error.
+- The order in which parts stop is the opposite of that in which they start: the listener first, gossip last, so that
+  what was logged last still leaves.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
-from medledger.errors import ConfigurationError
-from medledger.importing import Advance
-from medledger.keys import Identity, fingerprint
-from medledger.ledger import READY, Ledger
+from medledger.errors import MedledgerError
+from medledger.keys import Identity
+from medledger.ledger import Ledger
 
 from . import logs
 from .bedside.config import BedsideConfig
 from .bedside.service import Bedside
-from .config import AgentConfig, GossipSection, LedgerSection
+from .config import AgentConfig, LedgerSection
+from .exposition import render
+from .figures import Sources, figures
+from .gossiping import Gossiping
+from .health import HEALTH
+from .housekeeping import Housekeeping
 from .inbox import Inbox
+from .meters import METERS
+from .notify import UNWATCHED_SECONDS, Notifier, Watchdog, watchdog_seconds
 from .pharmacy.config import PharmacyConfig
+from .reload import changes, merged
+from .report import Report
+from .scrape import Scrape
+from .settings import first_line
+from .spool import Spool
+from .standing import Standing
 from .subjects import Subjects
+from .supervisor import Part, Supervisor
 
 GRACE_SECONDS: Final = 4.5
 """From the signal to the end, whatever hangs."""
 
-READY_POLL_SECONDS: Final = 0.25
-"""How often a box that may not write yet looks whether it may."""
-
 HUNG: Final = 70
 """Exit code after a shutdown that had to be cut short."""
 
+C = TypeVar("C", bound=AgentConfig)
+
 
 class Service(Protocol):
-    """What an agent does besides living."""
+    """What an agent does besides living. May be `Running`, `Beating` and `Reloading` as well."""
 
     async def start(self) -> None:
         """Begin to listen."""
@@ -56,22 +68,49 @@ class Service(Protocol):
         ...
 
 
-Make = Callable[[Ledger, Inbox, Subjects], Service]
+@runtime_checkable
+class Running(Protocol):
+    """A service that knows when it has failed."""
+
+    async def run(self) -> None:
+        """Go on until something fails."""
+        ...
 
 
-def run_bedside(config: BedsideConfig, *, until_input_ends: bool = False) -> None:
-    """Be a bedside agent until a signal. Raises a `MedledgerError` when it cannot start."""
-    _run(config, lambda *parts: Bedside(config, *parts), "reading", until_input_ends=until_input_ends)
+@runtime_checkable
+class Beating(Protocol):
+    """A service with a thread that records."""
+
+    async def beat(self) -> None:
+        """Return when that thread has had its turn."""
+        ...
 
 
-def run_pharmacy(config: PharmacyConfig, *, until_input_ends: bool = False) -> None:
-    """Be a pharmacy agent until a signal. Raises a `MedledgerError` when it cannot start."""
+@runtime_checkable
+class Reloading(Protocol):
+    """A service with live keys."""
+
+    def reload(self, config: Any) -> None:
+        """Go on with this configuration: only live keys differ."""
+        ...
+
+
+Make = Callable[[C, Ledger, Inbox, Subjects], Service]
+
+
+def run_bedside(config: BedsideConfig, path: Path, *, until_input_ends: bool = False) -> None:
+    """Be a bedside agent, configured by the file at `path`, until a signal. Raises a `MedledgerError`."""
+    _run(config, path, Bedside, "reading", until_input_ends=until_input_ends)
+
+
+def run_pharmacy(config: PharmacyConfig, path: Path, *, until_input_ends: bool = False) -> None:
+    """Be a pharmacy agent, configured by the file at `path`, until a signal. Raises a `MedledgerError`."""
     from .pharmacy.service import Pharmacy  # brings biip, which a bedside box need not load
 
-    _run(config, lambda *parts: Pharmacy(config, *parts), "dispense", until_input_ends=until_input_ends)
+    _run(config, path, Pharmacy, "dispense", until_input_ends=until_input_ends)
 
 
-def _run(config: AgentConfig, make: Make, entry_type: str, *, until_input_ends: bool) -> None:
+def _run(config: C, path: Path, make: Make[C], entry_type: str, *, until_input_ends: bool) -> None:
     logs.start(config.log)
     subjects = Subjects.open(config.subjects.secret_file, config.subjects.period)
     identity = _identity(config.ledger)
@@ -80,30 +119,193 @@ def _run(config: AgentConfig, make: Make, entry_type: str, *, until_input_ends: 
         Inbox.open(config.inbox.path, keep_id_hours=config.inbox.duplicate_hours) as inbox,
     ):
         logs.event("ledger open", feed=identity.fingerprint, state=ledger.state, ledger=ledger.id.hex()[:16])
-        with _tracing(ledger), _gossip(ledger, config.gossip):
-            announced = partial(_announce, ledger, entry_type)
-            asyncio.run(_serve(make(ledger, inbox, subjects), announced, until_input_ends=until_input_ends))
+
+        async def live() -> None:
+            await Agent(config, path, make, entry_type, ledger, inbox, subjects).live(until_input_ends=until_input_ends)
+
+        asyncio.run(live())
     logs.event("stopped")
 
 
-async def _serve(
-    service: Service, announced: Callable[[], Coroutine[Any, Any, None]], *, until_input_ends: bool
-) -> None:
-    """Start, wait for the end, stop."""
-    loop = asyncio.get_running_loop()
-    stopping = asyncio.Event()
-    loop.set_exception_handler(_unhandled)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    if until_input_ends:
-        threading.Thread(target=_await_end_of_input, daemon=True).start()
-    await service.start()
-    announcing = asyncio.create_task(announced())
-    await stopping.wait()
-    announcing.cancel()
-    logs.event("stopping")
-    _end_after(GRACE_SECONDS)
-    await service.stop()
+def _identity(section: LedgerSection) -> Identity:
+    passphrase = None if section.passphrase_file is None else first_line(section.passphrase_file, "passphrase_file")
+    return Identity.load(section.key, passphrase)
+
+
+class _Listener:
+    """A service as a part: each start makes a new one, with the configuration in force."""
+
+    name = "listener"
+    essential = True
+
+    def __init__(self, make: Callable[[], Service]) -> None:
+        self._make = make
+        self.service: Service | None = None
+
+    async def start(self) -> None:
+        service = self._make()
+        await service.start()
+        self.service = service
+
+    async def run(self) -> None:
+        if isinstance(self.service, Running):
+            await self.service.run()
+        else:
+            await asyncio.Event().wait()
+
+    async def stop(self) -> None:
+        service, self.service = self.service, None
+        if service is not None:
+            await service.stop()
+
+
+class Agent:
+    """One agent's parts, and what they have to do with each other. Make it in a running event loop."""
+
+    def __init__(
+        self,
+        config: C,
+        path: Path,
+        make: Make[C],
+        entry_type: str,
+        ledger: Ledger,
+        inbox: Inbox,
+        subjects: Subjects,
+    ) -> None:
+        self._config: Any = config
+        self._path = path
+        self._ledger = ledger
+        self._inbox = inbox
+        self._notifier = Notifier.of(os.environ)
+        self._gossip = self._gossiping()
+        self._spool = Spool(config.spool, inbox, ledger.path, self._unconfirmed)
+        inbox.gate = self._spool.gate
+        self._report = Report(ledger, config, path.parent)
+        self._listener = _Listener(lambda: make(self._config, ledger, inbox, subjects))
+        self._housekeeping = Housekeeping(config.inbox, inbox, self._spool, self._confirmed, self._show)
+        self._watchdog_seconds = watchdog_seconds(os.environ) or UNWATCHED_SECONDS
+        parts: list[Part] = [
+            *([self._gossip] if self._gossip else []),
+            self._report,
+            self._listener,
+            Standing(ledger, entry_type, self._report.ready),
+            self._housekeeping,
+            Watchdog(self._notifier, self._watchdog_seconds, self._alive),
+        ]
+        if config.metrics.enabled:
+            parts.append(Scrape(config.metrics, self._page))
+        self._supervisor = Supervisor(parts, HEALTH)
+
+    async def live(self, *, until_input_ends: bool = False) -> None:
+        """Start, wait for the end, stop. Raises what an essential part raised, or a `PartFailedError`."""
+        loop = asyncio.get_running_loop()
+        stopping = asyncio.Event()
+        loop.set_exception_handler(_unhandled)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        if until_input_ends:
+            threading.Thread(target=_await_end_of_input, daemon=True).start()
+        HEALTH.watch(lambda: loop.call_soon_threadsafe(self._show))
+        await self._supervisor.start()
+        self._notifier.ready()
+        ends = [asyncio.ensure_future(stopping.wait()), asyncio.ensure_future(self._supervisor.failed())]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        logs.event("stopping")
+        self._notifier.stopping()
+        _end_after(GRACE_SECONDS)
+        await self._supervisor.stop()
+        for end in ends:
+            if end.done():
+                end.result()
+            end.cancel()
+
+    # --- what the parts ask ---------------------------------------------------------------------------------------
+
+    def _gossiping(self) -> Gossiping | None:
+        section = self._config.gossip
+        urls = section.broker or self._ledger.broker
+        if section.offline or urls is None:
+            logs.event("offline", reason="configured" if section.offline else "no broker is known")
+            return None
+        return Gossiping(self._ledger, urls, section)
+
+    def _status(self) -> Any:
+        return None if self._gossip is None else self._gossip.status()
+
+    def _own_blocks(self) -> int:
+        me = self._ledger.me
+        head = None if me is None else self._ledger.head(me)
+        return 0 if head is None else head.seq + 1
+
+    def _confirmed(self) -> int:
+        status = self._status()
+        return 0 if status is None else status["own_blocks"] - status["own_blocks_unconfirmed"]
+
+    def _unconfirmed(self) -> tuple[int, int]:
+        blocks = sum(head.seq + 1 for head in self._ledger.frontier().values())
+        return max(0, self._own_blocks() - self._confirmed()), blocks
+
+    async def _alive(self) -> None:
+        """Return when the recorder's thread, the ledger and the disk have all had their turn."""
+        service = self._listener.service
+        if isinstance(service, Beating):
+            await service.beat()
+        await asyncio.to_thread(self._touch)
+
+    def _touch(self) -> None:
+        self._own_blocks()  # takes the store's lock
+        try:
+            self._inbox.prove(self._watchdog_seconds / 2)
+        except MedledgerError as error:  # it fails, and does not hang: a restart would not help
+            HEALTH.fault("disk", str(error))
+        else:
+            HEALTH.mended("disk")
+
+    def _page(self) -> bytes:
+        sources = Sources(self._ledger, self._inbox, self._spool, self._status(), HEALTH.faults())
+        return render(METERS, figures(sources))
+
+    def _show(self) -> None:
+        """One line for `systemctl status`."""
+        faults = HEALTH.faults()
+        if faults:
+            self._notifier.status("unhealthy: " + "; ".join(f"{what}: {why}" for what, why in faults.items()))
+            return
+        status = self._status()
+        peers = "offline" if status is None else f"{status['peers']} peers" if status["connected"] else "no broker"
+        waiting = "" if status is None else f", {status['own_blocks_unconfirmed']} own blocks unconfirmed"
+        self._notifier.status(f"well, {peers}{waiting}")
+
+    # --- reload ---------------------------------------------------------------------------------------------------
+
+    def _reload(self) -> None:
+        """Read the configuration again. What is wrong with it is logged, and changes nothing."""
+        self._notifier.reloading()
+        try:
+            new = type(self._config).load(self._path)
+        except MedledgerError as error:
+            METERS.count("reloads", "invalid")
+            logs.warning("configuration not reloaded", reason=str(error), hint=error.hint)
+        else:
+            found = changes(self._config, new)
+            refused = [change.name for change in found if not change.live]
+            for name in refused:
+                logs.warning("needs a restart", key=name)
+            self._apply(merged(self._config, new))
+            METERS.count("reloads", "refused" if refused else "changed")
+            logs.event("configuration reloaded", changed=len(found) - len(refused), refused=len(refused))
+        self._notifier.ready()
+
+    def _apply(self, config: Any) -> None:
+        self._config = config
+        logs.start(config.log)
+        self._inbox.keep_id_ms = config.inbox.duplicate_hours * 3_600_000
+        self._spool.section = config.spool
+        self._housekeeping.section = config.inbox
+        self._report.reload(config)
+        if isinstance(self._listener.service, Reloading):
+            self._listener.service.reload(config)
 
 
 def _end_after(seconds: float) -> None:
@@ -124,79 +326,3 @@ def _unhandled(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> Non
     error = context.get("exception")
     if error is not None:
         logs.unforeseen("event loop", error)
-
-
-# --- what an agent opens ----------------------------------------------------------------------------------------
-
-
-def _identity(section: LedgerSection) -> Identity:
-    passphrase = None if section.passphrase_file is None else _first_line(section.passphrase_file, "passphrase_file")
-    return Identity.load(section.key, passphrase)
-
-
-def _first_line(path: Path, key: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8").partition("\n")[0].strip("\r")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"the file {path} cannot be read: {error}", hint=f"Check {key}.") from error
-
-
-@contextmanager
-def _gossip(ledger: Ledger, section: GossipSection) -> Iterator[None]:
-    """Gossip with the configured broker, or the one that the join reply named, if there is any."""
-    url = section.broker or ledger.broker
-    if section.offline or url is None:
-        logs.event("offline", reason="configured" if section.offline else "no broker is known")
-        yield
-        return
-    from medledger.transport import Gossip
-
-    password = None if section.password_file is None else _first_line(section.password_file, "password_file")
-    with Gossip(
-        ledger,
-        url,
-        username=section.username,
-        password=password,
-        ca=section.ca_file,
-        certificate=section.certificate_file,
-        key=section.certificate_key_file,
-        protocol=section.protocol,
-        must_connect=False,
-        status_file=True,
-    ):
-        yield
-
-
-@contextmanager
-def _tracing(ledger: Ledger) -> Iterator[None]:
-    """Log what comes into the replica, for whoever looks closely."""
-
-    def look(advance: Advance) -> None:
-        feed = "own" if advance.feed == ledger.me else fingerprint(advance.feed)
-        logs.event("blocks", level=logging.DEBUG, feed=feed, last=advance.last)
-
-    unwatch = ledger.watch(look)
-    try:
-        yield
-    finally:
-        unwatch()
-
-
-async def _announce(ledger: Ledger, entry_type: str) -> None:
-    """Log when this box may write: at the start, or when its enrolment and its own feed have come from its peers."""
-    why = _hindrance(ledger, entry_type)
-    if why is not None:
-        logs.warning("not ready", reason=why)
-    while _hindrance(ledger, entry_type) is not None:
-        await asyncio.sleep(READY_POLL_SECONDS)
-    logs.event("ready", may_write=entry_type)
-
-
-def _hindrance(ledger: Ledger, entry_type: str) -> str | None:
-    """Why this box cannot log yet."""
-    me, membership = ledger.me, ledger.membership
-    assert me is not None  # an agent opens its ledger with a key
-    if not membership.knows(me):
-        return "its enrolment has not arrived"
-    refusal = membership.refusal(me, membership.epoch.number, entry_type)
-    return refusal if refusal is not None or ledger.state == READY else ledger.state

@@ -217,6 +217,14 @@ def _unknown(path: Path, what: str, name: str, known: Mapping[str, Any]) -> Conf
     return ConfigurationError(f"{path}: there is no {what}", hint=f"{hint}Allowed are: {', '.join(known)}.")
 
 
+def first_line(path: Path, key: str) -> str:
+    """The first line of a file that holds a secret; `key` is what named it. Raises `ConfigurationError`."""
+    try:
+        return path.read_text(encoding="utf-8").partition("\n")[0].strip("\r")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the file {path} cannot be read: {error}", hint=f"Check {key}.") from error
+
+
 def section_of(declared: Field[Any]) -> type[Any]:
     """The dataclass of a section: its field is declared with it as the default factory."""
     assert declared.default_factory is not MISSING  # how sections are declared

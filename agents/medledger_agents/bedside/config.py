@@ -9,6 +9,7 @@ from typing import Annotated
 from medledger.limits import MAX_ENTRIES_PER_BLOCK
 
 from ..config import (
+    CadenceSection,
     GossipSection,
     InboxSection,
     LedgerSection,
@@ -63,6 +64,7 @@ class BedsideConfig:
     subjects: SubjectsSection = field(default_factory=SubjectsSection)
     inbox: InboxSection = field(default_factory=InboxSection)
     spool: SpoolSection = field(default_factory=SpoolSection)
+    cadence: CadenceSection = field(default_factory=CadenceSection)
     metrics: MetricsSection = field(default_factory=MetricsSection)
     log: LogSection = field(default_factory=LogSection)
 

@@ -10,6 +10,7 @@ from typing import Annotated
 from medledger.errors import ConfigurationError
 
 from ..config import (
+    CadenceSection,
     GossipSection,
     InboxSection,
     LedgerSection,
@@ -66,6 +67,7 @@ class PharmacyConfig:
     subjects: SubjectsSection = field(default_factory=SubjectsSection)
     inbox: InboxSection = field(default_factory=InboxSection)
     spool: SpoolSection = field(default_factory=SpoolSection)
+    cadence: CadenceSection = field(default_factory=CadenceSection)
     metrics: PharmacyMetricsSection = field(default_factory=PharmacyMetricsSection)
     log: LogSection = field(default_factory=LogSection)
 

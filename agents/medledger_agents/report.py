@@ -1,0 +1,154 @@
+"""What an agent says of itself on the ledger: that it is on, under which software and configuration, and that it goes.
+
+- On each start, as soon as it may write, and after a reload that changed something: a `device.status` with state `on`,
+  the version of medledger as `firmware`, and the hash of the configuration. On an orderly stop: `off`. The device is
+  the box's label in its enrolment, else its key's fingerprint.
+- The hash is SHA-256 over the canonical JSON of every key in force, so that two boxes set up alike have the same one.
+  File names are taken relative to the configuration; accounts in brokers' addresses are left out.
+- A promise (`cadence`), where one is configured: an entry of this box at least so often. When nothing was logged for
+  three quarters of that time, a `device.status` keeps the promise. The findings then name a box that fell silent.
+- A role that may not write these types writes none of them, which is logged once. No failure here stops a reading.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import fields
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+from medledger.devices import Cadence
+from medledger.errors import MedledgerError
+from medledger.importing import Advance
+from medledger.keys import fingerprint
+from medledger.ledger import Ledger
+from medledger.records import DeviceStatus
+from medledger.registry import Record
+
+from . import logs
+from .config import AgentConfig
+
+MAX_DEVICE: Final = 64
+KEEP: Final = 0.75
+
+
+def firmware() -> str:
+    """What this software calls itself."""
+    try:
+        return f"medledger {version('medledger')}"[:64]
+    except PackageNotFoundError:
+        return "medledger"
+
+
+def config_hash(config: AgentConfig, base: Path) -> bytes:
+    """SHA-256 of what is configured, without secrets; `base` is where file names start from."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Path):
+            return value.relative_to(base).as_posix() if value.is_relative_to(base) else value.as_posix()
+        if isinstance(value, tuple):
+            return [plain(each) for each in value]
+        if isinstance(value, str) and "://" in value:
+            scheme, _, rest = value.partition("://")
+            return f"{scheme}://{rest.rpartition('@')[2]}"
+        return value
+
+    sections = ((each.name, getattr(config, each.name)) for each in fields(config))  # type: ignore[arg-type]  # one
+    document = {name: {key.name: plain(getattr(held, key.name)) for key in fields(held)} for name, held in sections}
+    return sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).digest()
+
+
+class Report:
+    """The part."""
+
+    name = "report"
+    essential = False
+
+    def __init__(self, ledger: Ledger, config: AgentConfig, base: Path) -> None:
+        self._ledger = ledger
+        self._base = base
+        self._config = config
+        self._ready = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._on = False
+        self._hash: bytes | None = None
+        self._promised: int | None = None
+        self._logged = time.monotonic()
+        self._unwatch: Callable[[], None] | None = None
+
+    def ready(self) -> None:
+        """This box may write."""
+        self._ready.set()
+
+    def reload(self, config: AgentConfig) -> None:
+        """Something else is configured."""
+        self._config = config
+        self._changed.set()
+
+    async def start(self) -> None:
+        """Watch what this box logs."""
+        me = self._ledger.me
+
+        def came(advance: Advance) -> None:
+            if advance.feed == me:
+                self._logged = time.monotonic()
+
+        self._unwatch = self._ledger.watch(came)
+
+    async def run(self) -> None:
+        """Say what there is to say, for ever."""
+        await self._ready.wait()
+        while True:
+            self._changed.clear()
+            await asyncio.to_thread(self._say)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), self._due())
+
+    async def stop(self) -> None:
+        """Say that it goes."""
+        if self._unwatch is not None:
+            self._unwatch()
+        if self._on:
+            await asyncio.to_thread(self._append, self._status("off"))
+
+    def _due(self) -> float | None:
+        """In how many seconds the promise must be kept by saying something."""
+        if not self._promised:
+            return None
+        return max(0.0, self._logged + self._promised / 1000 * KEEP - time.monotonic())
+
+    def _say(self) -> None:
+        """What has changed; or that it is still on, where the promise asks for it."""
+        now = config_hash(self._config, self._base)
+        due = self._due()
+        if now != self._hash or (due is not None and due <= 0):
+            self._on = self._append(self._status("on", now)) or self._on
+            self._hash = now
+        interval = self._config.cadence.minutes * 60_000
+        if interval != (self._promised or 0):
+            if self._append(Cadence(interval=interval or None)):
+                self._promised = interval
+            else:
+                self._promised = None
+        self._logged = time.monotonic()  # also where it failed: it is tried again when it is due again
+
+    def _status(self, state: str, config: bytes | None = None) -> DeviceStatus:
+        me = self._ledger.me
+        assert me is not None  # an agent opens its ledger with a key
+        member = self._ledger.membership.members.get(me)
+        label = fingerprint(me) if member is None or not member.label else member.label[:MAX_DEVICE]
+        return DeviceStatus(device=label, state=state, firmware=firmware(), config=config or self._hash)
+
+    def _append(self, record: Record) -> bool:
+        try:
+            self._ledger.append(record)
+        except MedledgerError as error:
+            logs.warning("not said on the ledger", type=record.TYPE, reason=type(error).__name__)
+            return False
+        return True
