@@ -13,9 +13,14 @@ from __future__ import annotations
 from .batches import BATCHES
 from .cadences import CADENCES
 from .finding import Context, Finding, Fold, Observed, Place
+from .prescriptions import PRESCRIPTIONS
 from .reading import find, observe
+from .recalls import RECALLS
+from .serials import SERIALS
+from .stock import STOCK
+from .witnesses import WITNESSES
 
 __all__ = ["FOLDS", "Context", "Finding", "Fold", "Observed", "Place", "find", "observe"]
 
-FOLDS: tuple[Fold, ...] = (BATCHES, CADENCES)
+FOLDS: tuple[Fold, ...] = (BATCHES, CADENCES, PRESCRIPTIONS, SERIALS, RECALLS, STOCK, WITNESSES)
 """Every question that is asked of a ledger, in the order of the answers."""

@@ -1,0 +1,80 @@
+"""One pack, supplied twice: a serial number stands on one pack only, so one of two such packs is falsified, or was
+supplied from a replica that did not know of the other supply.
+
+- Supplies that came back whole do not count: a pack that was undone or returned may be supplied again, anywhere.
+- Supplies of one serial number by two authors do not fit together, however little of the pack each supplied: a pack is
+  in one place. A pharmacy with several boxes supplies a divided pack from one of them.
+- One author may divide a pack. What does not fit is more than one whole pack ({pack}), or a whole one and a part.
+
+- *supplied after it left*: a pack that its pharmacy had destroyed, lost or sent away before, by its own feed's order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import Any, Final
+
+from medledger.supplies import LEAVING
+
+from .amounts import NOTHING
+from .finding import Context, Finding, Fold, Observed
+from .prescriptions import MAX_PLACES, author_name
+from .supply_book import Issue, Pack, SupplyBook
+
+WHOLE: Final = "{pack}"
+
+
+def find(entries: Sequence[Observed], context: Context) -> Iterator[Finding]:
+    """Every serial number that was supplied where it cannot have been."""
+    book = SupplyBook.of(entries)
+    for pack in book.packs():
+        yield from findings_of(book, pack, context)
+
+
+def findings_of(book: SupplyBook, pack: Pack, context: Context) -> Iterator[Finding]:
+    """What does not fit about one pack."""
+    product, serial = pack
+    facts: dict[str, Any] = {"product": product, "serial": serial}
+    out = [issue for issue in book.issues_of(pack) if issue.open > 0]
+    if clashes(out):
+        names = sorted({author_name(issue.entry, context) for issue in out})
+        said = f"serial {serial} of {product} was supplied {len(out)} times, by {' and by '.join(names)}"
+        proof = [each for issue in out for each in (issue.entry, *issue.returns)]
+        authors = sorted({issue.entry.place.feed for issue in out})
+        places = tuple(each.place for each in proof[:MAX_PLACES])
+        yield Finding("serial supplied twice", said, places, {**facts, "authors": authors})
+    for issue in out:
+        gone = _gone_before(book, pack, issue.entry)
+        if gone is not None:
+            who = author_name(issue.entry, context)
+            said = f"serial {serial} of {product} was supplied by {who} after its own entry {gone.content['step']}"
+            yield Finding("supplied after it left", said, (gone.place, issue.entry.place), facts)
+
+
+def clashes(out: Sequence[Issue]) -> bool:
+    """Whether these supplies of one serial number, none of them come back whole, cannot all be of one pack."""
+    if len(out) < 2:
+        return False
+    if len({issue.entry.place.feed for issue in out}) > 1:
+        return True
+    whole = sum((issue.open for issue in out if issue.entry.content["unit"] == WHOLE), NOTHING)
+    parts = any(issue.entry.content["unit"] != WHOLE for issue in out)
+    return whole > 1 or (whole >= Fraction(1) and parts)
+
+
+def _gone_before(book: SupplyBook, pack: Pack, supply: Observed) -> Observed | None:
+    """The step in the supplier's own feed by which the pack had left, if it did not come in again since."""
+    before = sorted(
+        (
+            each
+            for each in book.pack_steps.get(pack, ())
+            if each.place.feed == supply.place.feed and each.place < supply.place
+        ),
+        key=lambda each: each.place,
+    )
+    moves = [each for each in before if each.content["step"] in {*LEAVING, "receiving"}]
+    return moves[-1] if moves and moves[-1].content["step"] in LEAVING else None
+
+
+SERIALS: Final = Fold("serial numbers", ("dispense",), frozenset(("dispense", "dispense.return", "stock")), find)

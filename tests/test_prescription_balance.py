@@ -1,0 +1,249 @@
+"""Balances are conserved: pharmacies supply, take back and waste while they are cut off from one another, and merge in
+any order; what is authorised, supplied and left, and what is on the shelf, adds up at every moment at every replica.
+
+The reference is a plain count of what each operation did, kept beside the machine. It shares no code with the folds.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from fractions import Fraction
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from medledger.findings.amounts import amount_text
+from medledger.findings.finding import Observed
+from medledger.findings.prescriptions import balance
+from medledger.findings.prescriptions import find as find_prescriptions
+from medledger.findings.serials import find as find_serials
+from medledger.findings.stock import find as find_stock
+from medledger.findings.supply_book import SupplyBook
+from medledger.records import Dispense, DispenseReturn, Prescription, Stock
+from supply_entries import GTIN, Feeds, by_kind, context, feed_of
+
+PHARMACIES = ("north", "south", "east")
+UNIT = "{tablet}"
+CONTEXT = context()
+AMOUNTS = st.sampled_from(["0.5", "1", "2.50", "10", "30"])
+
+
+class Partitioned(RuleBasedStateMachine):
+    """Three pharmacies with a replica each, a prescriber whose orders reach them one by one, and nobody in between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.feeds = Feeds()
+        self.everything: list[Observed] = []
+        self.books = {name: SupplyBook() for name in PHARMACIES}
+        self.held: dict[str, set[int]] = {name: set() for name in PHARMACIES}  # indexes into everything
+        self.authorised: dict[bytes, tuple[Fraction, int]] = {}
+        # The reference: by supply (its index), who supplied what of which prescription and number, and what came back.
+        self.supplies: dict[int, tuple[str, bytes, int, Fraction, str]] = {}
+        self.back: dict[int, Fraction] = defaultdict(Fraction)
+        self.shelf: dict[str, dict[str, Fraction]] = {name: defaultdict(Fraction) for name in PHARMACIES}
+
+    # --- what happens -------------------------------------------------------------------------------------------
+
+    def write(self, author: str, record: Any) -> int:
+        """The author's own replica has it at once."""
+        at = len(self.everything)
+        self.everything.append(self.feeds.add(author, record))
+        if author in self.books:
+            self.hand_over(author, at)
+        return at
+
+    def hand_over(self, name: str, at: int) -> None:
+        """An entry reaches a replica, once or again."""
+        self.books[name].add(self.everything[at])
+        self.held[name].add(at)
+
+    @initialize()
+    def first_order(self) -> None:
+        """There is a prescription from the start, and everybody has it."""
+        at = self.order(Fraction(30), 1)
+        for name in PHARMACIES:
+            self.hand_over(name, at)
+
+    def order(self, each: Fraction, repeats: int) -> int:
+        """A prescriber writes one."""
+        name = bytes([len(self.authorised)]) * 16
+        self.authorised[name] = (each, repeats)
+        record = Prescription(prescription=name, quantity=str(each), unit=UNIT, product=GTIN, repeats=repeats or None)
+        return self.write("prescriber", record)
+
+    @rule(each=st.sampled_from([1, 10, 30]), repeats=st.integers(0, 2))
+    def prescribe(self, each: int, repeats: int) -> None:
+        """It may reach the pharmacies later than a supply on it does."""
+        if len(self.authorised) < 4:
+            self.order(Fraction(each), repeats)
+
+    @rule(name=st.sampled_from(PHARMACIES), quantity=AMOUNTS, data=st.data())
+    def supply_what_it_may(self, name: str, quantity: str, data: st.DataObject) -> None:
+        """An honest pharmacy supplies no more than its replica says is left."""
+        prescription = data.draw(st.sampled_from(sorted(self.authorised)))
+        account = balance(self.books[name], prescription)
+        step = account.next_refill()
+        if step is not None:
+            self.supply(name, prescription, step[0], amount_text(min(step[1], Fraction(quantity))), "")
+
+    @rule(
+        name=st.sampled_from(PHARMACIES),
+        quantity=AMOUNTS,
+        refill=st.integers(0, 3),
+        serial=st.sampled_from(["", "", "A", "B"]),
+        data=st.data(),
+    )
+    def supply_anything(self, name: str, quantity: str, refill: int, serial: str, data: st.DataObject) -> None:
+        """A dishonest one supplies what it likes."""
+        self.supply(name, data.draw(st.sampled_from(sorted(self.authorised))), refill, quantity, serial)
+
+    def supply(self, name: str, prescription: bytes, refill: int, quantity: str, serial: str) -> None:
+        """One supply, and its count."""
+        record = Dispense(
+            product=GTIN,
+            quantity=quantity,
+            unit=UNIT,
+            prescription=prescription,
+            refill=refill or None,
+            serial=serial or None,
+        )
+        at = self.write(name, record)
+        self.supplies[at] = (name, prescription, refill, Fraction(quantity), serial)
+        self.shelf[name]["supplied"] += Fraction(quantity)
+
+    @precondition(lambda self: self.supplies)
+    @rule(name=st.sampled_from(PHARMACIES), quantity=AMOUNTS, undo=st.booleans(), data=st.data())
+    def take_back(self, name: str, quantity: str, undo: bool, data: st.DataObject) -> None:
+        """Of any supply, known to that replica or not, as much as is asked: more than was supplied, too."""
+        at = data.draw(st.sampled_from(sorted(self.supplies)))
+        action = "undo" if undo else "return"
+        issue = self.everything[at].leaf
+        self.write(name, DispenseReturn(issue=issue, quantity=quantity, action=action))
+        self.back[at] += Fraction(quantity)
+        self.shelf[name]["undone" if undo else "brought"] += Fraction(quantity)
+
+    @rule(
+        name=st.sampled_from(PHARMACIES),
+        step=st.sampled_from(["receiving", "receiving", "holding", "storing", "shipping", "removing", "destroying"]),
+        quantity=AMOUNTS,
+        source=st.booleans(),
+    )
+    def move(self, name: str, step: str, quantity: str, source: bool) -> None:
+        """A step of stock, possible or not."""
+        out = source and step in ("shipping", "removing", "destroying")
+        record = Stock(step=step, product=GTIN, quantity=quantity, unit=UNIT, source="holding" if out else None)
+        self.write(name, record)
+        self.shelf[name][step] += Fraction(quantity)
+        if out:
+            self.shelf[name]["out of hold"] += Fraction(quantity)
+
+    @rule(giver=st.sampled_from(PHARMACIES), taker=st.sampled_from(PHARMACIES), data=st.data())
+    def merge_some(self, giver: str, taker: str, data: st.DataObject) -> None:
+        """Part of what one has reaches another, in any order and more than once."""
+        if self.held[giver]:
+            some = data.draw(st.lists(st.sampled_from(sorted(self.held[giver])), max_size=8))
+            for at in some:
+                self.hand_over(taker, at)
+
+    # --- what must hold -----------------------------------------------------------------------------------------
+
+    @invariant()
+    def every_account_adds_up(self) -> None:
+        """authorised = remaining + dispensed - returned, and the parts are what this replica's entries make them."""
+        for name, book in self.books.items():
+            for prescription in self.authorised:
+                account = balance(book, prescription)
+                mine = [at for at in self.held[name] if at in self.supplies and self.supplies[at][1] == prescription]
+                assert account.dispensed == sum((self.supplies[at][3] for at in mine), Fraction(0))
+                if account.order is not None:
+                    assert account.authorised == account.remaining + account.dispensed - account.returned  # type: ignore[operator]
+                    each, repeats = self.authorised[prescription]
+                    assert account.authorised == each * (1 + repeats)
+
+    @invariant()
+    def every_shelf_adds_up(self) -> None:
+        """received = on hand + supplied - returned + wasted + lost + sent away, at the pharmacy whose shelf it is."""
+        for name, book in self.books.items():
+            shelf, count = book.shelf(feed_of(name), GTIN, UNIT), self.shelf[name]
+            gone = count["shipping"] + count["removing"] + count["destroying"]
+            # A return of a supply that has not reached this replica yet says neither of what nor in which unit.
+            known = [
+                entry
+                for at, entry in enumerate(self.everything)
+                if at in self.held[name]
+                and entry.type == "dispense.return"
+                and entry.place.feed == feed_of(name)
+                and any(self.everything[supply].leaf == entry.content["issue"] for supply in self.held[name])
+            ]
+            returned = sum(
+                (Fraction(e.content["quantity"][0]) * Fraction(10) ** e.content["quantity"][1] for e in known),
+                Fraction(0),
+            )
+            assert shelf.received == count["receiving"]
+            assert shelf.on_hand == count["receiving"] - count["supplied"] + returned - gone
+            assert shelf.received == (
+                shelf.on_hand
+                + shelf.supplied
+                - shelf.undone
+                - shelf.brought_back
+                + shelf.shipped
+                + shelf.removed
+                + shelf.destroyed
+            )
+            assert shelf.available + shelf.held == shelf.on_hand
+
+    def teardown(self) -> None:
+        """All merge, in an order of each one's own: all say the same, and too much is found exactly where it is."""
+        answers = []
+        for name in PHARMACIES:
+            order = list(range(len(self.everything)))
+            random.Random(f"{name}{len(order)}").shuffle(order)
+            for at in order:
+                self.hand_over(name, at)
+            accounts = [balance(self.books[name], prescription) for prescription in sorted(self.authorised)]
+            answers.append((accounts, {key: repr(shelf) for key, shelf in sorted(self.books[name].shelves.items())}))
+        assert answers[0] == answers[1] == answers[2]
+        shuffled = [self.everything[at] for at in order]
+        for find in (find_prescriptions, find_serials, find_stock):
+            assert list(find(shuffled, CONTEXT)) == list(find(self.everything, CONTEXT))
+        self.found_exactly_where_it_is(by_kind(find_prescriptions(shuffled, CONTEXT)))
+        self.serials_exactly(by_kind(find_serials(shuffled, CONTEXT)))
+
+    def found_exactly_where_it_is(self, found: dict[str, list[Any]]) -> None:
+        """Over by number of supply; and more returned than supplied."""
+        out: dict[tuple[bytes, int], Fraction] = defaultdict(Fraction)
+        for at, (_, prescription, refill, quantity, _) in self.supplies.items():
+            out[prescription, refill] += quantity - min(quantity, self.back[at])
+        over = {
+            (prescription, refill)
+            for (prescription, refill), with_patient in out.items()
+            if with_patient > (self.authorised[prescription][0] if refill <= self.authorised[prescription][1] else 0)
+        }
+        named = {(each.facts["prescription"], each.facts["refill"]) for each in found.get("overdispensed", [])}
+        assert named == over
+        twice = {self.everything[at].leaf for at in self.supplies if self.back[at] > self.supplies[at][3]}
+        assert {each.facts["issue"] for each in found.get("returned twice", [])} == twice
+        for finding in found.get("overdispensed", []):
+            proof = {(place.feed, place.seq) for place in finding.places}
+            for at, (_, prescription, refill, quantity, _) in self.supplies.items():
+                counts = (prescription, refill) == (finding.facts["prescription"], finding.facts["refill"])
+                if counts and quantity > self.back[at] and len(finding.places) < 64:
+                    assert (self.everything[at].place.feed, self.everything[at].place.seq) in proof
+
+    def serials_exactly(self, found: dict[str, list[Any]]) -> None:
+        """One serial number, with the patients of two pharmacies."""
+        who: dict[str, set[str]] = defaultdict(set)
+        for at, (name, _, _, quantity, serial) in self.supplies.items():
+            if serial and quantity > self.back[at]:
+                who[serial].add(name)
+        twice = {serial for serial, names in who.items() if len(names) > 1}
+        assert {each.facts["serial"] for each in found.get("serial supplied twice", [])} == twice
+
+
+Partitioned.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestPartitioned = Partitioned.TestCase
+TestPartitioned.__doc__ = "Balances under random operations, partitions and merges."
