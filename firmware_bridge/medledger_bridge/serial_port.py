@@ -1,0 +1,170 @@
+"""A device on a serial port, for asyncio: the port's bytes to the events of `link.host`, opened again when it is lost.
+
+    port = SerialDevice("/dev/ttyUSB0")
+    async for event in port.events():
+        match event:
+            case Hello():
+                port.accept(highest_durable_counter(event.key))   # or port.refuse()
+            case SignedBatch():
+                commit(event)
+                port.acknowledge(event.counter)                    # only now may the device forget it
+            case Duplicate(batch, known=False):
+                commit_if_it_differs(batch)
+                port.acknowledge(batch.counter)
+            case Missing() | Refused() | Plugged() | Unplugged():
+                log(event)
+
+Rules:
+
+- The generator runs for ever; cancel its task, or leave the loop and `aclose` it, to close the port.
+- A port that is not there, or goes away, is tried again after `FIRST_PAUSE` seconds, then twice as many, at most
+  `LAST_PAUSE`; the first failure of each outage is an `Unplugged`, a success a `Plugged`.
+- Nothing waits but for bytes: no thread, no polling. While the driver handles an event, nothing is read, and the kernel
+  holds the device back.
+- All methods are called from the loop's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from .errors import ExtraMissingError
+from .link.host import Counts, Event, Link
+
+BAUD: Final = 115_200
+FIRST_PAUSE: Final = 0.5
+LAST_PAUSE: Final = 30.0
+READ_BYTES: Final = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Plugged:
+    """The port is open; the device has been asked who it is."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unplugged:
+    """The port cannot be opened, or was lost. It is tried again until it is there."""
+
+    path: str
+    reason: str
+
+
+class SerialDevice:
+    """One port, whatever device is plugged into it."""
+
+    def __init__(self, path: str, *, baud: int = BAUD, link: Link | None = None) -> None:
+        _serial()  # a missing library is the operator's to mend, at once and not at the first outage
+        self.path = path
+        self.link = link or Link()
+        self._baud = baud
+        self._port: Any = None
+        self._unsent = b""
+
+    @property
+    def counts(self) -> Counts:
+        """Figures of the line; `link.noise` has those of what was no frame."""
+        return self.link.counts
+
+    def accept(self, durable: int) -> None:
+        """See `Link.accept`; the device is told at once."""
+        try:
+            self.link.accept(durable)
+        finally:
+            self._flush()
+
+    def refuse(self) -> None:
+        """See `Link.refuse`."""
+        self.link.refuse()
+        self._flush()
+
+    def acknowledge(self, counter: int) -> None:
+        """See `Link.acknowledge`: after the commit, never before."""
+        self.link.acknowledge(counter)
+        self._flush()
+
+    async def events(self) -> AsyncIterator[Event | Plugged | Unplugged]:
+        """What happens on the line, until the generator is closed."""
+        pause, down = FIRST_PAUSE, False
+        try:
+            while True:
+                try:
+                    self._open()
+                    pause, down = FIRST_PAUSE, False
+                    yield Plugged(self.path)
+                    self.link.opened()
+                    self._flush()
+                    while True:
+                        for event in self.link.feed(await self._read()):
+                            yield event
+                        self._flush()
+                except OSError as error:  # pyserial's own errors are of this kind
+                    if not down:
+                        yield Unplugged(self.path, str(error))
+                    down = True
+                self._close()
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LAST_PAUSE)
+        finally:
+            self._close()
+
+    def _open(self) -> None:
+        self._port = _serial().Serial(self.path, self._baud, timeout=0, exclusive=True)
+
+    async def _read(self) -> bytes:
+        """What came, at least one byte."""
+        loop, descriptor = asyncio.get_running_loop(), self._port.fileno()
+        readable: asyncio.Future[None] = loop.create_future()
+        loop.add_reader(descriptor, lambda: readable.done() or readable.set_result(None))
+        try:
+            await readable
+        finally:
+            loop.remove_reader(descriptor)
+        data = os.read(descriptor, READ_BYTES)
+        if not data:
+            raise OSError("the device was unplugged")
+        return data
+
+    def _flush(self) -> None:
+        """Send what the link has to say, as far as the line takes it; the rest when it takes more.
+
+        Not through pyserial, whose write without a timeout spins while the line takes nothing.
+        """
+        if self._port is None:
+            return
+        loop, descriptor = asyncio.get_running_loop(), self._port.fileno()
+        self._unsent = self._unsent or self.link.outgoing()
+        try:
+            while self._unsent:
+                self._unsent = self._unsent[os.write(descriptor, self._unsent) :] or self.link.outgoing()
+            loop.remove_writer(descriptor)
+        except BlockingIOError:
+            loop.add_writer(descriptor, self._flush)
+        except OSError:
+            self._unsent = b""  # the reader meets the same, and says so
+            loop.remove_writer(descriptor)
+
+    def _close(self) -> None:
+        self._unsent = b""
+        if self._port is not None:
+            asyncio.get_running_loop().remove_writer(self._port.fileno())
+            with suppress(OSError):
+                self._port.close()
+        self._port = None
+
+
+def _serial() -> Any:
+    try:
+        import serial
+    except ImportError as error:
+        raise ExtraMissingError(
+            "serial ports need the library pyserial", hint='Install it with: pip install "medledger[serial]"'
+        ) from error
+    return serial

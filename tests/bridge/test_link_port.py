@@ -1,0 +1,170 @@
+"""A device on a pseudo-terminal, driven through asyncio: heard, acknowledged, lost and found again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from devices_on_lines import KEY, device, measure
+from medledger_bridge import serial_port
+from medledger_bridge.errors import ExtraMissingError
+from medledger_bridge.link.batch import SignedBatch
+from medledger_bridge.link.device import Device
+from medledger_bridge.link.messages import Hello
+from medledger_bridge.serial_port import Plugged, SerialDevice, Unplugged
+
+SECONDS = 30
+
+
+@contextmanager
+def plugged(instrument: Device, link: Path) -> Iterator[None]:
+    """The instrument on a pseudo-terminal of its own, behind a symbolic link, until it is pulled out."""
+    master, side = os.openpty()
+    link.symlink_to(os.ttyname(side))
+    stop_read, stop_write = os.pipe()
+
+    def live() -> None:
+        now = 0
+        while True:
+            while frame := instrument.send(now):
+                os.write(master, frame)
+            ready, _, _ = select.select([master, stop_read], [], [], 0.05)
+            now += 50
+            if stop_read in ready:
+                return
+            if ready:
+                instrument.receive(os.read(master, 4096), now)
+
+    thread = Thread(target=live)
+    thread.start()
+    try:
+        yield
+    finally:
+        os.write(stop_write, b"x")
+        thread.join()
+        link.unlink()
+        for descriptor in (master, side, stop_read, stop_write):
+            os.close(descriptor)
+
+
+def run(story: Callable[[], Any]) -> None:
+    """Run a story, which must end."""
+
+    async def bounded() -> None:
+        async with asyncio.timeout(SECONDS):
+            await story()
+
+    asyncio.run(bounded())
+
+
+async def heard(events: AsyncIterator[Any], kind: type, port: SerialDevice | None = None) -> Any:
+    """The next event of a kind; on the way, every device is accepted that says hello."""
+    async for event in events:
+        if isinstance(event, Hello) and port is not None and not port.link.accepted:
+            port.accept(0)
+        if isinstance(event, kind):
+            return event
+    raise AssertionError("the events ended")
+
+
+def test_a_device_is_heard_and_forgets_what_is_acknowledged(tmp_path: Path) -> None:
+    """From the port's path to the device's empty ring."""
+    instrument = device()
+    measure(instrument, 20)
+
+    async def story() -> None:
+        port = SerialDevice(str(tmp_path / "port"))
+        async with aclosing(port.events()) as events:
+            assert await anext(events) == Plugged(str(tmp_path / "port"))
+            assert (await heard(events, Hello, port)).key == KEY
+            for counter in range(1, 21):
+                batch = await heard(events, SignedBatch, port)
+                assert batch.counter == counter
+                port.acknowledge(counter)
+            while not instrument.idle:
+                await asyncio.sleep(0.01)
+        assert port.counts.refused == 0
+
+    with plugged(instrument, tmp_path / "port"):
+        run(story)
+
+
+def test_a_port_that_goes_away_is_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unplugged is said once for an outage; what was not acknowledged comes after it."""
+    monkeypatch.setattr(serial_port, "FIRST_PAUSE", 0.01)
+    instrument = device()
+    measure(instrument, 3)
+
+    async def story() -> None:
+        port = SerialDevice(str(tmp_path / "port"))
+        async with aclosing(port.events()) as events:
+            missing = await anext(events)
+            assert isinstance(missing, Unplugged)
+            with plugged(instrument, tmp_path / "port"):
+                assert isinstance(await anext(events), Plugged)
+                for counter in (1, 2, 3):
+                    assert (await heard(events, SignedBatch, port)).counter == counter
+                port.acknowledge(2)
+                while instrument.oldest < 3:
+                    await asyncio.sleep(0.01)
+            assert isinstance(await heard(events, Unplugged, port), Unplugged)
+            again = device(counter=3, boot=b"boot-id2")
+            measure(again, 1)
+            with plugged(again, tmp_path / "port"):
+                assert isinstance(await anext(events), Plugged)
+                assert (await heard(events, SignedBatch, port)).counter == 4
+
+    run(story)
+
+
+def test_a_port_serves_one_program(tmp_path: Path) -> None:
+    """Two agents on one line would each hear half of it."""
+
+    async def story() -> None:
+        first, second = SerialDevice(str(tmp_path / "port")), SerialDevice(str(tmp_path / "port"))
+        async with aclosing(first.events()) as events, aclosing(second.events()) as others:
+            assert isinstance(await anext(events), Plugged)
+            assert isinstance(await anext(others), Unplugged)
+
+    with plugged(device(), tmp_path / "port"):
+        run(story)
+
+
+def test_a_line_that_takes_nothing_does_not_stop_the_host(tmp_path: Path) -> None:
+    """Replies wait, bounded, while the device does not read; what it says is heard all the same."""
+    master, side = os.openpty()
+
+    async def story() -> None:
+        port = SerialDevice(os.ttyname(side))
+        instrument = device()
+        measure(instrument, 1)
+        async with aclosing(port.events()) as events:
+            assert isinstance(await anext(events), Plugged)
+            os.write(master, instrument.send(0))
+            assert isinstance(await heard(events, Hello, port), Hello)
+            for _ in range(5000):  # more than any line buffers
+                port.acknowledge(0)
+            os.write(master, instrument.send(0))
+            assert isinstance(await heard(events, SignedBatch, port), SignedBatch)
+
+    run(story)
+    os.close(master)
+    os.close(side)
+
+
+def test_without_pyserial_the_port_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, not at the first outage."""
+    monkeypatch.setitem(sys.modules, "serial", None)
+    with pytest.raises(ExtraMissingError) as caught:
+        SerialDevice("/dev/ttyS0")
+    assert caught.value.hint is not None
+    assert "medledger[serial]" in caught.value.hint
