@@ -20,9 +20,9 @@ from medledger_bridge.scanner.settings import ScannerSettings
 SCAN = "]d2010703206980498810A1\x1d21S1"
 
 
-def outcome(data: bytes, settings: ScannerSettings | None = None, *, framed: bool = False) -> list[str]:
+def outcome(data: bytes, settings: ScannerSettings | None = None) -> list[str]:
     """Each scan, or `refused: why`."""
-    decoder = LineDecoder(settings or ScannerSettings(), framed=framed)
+    decoder = LineDecoder(settings or ScannerSettings())
     found: list[str | ScanError | None] = [*decoder.feed(data), decoder.finish()]
     return [each if isinstance(each, str) else f"refused: {each}" for each in found if each is not None]
 
@@ -36,7 +36,7 @@ def test_a_serial_scanner_over_a_pseudo_terminal(framed: bool) -> None:
     sent = (b"\x02%b\x03\r\n" if framed else b"%b\r\n") % SCAN.encode()
     writer = threading.Thread(target=os.write, args=(ours, 3 * sent))
     writer.start()
-    decoder = LineDecoder(ScannerSettings(), framed=framed)
+    decoder = LineDecoder(ScannerSettings(suffix="etx" if framed else "enter"))
     found: list[str | ScanError] = []
     while len(found) < 3:
         found += decoder.feed(port.read())
@@ -116,7 +116,7 @@ def test_what_no_scan_can_be_is_refused_by_name(data: bytes, said: str) -> None:
 )
 def test_frames_of_stx_and_etx(data: bytes, expected: list[str]) -> None:
     """Whatever is not in a frame is told, and spoils no other scan."""
-    found = outcome(data, ScannerSettings(mark=False), framed=True)
+    found = outcome(data, ScannerSettings(mark=False, suffix="etx"))
     assert [want in each for want, each in zip(expected, found, strict=True)] == [True] * len(expected)
 
 

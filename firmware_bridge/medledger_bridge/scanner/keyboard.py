@@ -19,7 +19,7 @@ from typing import Final
 from ..errors import ScanError
 from ..gs1 import FNC1, MAX_SCAN_CHARS
 from .layouts import ALTGR, LAYOUTS, PLAIN, SHIFT, SPACE_KEY, Key, Layout
-from .settings import ENTER, F8_SEQUENCE, RETEST, TAB, ScannerSettings, canonical
+from .settings import ENTER, F8_SEQUENCE, RETEST, SUFFIXES, TAB, ScannerSettings, canonical
 
 RELEASED, PRESSED = 0, 1  # values of a key event; 2 is a repeat
 
@@ -158,7 +158,7 @@ class KeyDecoder:
         try:
             if found.suffix != self._settings.suffix:
                 raise ScanError(
-                    f"the scan ended with {found.suffix.title()}, and {self._settings.suffix.title()} is configured",
+                    f"the scan ended with {SUFFIXES[found.suffix]}, and another end is configured",
                     hint=RETEST,
                 )
             return canonical(text_of(found.presses, self._layout), self._settings)

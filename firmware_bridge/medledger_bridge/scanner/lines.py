@@ -15,7 +15,7 @@ from typing import Final
 
 from ..errors import ScanError
 from ..gs1 import MAX_SCAN_CHARS
-from .settings import ENTER, RETEST, ScannerSettings, canonical
+from .settings import FRAMED, RETEST, TAB, ScannerSettings, canonical
 
 STX: Final = 0x02
 ETX: Final = 0x03
@@ -83,9 +83,11 @@ class LineReader:
 class LineDecoder:
     """Bytes to scans, under settings."""
 
-    def __init__(self, settings: ScannerSettings, *, framed: bool = False) -> None:
+    def __init__(self, settings: ScannerSettings) -> None:
         self._settings = settings
-        self._reader = LineReader(ends=_LINE_ENDS if settings.suffix == ENTER else b"\t", framed=framed)
+        self._reader = LineReader(
+            ends=b"\t" if settings.suffix == TAB else _LINE_ENDS, framed=settings.suffix == FRAMED
+        )
         self.finish = self._reader.finish
 
     def feed(self, data: bytes) -> list[str | ScanError]:

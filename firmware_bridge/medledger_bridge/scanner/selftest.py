@@ -23,7 +23,7 @@ from ..errors import ScanError
 from ..gs1 import FNC1
 from .keyboard import AltCode, KeyedScan, Stroke, text_of
 from .layouts import LAYOUTS, SPACE_KEY, Layout
-from .settings import ENTER, F8, F8_SEQUENCE, GS, REPLACEMENTS, ScannerSettings
+from .settings import ENTER, F8, F8_SEQUENCE, GS, REPLACEMENTS, SUFFIXES, ScannerSettings
 from .symbol import AFTER, BEFORE, MARK
 
 Way = Literal["keys", "text", "serial"]
@@ -160,7 +160,7 @@ def _parts(text: str) -> _Parts | None:
 
 
 def _judge(way: Way, parts: _Parts, suffix: str, first: str, layout: str | None) -> Findings:
-    sentences = [first, f"It ends a scan with {suffix.title()}."]
+    sentences = [first, f"It ends a scan with {SUFFIXES[suffix]}."]
     actions = []
     separator = {FNC1: GS, F8_SEQUENCE: F8}.get(parts.separator, parts.separator)
     if separator in (GS, F8) or (len(separator) == 1 and separator in REPLACEMENTS):
@@ -189,15 +189,17 @@ def _judge(way: Way, parts: _Parts, suffix: str, first: str, layout: str | None)
 
 def _mistyped(scanner: Layout, host: Layout) -> str:
     """A pattern of what the symbol's known characters become; what a computer makes of dead keys may be anything."""
-    pattern = []
+    pattern, after_dead = "", False
     for character in BEFORE:
         for key in scanner.keys_for(character):
             found = host.characters.get(key)
-            if key in host.dead or found is None:
-                pattern.append(".{0,2}?")
+            dead = key in host.dead
+            if dead or found is None:
+                pattern += ".{0,2}?"
             elif key.code != SPACE_KEY:
-                pattern.append(re.escape(found))
-    return "".join(pattern)
+                pattern += f"(?:{re.escape(found)})?" if after_dead else re.escape(found)
+            after_dead = dead
+    return pattern
 
 
 def keys_of(text: str, layout: Layout) -> tuple[Stroke, ...]:

@@ -35,7 +35,8 @@ F8_SEQUENCE: Final = "\x1b[19~"
 
 ENTER: Final = "enter"
 TAB: Final = "tab"
-SUFFIXES: Final = (ENTER, TAB)
+FRAMED: Final = "etx"
+SUFFIXES: Final = {ENTER: "Enter", TAB: "Tab", FRAMED: "ETX, after STX at its begin"}
 
 RETEST: Final = "Run the self-test: medledger agent scanner-test."
 
@@ -47,7 +48,7 @@ class ScannerSettings:
     separator: str = GS  # what stands for FNC1: "gs", "f8", or one of REPLACEMENTS
     mark: bool = True  # whether the symbology mark comes first
     prefix: str = ""  # text that the scanner puts before each scan
-    suffix: str = ENTER  # the key that ends a scan
+    suffix: str = ENTER  # what ends a scan, one of SUFFIXES
     layout: str | None = None  # of a wedge whose keys are read; None where characters arrive
     sends_separators: bool = False  # whether the scanner was seen to send FNC1
 
