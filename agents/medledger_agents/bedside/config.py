@@ -30,7 +30,9 @@ class MllpSection:
     max_connections: Annotated[
         int, Key(Whole(1, 256), "Monitors connected at the same time; more are turned away at once.", live=True)
     ] = 16
-    max_message_bytes: Annotated[int, Key(Whole(1024, 1024 * 1024), "The longest message that is taken.")] = 256 * 1024
+    max_message_bytes: Annotated[
+        int, Key(Whole(1024, 1024 * 1024), "The longest message that is taken.", live=True)
+    ] = 256 * 1024
     stall_seconds: Annotated[
         float, Key(Seconds(1, 3600), "A sender that stops in the middle of a message for so long is disconnected.")
     ] = 30.0
@@ -49,7 +51,12 @@ class BatchSection:
         ),
     ] = 2.0
     max_entries: Annotated[
-        int, Key(Whole(1, MAX_ENTRIES_PER_BLOCK), "As many readings make a block at once, without waiting any longer.")
+        int,
+        Key(
+            Whole(1, MAX_ENTRIES_PER_BLOCK),
+            "As many readings make a block at once, without waiting any longer.",
+            live=True,
+        ),
     ] = 256
 
 

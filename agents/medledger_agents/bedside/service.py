@@ -96,6 +96,21 @@ class Bedside:
             for connection in late:
                 connection.cancel()
 
+    async def run(self) -> None:
+        """Until `stop`; it returns or raises before only where recording has failed."""
+        assert self._recording is not None  # it was started
+        await asyncio.shield(self._recording)
+
+    async def beat(self) -> None:
+        """Return when the recorder's thread has had its turn."""
+        await self._batcher.beat()
+
+    def reload(self, config: BedsideConfig) -> None:
+        """Go on with this configuration: only live keys differ."""
+        self._settings = config.mllp
+        self._recorder.max_entries = config.batch.max_entries
+        self._batcher.adjust(window=config.batch.window_seconds, max_entries=config.batch.max_entries)
+
     # --- one connection -----------------------------------------------------------------------------------------
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -85,7 +85,7 @@ class Counter:
         sends_separators: bool,
         clock: Clock = local_clock,
     ) -> None:
-        self._settings = settings
+        self.settings = settings
         self._recorder = recorder
         self._subjects = subjects
         self._sends_separators = sends_separators
@@ -132,8 +132,8 @@ class Counter:
             raise RefusedError("malformed", "there is no scan in the request")
         return Request(
             found["scan"],
-            str(found.get("quantity", self._settings.quantity)),
-            found.get("unit", self._settings.unit),
+            str(found.get("quantity", self.settings.quantity)),
+            found.get("unit", self.settings.unit),
             *(found.get(key) for key in ("prescription", "subject", "override", "id")),
         )
 
@@ -166,7 +166,7 @@ class Counter:
                 raise RefusedError("no-expiry", "the scan has no expiry date", hint=hint)
         elif scan.expiry < today.isoformat():
             problem = f"the pack expired on {scan.expiry}"
-            if not self._settings.allow_expired:
+            if not self.settings.allow_expired:
                 raise RefusedError("expired", problem, hint="Take it off the shelf.")
             if override is None:
                 raise RefusedError("expired", problem, hint="To supply it all the same, give the reason as override.")

@@ -68,6 +68,14 @@ class Pharmacy:
                 connection.cancel()
         self._worker.shutdown()
 
+    async def beat(self) -> None:
+        """Return when the counter's thread has had its turn."""
+        await asyncio.get_running_loop().run_in_executor(self._worker, lambda: None)
+
+    def reload(self, config: PharmacyConfig) -> None:
+        """Go on with this configuration: only live keys differ."""
+        self._counter.settings = config.dispensing
+
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None  # a coroutine runs in one
