@@ -6,6 +6,7 @@ key, and only then the reply is made, which brings the applicant the new one.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from medledger.errors import UsageError
@@ -62,16 +63,24 @@ def enrol(
     }
     if waits is not None:
         warn(govern.waits_for(waits))
-    if not as_json:
-        remark("Send it this reply:")
-        say(reply)
+    # On a terminal the text is in the way of people, where the broker has brought it.
+    late = way is not None and not as_json and sys.stdout.isatty()
+    if not as_json and not late:
+        _say_reply(reply)
     if way is not None:
         from .delivering import deliver
 
         done = deliver(ledger, request, secret, reply, way, wait)
         told |= {"delivered": done.left, "held": done.held, "arrived": done.arrived}
+        if late and not done.arrived:
+            _say_reply(reply)
     if as_json:
         emit(told)
+
+
+def _say_reply(reply: str) -> None:
+    remark("Send it this reply:")
+    say(reply)
 
 
 def _admit(

@@ -167,9 +167,10 @@ class LiveLine:
         self._on = sys.stderr.isatty()
 
     def show(self, text: str) -> None:
-        """Replace what stands there."""
+        """Replace what stands there; what does not fit the terminal is cut off, since a line that wraps stays."""
         if self._on:
-            click.echo(f"\r\x1b[K{text}", err=True, nl=False)
+            columns = os.get_terminal_size(sys.stderr.fileno()).columns
+            click.echo(f"\r\x1b[K{text[: columns - 1] if columns else text}", err=True, nl=False)
             self._shown = True
 
     def clear(self) -> None:

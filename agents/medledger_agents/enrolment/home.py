@@ -1,0 +1,157 @@
+"""The directory of a box: where it is, and the configuration that `setup` writes there.
+
+Rules:
+
+- One directory holds all of a box: `agent.toml`, the key, the replica, the inbox, the pseudonyms' secret. It is for its
+  owner alone (0700).
+- The configuration is made from the declarations that also refuse bad keys (`settings.sample`), so every key stands in
+  it with what it is for. It is read back before it is written. A file that exists is never overwritten.
+- Two setups of one directory at the same time would make two requests: the second is refused.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+from medledger import files
+from medledger.errors import ConfigurationError, InUseError, StoreError, UsageError
+
+from .. import settings
+from ..bedside.config import BedsideConfig
+from ..config import AgentConfig, GossipSection
+from ..pharmacy.config import PharmacyConfig
+
+CONFIG_NAME: Final = "agent.toml"
+SYSTEM_DIRECTORY: Final = Path("/var/lib/medledger")
+_HEADING: Final = re.compile(r"^\[(\w+)\]$")
+_ASSIGNMENT: Final = re.compile(r"^#?(\w+) = ")
+
+Values = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of box: its configuration, the role it asks for, and the entries that it is there to write."""
+
+    name: str
+    config: type[Any]
+    entry_type: str
+    does: str
+
+    def load(self, path: Path) -> AgentConfig:
+        """The configuration in a file. Raises `ConfigurationError`."""
+        loaded: AgentConfig = self.config.load(path)
+        return loaded
+
+
+KINDS: Final = {
+    kind.name: kind
+    for kind in (
+        Kind("bedside", BedsideConfig, "reading", "takes readings from monitors"),
+        Kind("pharmacy", PharmacyConfig, "dispense", "records what a counter supplies"),
+    )
+}
+
+
+def default_directory() -> Path:
+    """Where a box lives: of the system, where we may make that, else of the current user."""
+    if os.geteuid() == 0 or os.access(SYSTEM_DIRECTORY, os.W_OK):
+        return SYSTEM_DIRECTORY
+    data = os.environ.get("XDG_DATA_HOME")
+    return (Path(data) if data else Path.home() / ".local" / "share") / "medledger"
+
+
+@contextmanager
+def entered(directory: Path) -> Iterator[None]:
+    """The directory, made where it is missing, and nobody else's while this lasts. Raises `StoreError`."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(directory / ".setup.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(
+            f"{directory} cannot be used: {error.strerror or error}",
+            hint="Choose another with --directory, or run this as the user that it belongs to.",
+        ) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InUseError(
+                f"another setup is at work in {directory}", hint="Go on there, or end it: nothing is lost."
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def kind_of(path: Path) -> Kind | None:
+    """Whose configuration a file is, by the sections that only one kind has; None where it has none of them.
+
+    Raises `ConfigurationError` for a file that is not TOML.
+    """
+    try:
+        document = tomllib.loads(files.read(path, settings.MAX_FILE_BYTES).data.decode())
+    except Exception as error:
+        raise ConfigurationError(f"the configuration {path} cannot be read: {error}", hint=settings.SAMPLE) from error
+    sections = {kind.name: {each.name for each in fields(kind.config)} for kind in KINDS.values()}
+    common = set.intersection(*sections.values())
+    found = [KINDS[name] for name, own in sections.items() if document.keys() & (own - common)]
+    return found[0] if len(found) == 1 else None
+
+
+def config_text(kind: Kind, values: Values) -> str:
+    """A configuration file with every key explained, and with these values in the place of the defaults."""
+    lines, section, left = [], "", {(name, key) for name, keys in values.items() for key in keys}
+    for line in settings.sample(kind.config).splitlines():
+        heading, assignment = _HEADING.match(line), _ASSIGNMENT.match(line)
+        section = heading[1] if heading else section
+        if assignment and (section, assignment[1]) in left:
+            left.remove((section, assignment[1]))
+            # TOML reads these strings, but not JSON's escapes beyond its first 65,536 characters.
+            lines.append(f"{assignment[1]} = {json.dumps(values[section][assignment[1]], ensure_ascii=False)}")
+        else:
+            lines.append(line)
+    if left:
+        raise UsageError(f"a {kind.name} box has no key {sorted(left)[0]}")
+    return "\n".join(lines) + "\n"
+
+
+def write_config(path: Path, kind: Kind, values: Values) -> None:
+    """Write a new configuration, for its owner alone. Raises `ConfigurationError` for values that it may not hold."""
+    text = config_text(kind, values)
+    settings.read(tomllib.loads(text), kind.config, path)
+    try:
+        files.create(path, text.encode())
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def account(section: GossipSection, password: str | None = None) -> dict[str, Any]:
+    """How a broker is to be greeted, as `Gossip` and `Rendezvous` take it. Raises `ConfigurationError`."""
+    return {
+        "username": section.username,
+        "password": first_line(section.password_file, "password_file") or password,
+        "ca": section.ca_file,
+        "certificate": section.certificate_file,
+        "key": section.certificate_key_file,
+        "protocol": section.protocol,
+    }
+
+
+def first_line(path: Path | None, key: str) -> str | None:
+    """The first line of a file that a configuration names; None where it names none. Raises `ConfigurationError`."""
+    if path is None:
+        return None
+    try:
+        return path.read_text(encoding="utf-8").partition("\n")[0].strip("\r")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the file {path} cannot be read: {error}", hint=f"Check {key}.") from error

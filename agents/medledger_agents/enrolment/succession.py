@@ -1,0 +1,89 @@
+"""A box whose key is dead, forked or lost goes on under a new one, in its own directory: `setup --replace`.
+
+The steps, each of which may be the last before the power goes; the next run goes on from what it finds:
+
+ (1) the old public key is noted in `succession`, durably.   Crash before it: nothing has happened.
+ (2) the old replica, its witness and its key are moved into `retired-<fingerprint>`, the key last.
+ (3) the new key is made, and its request, which names the old key (`setup`).
+ (4) the note is removed: the request holds what it said.
+
+Nothing is deleted: blocks that nobody else holds can still be taken from the old replica by hand. The inbox stays where
+it is, so that messages that were received and not logged are logged under the new key.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from medledger import files, statusfile
+from medledger.cli import keyring, waiting
+from medledger.errors import InUseError, StoreError, UsageError
+from medledger.keys import check_public_key, fingerprint
+
+NOTE: Final = "succession"
+
+
+def noted(directory: Path) -> bytes | None:
+    """The old key of a succession that is under way. Raises `StoreError` for a note that is damaged."""
+    path = directory / NOTE
+    try:
+        old = bytes.fromhex(files.read(path, 256).data.decode("ascii").strip())
+        check_public_key(old)
+    except FileNotFoundError:
+        return None
+    except Exception as error:
+        raise StoreError(f"{path} is damaged: {error}", hint="Remove it, and begin anew with --replace.") from error
+    return old
+
+
+def begin(directory: Path, key: Path, ledger: Path) -> bytes:
+    """Steps 1 and 2, or what is left of them; the old key. Raises `UsageError`, `InUseError`, `StoreError`."""
+    try:
+        old = noted(directory)
+        if old is None:
+            if not key.exists():
+                raise UsageError(
+                    f"there is no key at {key} to replace",
+                    hint="Where the old box is gone, name its key: --succeeds PUBLIC_KEY (`medledger member list`).",
+                )
+            _check_closed(ledger)
+            old = keyring.load(key).public_key
+            files.create(directory / NOTE, f"{old.hex()}\n".encode())
+        if key.exists() and keyring.load(key).public_key == old:
+            _retire(directory, key, ledger, old)
+    except OSError as error:
+        raise StoreError(f"{directory} cannot be used: {error.strerror or error}") from error
+    return old
+
+
+def end(directory: Path) -> None:
+    """Step 4."""
+    files.remove(directory / NOTE)
+
+
+def _retire(directory: Path, key: Path, ledger: Path, old: bytes) -> None:
+    retired = directory / f"retired-{fingerprint(old)}"
+    retired.mkdir(mode=0o700, exist_ok=True)
+    witnesses = sorted(key.parent.glob(f"{key.name}.*.witness"))
+    replica = [ledger.with_name(ledger.name + end) for end in ("", "-wal", "-shm")]
+    for path in (statusfile.place(ledger), waiting.place(key), *replica, *witnesses, key):
+        if path.exists():
+            os.replace(path, retired / path.name)
+    files.sync_directory(retired)
+    files.sync_directory(directory)
+
+
+def _check_closed(ledger: Path) -> None:
+    """An agent that runs would go on writing to files that were moved away."""
+    from medledger.ledger import Ledger
+
+    if not ledger.is_file():
+        return
+    try:
+        Ledger.open(ledger).close()
+    except InUseError as error:
+        raise InUseError(f"{ledger} is in use: the agent runs", hint="Stop it first, and run this again.") from error
+    except StoreError:
+        return  # damaged: all the more reason
