@@ -13,7 +13,7 @@ from sqlite_utils.migrations import Migrations
 
 from ..decimals import MAX_EXPONENT, MIN_EXPONENT
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """PRAGMA user_version of a database that needs no migration, so that opening one does not look further."""
 
 FEED_SHIFT: Final = 40
@@ -160,7 +160,32 @@ SUPPLY_VIEWS: Final = {
                e.content
         {_JOINED} WHERE t.name = 'recall' AND e.void IS NULL""",
 }
-VIEWS: Final = {**FIRST_VIEWS, **SUPPLY_VIEWS}
+
+DEVICE_VIEWS: Final = {
+    "device_keys": f"""
+        SELECT {_NAMED}, t.name AS type, json_extract(e.content, '$.device') AS device,
+               json_extract(e.content, '$.key') AS key, json_extract(e.content, '$.model') AS model,
+               json_extract(e.content, '$.last') AS last, json_extract(e.content, '$.reason') AS reason
+        {_JOINED} WHERE t.name IN ('device.enrol', 'device.retire') AND e.void IS NULL""",
+    "signed_readings": f"""
+        SELECT {_NAMED}, json_extract(e.content, '$.device') AS device, json_extract(e.content, '$.key') AS key,
+               json_extract(e.content, '$.counter') AS counter,
+               json_extract(e.content, '$.uptime') - json_extract(r.value, '$[0]') AS before_ms,
+               json_extract(s.value, '$[0]') AS code,
+               CASE json_type(s.value, '$[1]')
+                 WHEN 'array' THEN json_extract(s.value, '$[1][0]') * pow10.factor
+                 ELSE json_extract(s.value, '$[1]') END AS value,
+               json_extract(s.value, '$[1][0]') AS mantissa, json_extract(s.value, '$[1][1]') AS exponent,
+               json_extract(s.value, '$[2]') AS unit, json_extract(s.value, '$[3]') AS qualifiers
+        {_JOINED}, json_each(e.content, '$.readings') r, json_each(r.value, '$[1]') s
+        LEFT JOIN powers_of_ten pow10 ON pow10.exponent = json_extract(s.value, '$[1][1]')
+        WHERE t.name = 'device.batch' AND e.void IS NULL""",
+    "cadences": f"""
+        SELECT {_NAMED}, json_extract(e.content, '$.device') AS device,
+               json_extract(e.content, '$.interval') AS interval_ms
+        {_JOINED} WHERE t.name = 'cadence' AND e.void IS NULL""",
+}
+VIEWS: Final = {**FIRST_VIEWS, **SUPPLY_VIEWS, **DEVICE_VIEWS}
 """Every view of a database that needs no migration."""
 
 
@@ -187,6 +212,13 @@ def add_supplies(db: Database) -> None:
     for no in numbers:
         db.execute(f"DELETE FROM entries WHERE pos >> {FEED_SHIFT} = ?", [no])
         db.execute("UPDATE feeds SET interpreted = 0 WHERE no = ?", [no])
+
+
+@migrations()
+def add_devices(db: Database) -> None:
+    """Views of what devices signed, their keys, and promises. `before_ms` is how long before its batch was sealed."""
+    for name, sql in DEVICE_VIEWS.items():
+        db.create_view(name, sql)
 
 
 def migrate(db: Database) -> None:
