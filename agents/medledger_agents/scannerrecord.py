@@ -75,8 +75,8 @@ def _unusable(why: str, hint: str) -> ConfigurationError:
 def demand_test(path: Path, *, today: date, max_days: int = DEFAULT_DAYS, scanner: str | None = None) -> TestRecord:
     """The record at `path`, of a test that was passed and still counts. Raises ConfigurationError.
 
-    A pharmacy agent calls it before it takes scans, and `check` of what it returns with each scan, so that a test also
-    runs out while the agent runs. Scans are then read with `read_scan(text, record.arriving())`.
+    A pharmacy agent calls it with each scan, so that a test runs out, and a new one counts, while the agent runs. The
+    scan is then read with `read_scan(text, record.arriving())`.
     """
     record = read(path)
     record.check(today=today, max_days=max_days, scanner=scanner)
@@ -90,6 +90,7 @@ def write(path: Path, record: TestRecord) -> None:
     try:
         with files.locked_directory(path.parent) as directory:
             files.replace(path, data, directory)
+            path.chmod(0o644)  # for the agent, which may run as another user; nothing in it is secret
     except OSError as error:
         raise ConfigurationError(f"the record {path} cannot be written: {error.strerror}") from error
 

@@ -19,7 +19,7 @@ from ..config import (
     SpoolSection,
     SubjectsSection,
 )
-from ..settings import Flag, Key, Whole, Words, load
+from ..settings import FileName, Flag, Key, Whole, Words, load
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,16 @@ class ScannerSection:
         bool,
         Key(Flag(), "Whether the scanner was seen to send the group separator (0x1D): fewer scans are ambiguous then."),
     ] = False
+    test_record: Annotated[
+        Path | None,
+        Key(
+            FileName(),
+            "The record of the scanner's self-test (`medledger agent scanner-test`). Where it is named, scans are read "
+            "as the test found the scanner set, and none is taken without a test that was passed.",
+            "scanner-test.json",
+        ),
+    ] = None
+    test_days: Annotated[int, Key(Whole(1, 3660), "How many days a self-test counts.")] = 90
 
 
 @dataclass(frozen=True, slots=True)

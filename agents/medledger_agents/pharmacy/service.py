@@ -32,7 +32,12 @@ class Pharmacy:
         self._settings = config.scanner
         self._recorder = Recorder(ledger, inbox, interrupted, max_entries=1)
         self._counter = Counter(
-            config.dispensing, self._recorder, subjects, sends_separators=config.scanner.sends_separators
+            config.dispensing,
+            self._recorder,
+            subjects,
+            sends_separators=config.scanner.sends_separators,
+            test_record=config.scanner.test_record,
+            test_days=config.scanner.test_days,
         )
         self._worker = ThreadPoolExecutor(1, "counter")
         self._server: asyncio.Server | None = None
