@@ -23,8 +23,13 @@ def register(cli: click.Group) -> None:
     from .enrolment.commands import setup
 
     agent.add_command(setup)
-    from .scanning import scanner_test
+    from .looking import status
+    from .playing import play
+    from .scanning import scan, scanner_test
 
+    agent.add_command(play)
+    agent.add_command(status)
+    agent.add_command(scan)
     agent.add_command(scanner_test)
     cli.add_command(agent)
     cli.add_command(demo)
