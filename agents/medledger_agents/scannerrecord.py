@@ -39,7 +39,7 @@ class TestRecord:
     __test__ = False  # no test case, whatever its name
 
     scanner: str
-    date: date
+    made: date
     findings: Findings
 
     def reading(self) -> ScannerSettings:
@@ -62,10 +62,10 @@ class TestRecord:
             raise _unusable("was not passed", " ".join(self.findings.actions))
         if scanner is not None and scanner != self.scanner:
             raise _unusable(f"is of another scanner, {self.scanner}, not {scanner}", _AGAIN)
-        if self.date > today:
-            raise _unusable(f"is dated {self.date}, and today is {today}", f"Set the clock. {_AGAIN}")
-        if today - self.date > timedelta(days=max_days):
-            raise _unusable(f"is of {self.date}, more than {max_days} days ago", _AGAIN)
+        if self.made > today:
+            raise _unusable(f"is dated {self.made}, and today is {today}", f"Set the clock. {_AGAIN}")
+        if today - self.made > timedelta(days=max_days):
+            raise _unusable(f"is of {self.made}, more than {max_days} days ago", _AGAIN)
 
 
 def _unusable(why: str, hint: str) -> ConfigurationError:
@@ -85,7 +85,7 @@ def demand_test(path: Path, *, today: date, max_days: int = DEFAULT_DAYS, scanne
 
 def write(path: Path, record: TestRecord) -> None:
     """Put the record at `path`, durable on return. Raises ConfigurationError where it cannot be written."""
-    found = {"format": FORMAT, "scanner": record.scanner, "date": record.date.isoformat(), **result(record.findings)}
+    found = {"format": FORMAT, "scanner": record.scanner, "date": record.made.isoformat(), **result(record.findings)}
     data = json.dumps(found, indent=2, ensure_ascii=False).encode() + b"\n"
     try:
         with files.locked_directory(path.parent) as directory:
@@ -117,7 +117,7 @@ def read(path: Path) -> TestRecord:
 
 
 def _record(found: Any) -> TestRecord:
-    if not isinstance(found, dict) or found.pop("format", None) != FORMAT:
+    if not isinstance(found, dict) or found.pop("format", None) != FORMAT or not isinstance(found["prefix"], str):
         raise ValueError
     scanner, day, passed = found.pop("scanner"), date.fromisoformat(found.pop("date")), found.pop("passed")
     sentences, actions = (_texts(found.pop(name)) for name in ("sentences", "actions"))
@@ -136,7 +136,6 @@ def _consistent(findings: Findings) -> bool:
         and findings.suffix in SUFFIXES
         and (findings.mark == MARK or (findings.mark is None and findings.way == "serial"))
         and (findings.layout in LAYOUTS if findings.way == "keys" else findings.layout is None)
-        and isinstance(findings.prefix, str)
         and len(findings.prefix) <= MAX_PREFIX_CHARS
     )
 

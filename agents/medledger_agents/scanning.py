@@ -1,115 +1,57 @@
-"""`medledger agent scanner-test`: what a scanner's scan of the test symbol tells about it; and the way to its bytes.
+"""`medledger agent scanner-test`, which finds out how a scanner is set, and `medledger agent scan`, which reads it.
 
-Rules:
+Rules of the test:
 
 - The symbol goes to standard error, the result to standard output. Exit code 0: passed; 1: not passed.
 - One scan decides. Until its end arrives it is waited for; what never ends is told as such, and leaves the record as it
   is. Any other result replaces the record (scannerrecord.py).
-- Without --device or --serial, characters are read from standard input, a terminal or not. A terminal shows none of
-  them meanwhile, and is put back afterwards.
+- Without --device or --serial, characters are read from standard input, a terminal or not.
+
+Rules of reading: the record says how; without a test that was passed, and counts today, no scan is given out. Each scan
+is a line on standard output, as GS1 has it; each refusal is one on standard error.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import select
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import datetime
+from collections.abc import Callable
+from datetime import date, datetime
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from .scansource import Source, source
+
 if TYPE_CHECKING:
-    from medledger_bridge.scanner.selftest import Findings
+    from medledger_bridge.errors import ScanError
+    from medledger_bridge.scanner.selftest import Findings, Way
+    from medledger_bridge.scanner.settings import ScannerSettings
 
 _TEXT_ENDS: Final = b"\r\n\t"
 _SERIAL_ENDS: Final = b"\r\n\t\x03"
 _STX: Final = "\x02"
 _ETX: Final = 0x03
 _TAB: Final = 0x09
-_STDIN: Final = "standard input"
 
 
-class Source(Protocol):
-    """Where a scanner's bytes come from."""
-
-    name: str
-
-    def fileno(self) -> int:
-        """The descriptor, for `select`."""
-
-    def read(self) -> bytes:
-        """Some bytes, waiting for the first; none at the end."""
-
-    def close(self) -> None:
-        """Let go of it."""
-
-
-class _StandardInput:
-    """Characters typed into this terminal, or piped in."""
-
-    name = _STDIN
-
-    def fileno(self) -> int:
-        return sys.stdin.fileno()
-
-    def read(self) -> bytes:
-        return os.read(self.fileno(), 4096)
-
-    def close(self) -> None:
-        """It stays open."""
-
-
-@contextmanager
-def source(device: Path | None, serial: str | None, baud: int) -> Iterator[Source]:
-    """The device, the serial port or standard input, for as long as the context lasts. Raises `UsageError`."""
-    if device is not None and serial is not None:
-        raise click.UsageError("--device and --serial exclude one another.")
-    found: Source
-    restore: Callable[[], None] = _nothing
-    if device is not None:
-        from medledger_bridge.scanner.evdev import InputDevice
-
-        found = InputDevice(device)
-    elif serial is not None:
-        from medledger_bridge.scanner.serialport import SerialPort
-
-        found = SerialPort(serial, baud=baud)
-    else:
-        found = _StandardInput()
-        restore = _unechoed(found.fileno())
-    try:
-        yield found
-    finally:
-        restore()
-        found.close()
-
-
-def _nothing() -> None:
-    """Put nothing back."""
-
-
-def _unechoed(descriptor: int) -> Callable[[], None]:
-    """Let a terminal give each character at once and show none; returns what puts it back."""
-    if not os.isatty(descriptor):
-        return _nothing
-    import termios
-    import tty
-
-    before = termios.tcgetattr(descriptor)
-    tty.setcbreak(descriptor)
-    return lambda: termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+def _options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What both commands take."""
+    for option in (
+        click.option("--baud", type=int, default=9600, show_default=True, help="The speed of the serial port."),
+        click.option("--serial", metavar="PORT", help="Read a serial port (/dev/ttyUSB0)."),
+        click.option(
+            "--device", type=click.Path(path_type=Path), help="Read keys from this input device (/dev/input/eventN)."
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 @click.command("scanner-test")
-@click.option("--device", type=click.Path(path_type=Path), help="Read keys from this input device (/dev/input/eventN).")
-@click.option("--serial", metavar="PORT", help="Read a serial port (/dev/ttyUSB0).")
-@click.option("--baud", type=int, default=9600, show_default=True, help="The speed of the serial port.")
+@_options
 @click.option(
     "--symbol-out", type=click.Path(dir_okay=False, path_type=Path), help="Write the symbol to this SVG file, and exit."
 )
@@ -154,15 +96,19 @@ def scanner_test(
     with source(device, serial, baud) as opened:
         click.echo(symbol.terminal(), err=True)
         click.echo(f"Scan the symbol now. Waiting for {opened.name}.", err=True)
-        findings = await_symbol(opened, "keys" if device else "serial" if serial else "text", seconds)
+        findings = await_symbol(opened, _way(device, serial), seconds)
         name = scanner or opened.name
-    write(record, TestRecord(name, datetime.now().astimezone().date(), findings))
+    write(record, TestRecord(name, _today(), findings))
     _report(findings, name, record, as_json=as_json)
     if not findings.passed:
         raise SystemExit(1)
 
 
-def await_symbol(opened: Source, way: str, seconds: float) -> Findings:
+def _way(device: Path | None, serial: str | None) -> Way:
+    return "keys" if device else "serial" if serial else "text"
+
+
+def await_symbol(opened: Source, way: Way, seconds: float) -> Findings:
     """The findings of the first scan that ends. Raises `TransportError` where none does in time."""
     from medledger.errors import TransportError
 
@@ -216,7 +162,7 @@ def _text_judge(*, serial: bool) -> Judge:
     from medledger_bridge.scanner.selftest import failed, judge_text
     from medledger_bridge.scanner.settings import ENTER, FRAMED, TAB
 
-    lines, way = LineReader(ends=_SERIAL_ENDS if serial else _TEXT_ENDS), "serial" if serial else "text"
+    lines, way = LineReader(ends=_SERIAL_ENDS if serial else _TEXT_ENDS), _way(None, "serial" if serial else None)
 
     def judge(data: bytes) -> Findings | None:
         for byte in data:  # one by one, for the one that ends a scan is of interest
@@ -254,3 +200,95 @@ def toml(findings: Findings, record: Path) -> list[str]:
         return []
     path = json.dumps(str(record), ensure_ascii=False)
     return ["[scanner]", "sends_separators = true", f"test_record = {path}"]
+
+
+@click.command()
+@_options
+@click.option(
+    "--record",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("scanner-test.json"),
+    show_default=True,
+    help="The record of the scanner's self-test.",
+)
+@click.option("--days", type=click.IntRange(1), default=90, show_default=True, help="How many days a self-test counts.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON object for each scan, with what it names.")
+def scan(device: Path | None, serial: str | None, baud: int, record: Path, days: int, as_json: bool) -> None:
+    """Read a barcode scanner that passed its self-test, and print each scan.
+
+    One line a scan, as the pharmacy agent takes it. A device is read alone: its keys reach no other program.
+
+    \b
+    Example:
+      medledger agent scan --device /dev/input/event5 --record scanner-test.json
+    """
+    from medledger.errors import ConfigurationError, TransportError
+
+    from .scannerrecord import demand_test
+
+    way = _way(device, serial)
+    tested = demand_test(record, today=_today(), max_days=days)
+    if tested.findings.way != way:
+        raise ConfigurationError(
+            f"the self-test was made of {_WAYS[tested.findings.way]}, and this is {_WAYS[way]}",
+            hint="Run medledger agent scanner-test with the same options.",
+        )
+    settings = tested.reading()
+    with source(device, serial, baud) as opened:
+        decode, finish = _decoder(way, settings)
+        while data := opened.read():
+            for found in decode(data):
+                tested.check(today=_today(), max_days=days)
+                _give(found, settings, as_json=as_json)
+        if (cut := finish()) is not None:
+            _give(cut, settings, as_json=as_json)
+    if way != "text":
+        raise TransportError("the scanner is gone", hint="Plug it in, and start again.")
+
+
+_WAYS: Final = {"keys": "an input device", "serial": "a serial port", "text": "characters on standard input"}
+
+Decode = Callable[[bytes], "list[str | ScanError]"]
+
+
+def _today() -> date:
+    return datetime.now().astimezone().date()
+
+
+def _decoder(way: Way, settings: ScannerSettings) -> tuple[Decode, Callable[[], ScanError | None]]:
+    from medledger_bridge.scanner.evdev import LOST, EventReader
+    from medledger_bridge.scanner.keyboard import KeyDecoder
+    from medledger_bridge.scanner.lines import LineDecoder
+
+    if way != "keys":
+        lines = LineDecoder(settings)
+        return lines.feed, lines.finish
+    events, keys = EventReader(), KeyDecoder(settings)
+
+    def decode(data: bytes) -> list[str | ScanError]:
+        found = []
+        for event in events.feed(data):
+            if event == LOST:
+                keys.lost()
+            elif (each := keys.feed(*event)) is not None:
+                found.append(each)
+        return found
+
+    return decode, keys.finish
+
+
+def _give(found: str | ScanError, settings: ScannerSettings, *, as_json: bool) -> None:
+    """Print a scan that names a pack, or why there is none."""
+    from medledger_bridge.errors import ScanError
+    from medledger_bridge.gs1 import parse_scan
+
+    try:
+        if isinstance(found, ScanError):
+            raise found
+        pack = parse_scan(found, today=_today(), sends_separators=settings.sends_separators)
+    except ScanError as error:
+        click.echo(f"Refused: {error}. {error.hint or ''}".rstrip(), err=True)
+        return
+    fields = {"scan": found, "product": pack.gtin, "lot": pack.lot, "expiry": pack.expiry, "serial": pack.serial}
+    named = {name: value for name, value in fields.items() if value is not None}
+    click.echo(json.dumps(named) if as_json else found)

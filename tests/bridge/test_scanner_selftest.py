@@ -345,3 +345,53 @@ def test_a_record_that_is_not_there_is_asked_for(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no record") as caught:
         demand_test(tmp_path / "scanner-test.json", today=TODAY)
     assert "scanner-test" in str(caught.value.hint)
+
+
+# --- reading a tested scanner ----------------------------------------------------------------------------------------
+
+PACK = "]d2010703206980498817280331" + "10L1\x1d21S1-y"
+
+
+def scan(directory: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run `medledger agent scan` in a directory."""
+    program = [*PROGRAM[:-1], "scan"]
+    return subprocess.run([*program, *arguments], cwd=directory, capture_output=True, text=True, timeout=60, **options)
+
+
+def test_a_tested_scanner_is_read_and_one_line_is_a_scan(tmp_path: Path) -> None:
+    """Keys of a German wedge: two scans, a spoilt one between them; then the device is gone."""
+    record_of(tmp_path / "scanner-test.json", keyed(layout="de", way="f8"), tomorrow() - timedelta(days=1))
+    good = events(pressed(PACK, LAYOUTS["de"], "f8"))
+    (tmp_path / "event5").write_bytes(recorded([*good, *events(pressed(PACK, LAYOUTS["us"], "f8")), *good]))
+    done = scan(tmp_path, "--device", "event5")
+    assert done.stdout == f"{PACK}\n{PACK}\n"
+    assert done.stderr.count("Refused:") == 1
+    assert "the scanner is gone" in done.stderr
+    assert done.returncode == 4
+
+
+def test_characters_are_read_to_their_end_and_named_as_json(tmp_path: Path) -> None:
+    """What a pack names, and a scan that is cut off."""
+    findings = judge_text(typed(pressed(SCAN, LAYOUTS["fr"], "|"), LAYOUTS["fr"]))
+    record_of(tmp_path / "scanner-test.json", findings, tomorrow() - timedelta(days=1))
+    done = scan(tmp_path, "--json", input=PACK.replace("\x1d", "|") + "\n]d201")
+    assert json.loads(done.stdout) == {
+        "scan": PACK,
+        "product": "07032069804988",
+        "lot": "L1",
+        "expiry": "2028-03-31",
+        "serial": "S1-y",
+    }
+    assert "in the middle" in done.stderr
+    assert done.returncode == 0
+
+
+def test_a_scanner_that_was_not_tested_so_is_not_read(tmp_path: Path) -> None:
+    """Without a record, after a failed test, and where the test was made of another way to the scanner."""
+    assert "no record" in scan(tmp_path, input="").stderr
+    record_of(tmp_path / "scanner-test.json", keyed(way="dropped"), tomorrow() - timedelta(days=1))
+    assert "not passed" in scan(tmp_path, input="").stderr
+    record_of(tmp_path / "scanner-test.json", keyed(), tomorrow() - timedelta(days=1))
+    done = scan(tmp_path, input=PACK + "\n")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "made of an input device" in done.stderr
