@@ -84,9 +84,9 @@ class Box:
             )
         )
 
-    def start(self) -> Agent:
+    def start(self, **environment: str) -> Agent:
         """Start the agent; on return it listens."""
-        return Agent(self)
+        return Agent(self, environment)
 
     def ledger(self) -> Ledger:
         """The replica, while no agent holds it."""
@@ -105,7 +105,7 @@ class Box:
 class Agent:
     """A running agent. Its log is read as it comes; `log` holds all events so far."""
 
-    def __init__(self, box: Box) -> None:
+    def __init__(self, box: Box, environment: dict[str, str] | None = None) -> None:
         self.box = box
         self.log: list[dict[str, Any]] = []
         self.raw_log = b""
@@ -116,6 +116,7 @@ class Agent:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
+            env={**os.environ, **(environment or {})},
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
