@@ -1,0 +1,228 @@
+"""How an agent is: asked over its own port, shown in a few lines. `medledger agent status`.
+
+- What is shown is what /health and /metrics say (scrape.py); nothing is asked of the ledger, which the agent holds.
+- Exit codes are those of `medledger net status`, so that one check in monitoring serves both.
+- An answer that is not ours, too long or too late is an error with its reason, and never taken for a healthy agent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from medledger.cli.command import Command
+from medledger.cli.exits import Exit
+from medledger.cli.options import json_option
+from medledger.cli.output import count_text, emit, fact_lines, number_text, printable, say, size_text, style
+from medledger.errors import ConfigurationError, TransportError
+from medledger_bridge.errors import ExtraMissingError
+
+from .exposition import PREFIX
+
+MAX_PAGE_BYTES: Final = 1024 * 1024
+PATIENCE_SECONDS: Final = 6.0  # a second more than the agent gives itself
+File = click.Path(dir_okay=False, path_type=Path)
+ANY: Final = "0.0.0.0"  # noqa: S104 - compared with, not listened on
+
+Figures = Mapping[str, Mapping[tuple[str, ...], float]]
+"""By name and the values of its labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An agent that answered."""
+
+    faults: Mapping[str, str]
+    figures: Figures
+
+    def one(self, name: str, *labels: str) -> float | None:
+        """A figure, None where the agent does not give it."""
+        return self.figures.get(name, {}).get(labels)
+
+
+def ask(host: str, port: int) -> Seen | None:
+    """What the agent at that port says; None where nobody listens. Raises `TransportError` for anything else."""
+    import http.client  # not needed by the other commands, which are registered with this one
+
+    here = "127.0.0.1" if host == ANY else host
+    try:
+        status, health = _get(here, port, "/health")
+        _, page = _get(here, port, "/metrics")
+        faults = json.loads(health)["faults"]
+        if status not in (200, 503) or not isinstance(faults, dict):
+            raise ValueError(status)
+        return Seen({str(what): str(why) for what, why in faults.items()}, _figures(page.decode()))
+    except ConnectionRefusedError:
+        return None
+    except (OSError, ValueError, LookupError, TypeError, http.client.HTTPException) as error:
+        raise TransportError(
+            f"what answers on {here}:{port} does not answer as an agent does: {str(error) or type(error).__name__}",
+            hint="Is another program on that port? Is the agent's disk hanging? See its log.",
+        ) from error
+
+
+def _get(host: str, port: int, path: str) -> tuple[int, bytes]:
+    import http.client
+
+    connection = http.client.HTTPConnection(host, port, timeout=PATIENCE_SECONDS)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        body = answer.read(MAX_PAGE_BYTES + 1)
+        if len(body) > MAX_PAGE_BYTES:
+            raise ValueError("its answer is too long")
+        return answer.status, body
+    finally:
+        connection.close()
+
+
+def _figures(page: str) -> Figures:
+    try:
+        from prometheus_client.parser import text_string_to_metric_families
+    except ImportError as error:
+        raise ExtraMissingError(
+            "prometheus-client is not installed", hint="Install it: pip install 'medledger[agents]'."
+        ) from error
+    found: dict[str, dict[tuple[str, ...], float]] = {}
+    for family in text_string_to_metric_families(page):
+        for sample in family.samples:
+            name = sample.name.removeprefix(PREFIX).removesuffix("_total")
+            found.setdefault(name, {})[tuple(sample.labels.values())] = sample.value
+    return found
+
+
+# --- what is shown -------------------------------------------------------------------------------------------------
+
+
+def lines(kind: str, seen: Seen) -> list[str]:
+    """The agent in a few lines."""
+    facts = [
+        ("ledger", _state(seen)),
+        ("messages", _messages(seen)),
+        ("disk", _disk(seen)),
+        ("gossip", _gossip(seen)),
+        ("clock", "synchronised" if seen.one("clock_synchronised") else "not synchronised, as far as can be seen"),
+    ]
+    restarts = {labels[0]: value for labels, value in seen.figures.get("failures", {}).items() if value}
+    if restarts:
+        failed = ", ".join(f"{printable(part)} {number_text(int(count))}" for part, count in sorted(restarts.items()))
+        facts.append(("failures", f"{failed} (each was started again)"))
+    version = next((labels[0] for labels in seen.figures.get("info", {}) if labels), "")
+    word = style("unhealthy", fg="red", bold=True) if seen.faults else style("well", fg="green", bold=True)
+    shown = [f"{kind} agent {printable(version)}: {word}", *fact_lines(facts)]
+    for what, why in seen.faults.items():
+        shown.append(f"  {style(printable(what), fg='red')}: {printable(why)}")
+    return shown
+
+
+def _state(seen: Seen) -> str:
+    states = seen.figures.get("ledger_state", {})
+    return next((labels[0] for labels, value in states.items() if value), "unknown")
+
+
+def _messages(seen: Seen) -> str:
+    results = {labels[0]: int(value) for labels, value in seen.figures.get("messages", {}).items()}
+    parts = [f"{number_text(results.get('logged', 0))} logged"]
+    parts += [
+        f"{number_text(count)} {printable(name)}"
+        for name, count in sorted(results.items())
+        if name != "logged" and count
+    ]
+    commits, seconds = seen.one("commit_seconds_count"), seen.one("commit_seconds_sum")
+    if commits and seconds is not None:
+        parts.append(f"{1000 * seconds / commits:.0f} ms a commit")
+    waiting = seen.one("inbox_open")
+    if waiting:
+        parts.append(f"{count_text(int(waiting), 'message')} neither logged nor refused yet")
+    return ", ".join(parts)
+
+
+def _disk(seen: Seen) -> str:
+    parts = []
+    for kind, text in (("inbox", "{} of messages"), ("unconfirmed", "{} that no peer confirmed"), ("free", "{} free")):
+        size = seen.one("spool_bytes", kind)
+        if size is not None:
+            parts.append(text.format(size_text(int(size))))
+    hours = seen.one("spool_hours_left")
+    if hours is not None:
+        parts.append(f"lasts {number_text(int(hours))} h at this rate")
+    return ", ".join(parts) or "not looked at yet"
+
+
+def _gossip(seen: Seen) -> str:
+    if seen.one("broker_connected") is None:
+        return "offline: no broker is known, or it is not wanted"
+    peers = count_text(int(seen.one("peers") or 0), "peer")
+    where = peers if seen.one("broker_connected") else "no connection to the broker"
+    waiting = int(seen.one("own_blocks_unconfirmed") or 0)
+    if not waiting:
+        return f"{where}; all of our {count_text(int(seen.one('own_blocks') or 0), 'block')} confirmed"
+    seconds = int(seen.one("own_blocks_unconfirmed_seconds") or 0)
+    return f"{where}; {count_text(waiting, 'own block')} unconfirmed, the oldest for {seconds} s"
+
+
+def for_programs(kind: str, seen: Seen) -> dict[str, Any]:
+    """The same as plain data."""
+    figures = {
+        name + ("." + ".".join(labels) if labels else ""): value
+        for name, values in sorted(seen.figures.items())
+        for labels, value in sorted(values.items())
+        if not name.endswith("_bucket")
+    }
+    return {"kind": kind, "running": True, "healthy": not seen.faults, "faults": dict(seen.faults), "figures": figures}
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "medledger agent status --config /var/lib/medledger/agent.toml",
+        "medledger agent status --config agent.toml --json",
+    ),
+)
+@click.option("--config", "config_file", type=File, help="The agent's configuration file. [default: as setup wrote it]")
+@json_option
+def status(config_file: Path | None, as_json: bool) -> int:
+    """Show how a running agent is.
+
+    \b
+    Ends with
+      0  well
+      6  unhealthy: the faults are named
+      7  not running
+    and with 2, 3 or 4 as any command where it could not look.
+
+    It asks the agent's own port ([metrics] in its configuration). What lies around an agent is looked at by medledger
+    agent doctor, its gossip by medledger net status.
+    """
+    from .enrolment.home import CONFIG_NAME, default_directory, kind_of
+
+    config_file = config_file or default_directory() / CONFIG_NAME
+
+    kind = kind_of(config_file)
+    if kind is None:
+        raise ConfigurationError(f"{config_file} is neither a bedside agent's nor a pharmacy's", hint="See --sample.")
+    section = kind.load(config_file).metrics
+    if not section.enabled or section.port == 0:
+        raise ConfigurationError(
+            f"{config_file} gives the agent no port to be asked on",
+            hint="Set enabled and port in [metrics]; with port = 0 only the log knows which.",
+        )
+    seen = ask(section.host, section.port)
+    if seen is None:
+        if as_json:
+            emit({"kind": kind.name, "running": False})
+        else:
+            word = style("not running", fg="red", bold=True)
+            say(f"{kind.name} agent: {word}: nobody listens on port {section.port}")
+        return int(Exit.NOT_RUNNING)
+    if as_json:
+        emit(for_programs(kind.name, seen))
+    else:
+        for line in lines(kind.name, seen):
+            say(line)
+    return int(Exit.ALARM if seen.faults else Exit.OK)

@@ -1,0 +1,105 @@
+"""`medledger agent status`: a running agent is shown as it is, with exit codes for monitoring."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from boxes import Box, World, oru
+from medledger.cli.root import medledger
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def status(config: Path, *options: str) -> Result:
+    """The command, in this process."""
+    return CliRunner().invoke(medledger, ["agent", "status", "--config", str(config), *options])
+
+
+@pytest.fixture
+def box(world: World) -> Box:
+    """A bedside box with a port to be asked on."""
+    return world.box("bed-7", "bedside", metrics={"port": free_port()}, gossip={"offline": True})
+
+
+def test_a_well_agent_is_shown_with_what_it_has_done(box: Box) -> None:
+    """Messages, disk, gossip, clock; 0 for monitoring."""
+    with box.start() as agent:
+        agent.wait_for("metrics")
+        assert agent.monitor().ask(oru(1))[0] == "AA"
+        shown = status(box.config)
+        said = json.loads(status(box.config, "--json").stdout)
+    assert shown.exit_code == 0, shown.output
+    assert "bedside agent" in shown.output
+    assert "well" in shown.output
+    assert "1 logged" in shown.output
+    assert "offline" in shown.output
+    assert (said["running"], said["healthy"], said["figures"]["messages.logged"]) == (True, True, 1)
+    assert said["figures"]["ledger_state.ready"] == 1
+
+
+def test_an_agent_that_does_not_run_is_7(box: Box) -> None:
+    """As for `net status`."""
+    shown = status(box.config)
+    assert (shown.exit_code, "not running" in shown.output) == (7, True)
+    assert json.loads(status(box.config, "--json").stdout) == {"kind": "bedside", "running": False}
+
+
+def test_a_fault_is_named_and_6(world: World) -> None:
+    """Here: a disk that is to keep more free than any has."""
+    box = world.box("bed-8", "bedside", metrics={"port": free_port()}, spool={"min_free_bytes": 2**50})
+    with box.start() as agent:
+        agent.wait_for("metrics")
+        shown = status(box.config)
+    assert shown.exit_code == 6, shown.output
+    assert "unhealthy" in shown.output
+    assert "spool" in shown.output
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+        b'HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{"faults": []}',
+        b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 2_000_000,
+    ],
+    ids=["nothing", "ssh", "no faults", "faults of another kind", "endless"],
+)
+def test_another_program_on_the_port_is_no_healthy_agent(box: Box, answer: bytes) -> None:
+    """Whatever it says: 4, and never 0."""
+    port = int(box.config.read_text().split("[metrics]\nport = ")[1].split()[0])
+    with closing(socket.create_server(("127.0.0.1", port))) as server:
+
+        def reply() -> None:
+            for _ in range(2):
+                try:
+                    with server.accept()[0] as connection:
+                        connection.recv(4096)
+                        connection.sendall(answer)
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=reply, daemon=True)
+        thread.start()
+        shown = status(box.config)
+    assert shown.exit_code == 4, shown.output
+
+
+def test_a_configuration_without_a_port_says_so(world: World) -> None:
+    """With port 0 only the agent's log knows where to ask."""
+    shown = status(world.box("bed-9", "bedside").config)
+    assert shown.exit_code == 2
+    assert "[metrics]" in shown.output
