@@ -46,14 +46,13 @@ def standing(ledger: Ledger, entry_type: str) -> Standing:
     me, membership = ledger.me, ledger.membership
     assert me is not None  # opened with its key
     member = membership.members.get(me)
-    enrolled = member is not None and member.act_id is not None
     lacks, dead = None, False
     if ledger.state not in (READY, RECOVERING):
         lacks, dead = f"its key is {ledger.state}", True
-    elif not enrolled:
+    elif member is None or member.act_id is None:
         lacks = "its enrolment has not arrived"
-    elif (refusal := membership.refusal(me, membership.epoch.number, entry_type)) is not None:
-        lacks, dead = refusal, True
+    elif membership.refusal(me, membership.epoch.number, entry_type) is not None:
+        lacks, dead = f"its roles ({', '.join(member.roles) or 'none'}) may not write a {entry_type}", True
     elif ledger.state == RECOVERING:
         lacks = "it asks the others whether they hold blocks of its own"
     return Standing(

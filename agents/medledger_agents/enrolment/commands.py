@@ -63,3 +63,29 @@ def setup(
             **given,
         )
     )
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "medledger agent doctor",
+        "medledger agent doctor --config /var/lib/medledger/agent.toml --json",
+    ),
+)
+@click.option("--config", "config_file", type=File, help="The configuration. [default: that of `agent setup`]")
+@click.option("--kind", type=click.Choice(KINDS), help="What the box is, where the configuration could be either's.")
+@json_option
+@click.pass_context
+def doctor(context: click.Context, config_file: Path | None, kind: str | None, as_json: bool) -> None:
+    """Look a box over: key, enrolment, clock, disks, broker, certificates, peers, ports.
+
+    Each check says how it is, and what to do where it is not well. Nothing is changed, and the agent may run meanwhile.
+    Exit codes: 0 all is well, 1 a warning, 2 a fault.
+    """
+    from . import examination, home
+    from .doctor import examine, worst
+
+    path = (config_file or home.default_directory() / home.CONFIG_NAME).absolute()
+    findings = examine(path, kind=None if kind is None else home.KINDS[kind])
+    (examination.show_json if as_json else examination.show)(findings)
+    context.exit(worst(findings).exit)

@@ -1,0 +1,236 @@
+"""The doctor's look at the key, the replica and the inbox: who this box is, and whether it may write.
+
+The ledger is looked at in a copy (`copies`). While the agent runs, what it says of itself (the status file) is newer,
+and counts where the two differ.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from medledger.cli import waiting
+from medledger.cli.output import count_text, duration_text, printable, size_text, time_text
+from medledger.errors import MedledgerError, SealError
+from medledger.guard import INSTANCE
+from medledger.ledger import FORKED, READY, RECOVERING, REVOKED, Ledger
+from medledger.witness import Witness
+
+from .findings import Case, Finding, fault, ok, skipped, warning
+
+CLOCK_SLACK_MS: Final = 60_000
+SUCCEED: Final = "Go on under a new key: medledger agent setup --replace, and have a governor approve it."
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a copy of the replica says."""
+
+    name: str
+    owned: bool  # sealed to this key
+    enrolled: bool
+    label: str
+    roles: tuple[str, ...]
+    may_write: bool  # what it is there to write
+    state: str
+    heir: bool  # another key carries this feed on
+    own_time: int | None  # of our last block, UTC milliseconds
+    newest: tuple[str, int] | None  # the other feed whose last block is the newest
+
+
+def key(case: Case) -> Iterator[Finding]:
+    """The key opened: whose it is, and that nobody else reads it."""
+    path = case.config.ledger.key
+    assert case.identity is not None  # the doctor asks only then
+    owner = os.stat(path).st_uid
+    if os.geteuid() != 0 and owner != os.geteuid():
+        yield warning("key", f"{path} belongs to another user.", "Run the doctor as the agent's user.")
+    else:
+        yield ok("key", f"{path} opens, for its owner alone: fingerprint {case.identity.fingerprint}.")
+
+
+def membership(case: Case) -> Iterator[Finding]:
+    """What the ledger says of this key."""
+    path = case.config.ledger.path
+    if not path.exists():
+        yield _not_joined(case)
+        return
+    assert case.identity is not None
+    try:
+        facts = case.copies.look(path, lambda copy: _facts(copy, case))
+    except (MedledgerError, sqlite3.Error) as error:
+        if case.runs:
+            yield skipped("enrolment", f"The agent is writing: no whole copy could be had ({error}).")
+        else:
+            hint = (isinstance(error, MedledgerError) and error.hint) or f"Check it: medledger fsck {path}"
+            yield fault("enrolment", f"The replica cannot be read: {error}.", hint)
+        return
+    yield _enrolment(case, facts)
+    if facts.owned and facts.enrolled:
+        yield _state(case, facts)
+    yield from _times(case, facts)
+
+
+def _not_joined(case: Case) -> Finding:
+    command = f"medledger agent setup --directory {case.path.parent}"
+    if waiting.find(case.config.ledger.key) is not None:
+        return warning("enrolment", "This box has asked to join, and has no reply yet.", f"Go on with: {command}")
+    return fault("enrolment", f"This box is in no ledger: there is no {case.config.ledger.path}.", f"Run: {command}")
+
+
+def _facts(copy: Path, case: Case) -> Facts:
+    identity = case.identity
+    assert identity is not None
+    me = identity.public_key
+    with Ledger.open(copy) as ledger:
+        sealed, instance = ledger.store.get_meta("transport_key"), ledger.store.get_meta(INSTANCE)
+        member = ledger.membership.members.get(me)
+        head = ledger.head(me)
+        times = [
+            (feed, block.header.time)
+            for feed, other in ledger.frontier().items()
+            if (block := ledger.block(feed, other.seq)) is not None
+        ]
+        others = max((each for each in times if each[0] != me), key=lambda each: each[1], default=None)
+        label_of = {feed: each.label for feed, each in ledger.membership.members.items()}
+        witness = Witness.for_identity(identity, ledger.id)
+        behind = witness.seq is not None and (head is None or head.seq < witness.seq)
+        state = FORKED if me in ledger.forks else REVOKED if me in ledger.membership.cuts else READY
+        if state == READY and (witness.token != instance or behind):
+            state = RECOVERING
+        return Facts(
+            name=ledger.name,
+            owned=sealed is not None and _opens(case, sealed),
+            enrolled=member is not None and member.act_id is not None,
+            label="" if member is None else member.label,
+            roles=() if member is None else member.roles,
+            may_write=ledger.membership.refusal(me, ledger.membership.epoch.number, case.kind.entry_type) is None,
+            state=state,
+            heir=member is not None and member.succeeded_by is not None,
+            own_time=next((time for feed, time in times if feed == me), None),
+            newest=None if others is None else (label_of.get(others[0], "") or others[0][:4].hex(), others[1]),
+        )
+
+
+def _opens(case: Case, sealed: bytes) -> bool:
+    assert case.identity is not None
+    try:
+        case.identity.unseal(sealed)
+    except SealError:
+        return False
+    return True
+
+
+def _enrolment(case: Case, facts: Facts) -> Finding:
+    name, path = printable(facts.name), case.config.ledger.path
+    if not facts.owned:
+        return fault(
+            "enrolment",
+            f"{path} was not made with this key: the box's files do not belong together.",
+            "Put the right key back, or the right replica; neither works without the other.",
+        )
+    if not facts.enrolled:
+        return warning(
+            "enrolment",
+            f"Its enrolment in {name} has not arrived here: nothing can be logged yet.",
+            "Start the agent, and see that another replica is on the broker; other governors may have to approve.",
+        )
+    called = f"{printable(facts.label) or 'this box'} in {name}, as {', '.join(facts.roles) or 'nothing'}"
+    if not facts.may_write and facts.state != REVOKED:
+        return fault(
+            "enrolment",
+            f"It is {called}, and may not write a {case.kind.entry_type}.",
+            "A governor has to give it the role: medledger member enrol, medledger governance show.",
+        )
+    return ok("enrolment", f"It is {called}.")
+
+
+def _state(case: Case, facts: Facts) -> Finding:
+    state = facts.state
+    if case.runs and case.status is not None:
+        state = str(case.status.document["status"].get("state", state))
+    if state == REVOKED:
+        heir = " Another key carries it on." if facts.heir else ""
+        return fault("state", f"This key was revoked: what it writes counts for nothing.{heir}", SUCCEED)
+    if state == FORKED:
+        return fault("state", "This key signed two histories: a copy of the box, or of its card, was in use.", SUCCEED)
+    if state == RECOVERING:
+        return warning(
+            "state",
+            "It does not sign until others have shown that they hold nothing more of it: a new, or a restored replica.",
+            "Let it gossip with another replica. Where there is none at all: medledger recover.",
+        )
+    return ok("state", "The key may sign: neither revoked nor forked, and no block of its own is missing.")
+
+
+def _times(case: Case, facts: Facts) -> Iterator[Finding]:
+    """Whether the clock fits what has been written already, here and elsewhere."""
+    now = case.clock()
+    if facts.own_time is not None and facts.own_time > now + CLOCK_SLACK_MS:
+        yield warning(
+            "clock here",
+            f"This box's last block is of {time_text(facts.own_time)}: its clock was set back, or was wrong then.",
+            "See that it is right now, and synchronised.",
+        )
+    if facts.newest is None:
+        return
+    who, newest = facts.newest
+    if newest > now + CLOCK_SLACK_MS:
+        ahead = duration_text(newest - now)
+        yield warning(
+            "clock there",
+            f"{printable(who)} has written a block that is {ahead} ahead of this box's clock.",
+            "One of the two is wrong: compare both with a clock that you trust.",
+        )
+    else:
+        yield ok("clock there", "No other member's clock is ahead of this one's.")
+
+
+def inbox(case: Case) -> Iterator[Finding]:
+    """What was received and is not logged, and how much room it takes."""
+    path = case.config.inbox.path
+    if not path.exists():
+        yield skipped("inbox", "There is no inbox yet: the agent has not run.")
+        return
+    status = os.stat(path)
+    if status.st_mode & 0o077:
+        yield fault(
+            "inbox",
+            f"{path} holds patients' data, and others can read it (mode {status.st_mode & 0o777:04o}).",
+            f"Run: chmod 600 {path}",
+        )
+    size = sum(each.stat().st_size for each in path.parent.glob(f"{path.name}*"))
+    most = case.config.spool.max_bytes
+    if most and size > most * 9 // 10:
+        yield warning(
+            "inbox",
+            f"It takes {size_text(size)} of the {size_text(most)} that [spool] allows.",
+            "Raise max_bytes in [spool], or lower keep_days in [inbox]: when it is full, nothing is acknowledged.",
+        )
+    try:
+        waits, refused = case.copies.look(path, _unlogged)
+    except (MedledgerError, sqlite3.Error) as error:
+        yield skipped("inbox", f"It takes {size_text(size)}; what is in it could not be read ({error}).")
+        return
+    text = f"{size_text(size)}, {count_text(waits, 'message')} not logged yet, {number(refused)} refused"
+    if waits and not case.runs:
+        yield warning("inbox", f"{text}.", "Start the agent: it logs them.")
+    else:
+        yield ok("inbox", f"{text}.")
+
+
+def number(count: int) -> str:
+    """A number, or that there is none."""
+    return "none" if count == 0 else str(count)
+
+
+def _unlogged(copy: Path) -> tuple[int, int]:
+    with closing(sqlite3.connect(copy)) as database:
+        waits = database.execute("SELECT count(*) FROM messages WHERE block IS NULL AND refused IS NULL").fetchone()[0]
+        refused = database.execute("SELECT count(*) FROM messages WHERE refused IS NOT NULL").fetchone()[0]
+    return waits, refused
