@@ -20,9 +20,10 @@ Directory = click.Path(file_okay=False, path_type=Path)
 
 def register(cli: click.Group) -> None:
     """Add our commands to the root command."""
-    from .enrolment.commands import setup
+    from .enrolment.commands import doctor, setup
 
     agent.add_command(setup)
+    agent.add_command(doctor)
     from .looking import status
     from .playing import play
     from .scanning import scan, scanner_test
