@@ -12,7 +12,9 @@
 #define MAX_SAMPLES 8   /* samples of one reading; below 24 */
 #define MAX_TEXT 64     /* bytes of the device's name, model and firmware version */
 
-#define WINDOW 8                /* batches under way */
+#ifndef WINDOW
+#define WINDOW 8 /* batches under way */
+#endif
 #define FIRST_TIMEOUT_MS 1000u  /* until everything is said again when nothing is acknowledged; doubles ... */
 #define LAST_TIMEOUT_MS 32000u  /* ... up to this */
 #define MAX_COUNTER 9007199254740991u /* 2^53 - 1 */
@@ -23,13 +25,17 @@
 #define SECRET_BYTES 64
 #define SIGNATURE_BYTES 64
 
-#define BATCH_BYTES (READINGS_BYTES + 256)   /* a signed batch: its readings, and at most 196 bytes around them */
-#define MAX_PACKET_BYTES 4096                /* what the specification allows */
-#define MAX_HOST_PACKET_BYTES 128            /* the largest packet that a host sends */
-#define FRAME_BYTES (MAX_PACKET_BYTES + 17 + 2) /* its COBS encoding and both delimiters */
+#define MAX_PACKET_BYTES 4096      /* what the specification allows */
+#define MAX_HOST_PACKET_BYTES 128  /* the largest packet that a host sends */
+#define BATCH_BYTES (READINGS_BYTES + 256) /* a signed batch: its readings, and at most 196 bytes around them */
+#define PACKET_BYTES (BATCH_BYTES + 32)    /* the largest packet that this device sends; a hello has at most 286 */
+#define FRAME_BYTES (PACKET_BYTES + PACKET_BYTES / 254 + 1 + 2) /* its COBS encoding and both delimiters */
 
-#if READINGS_BYTES + 256 + 32 > MAX_PACKET_BYTES
+#if PACKET_BYTES > MAX_PACKET_BYTES
 #error "a batch must fit one packet"
+#endif
+#if READINGS_BYTES < 64 || RING < 1 || WINDOW < 1 || WINDOW > RING
+#error "too small, or a window larger than the ring"
 #endif
 
 #endif

@@ -46,29 +46,28 @@ static void write_sample(struct writer *to, const struct sample *sample)
     }
 }
 
+/* Add a reading to the open batch; false, and nothing added, where it has no room for it. */
+static bool add(struct device *device, uint64_t now, const struct sample *samples, size_t count)
+{
+    struct writer open = {device->open, device->readings_size, sizeof device->open, false};
+    write_array(&open, 2);
+    write_uint(&open, now);
+    write_array(&open, count);
+    for (size_t at = 0; at < count; at++)
+        write_sample(&open, &samples[at]);
+    if (open.full || device->readings == device->per_batch)
+        return false;
+    device->readings_size = open.size;
+    device->readings++;
+    return true;
+}
+
 bool device_measure(struct device *device, uint64_t now, const struct sample *samples, size_t count)
 {
     if (count > MAX_SAMPLES)
         return false;
-    struct writer reading = {device->packet, 0, sizeof device->packet, false}; /* no frame is being made now */
-    write_array(&reading, 2);
-    write_uint(&reading, now);
-    write_array(&reading, count);
-    for (size_t at = 0; at < count; at++)
-        write_sample(&reading, &samples[at]);
-    if (reading.full || reading.size > READINGS_BYTES)
+    if (!add(device, now, samples, count) && !(device_seal(device, now) && add(device, now, samples, count)))
         return false;
-    if (device->readings_size + reading.size > READINGS_BYTES || device->readings == device->per_batch) {
-        uint8_t kept[READINGS_BYTES];
-        memcpy(kept, reading.bytes, reading.size); /* sealing uses the scratch too */
-        if (!device_seal(device, now))
-            return false;
-        memcpy(device->open, kept, reading.size);
-    } else {
-        memcpy(device->open + device->readings_size, reading.bytes, reading.size);
-    }
-    device->readings_size += reading.size;
-    device->readings++;
     return device->readings < device->per_batch || device_seal(device, now);
 }
 

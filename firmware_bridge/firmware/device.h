@@ -42,7 +42,7 @@ struct device {
         uint8_t bytes[BATCH_BYTES];
     } ring[RING]; /* the batch of a counter stands at the counter modulo RING */
     struct deframer deframer;
-    uint8_t packet[MAX_PACKET_BYTES];
+    uint8_t packet[PACKET_BYTES]; /* scratch of one call */
     uint8_t frame[FRAME_BYTES];
 };
 

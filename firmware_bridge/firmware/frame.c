@@ -60,7 +60,7 @@ bool cobs_decode(const uint8_t *from, size_t size, uint8_t *to, size_t *got)
 
 size_t frame_wrap(uint8_t *packet, size_t body, enum kind kind, uint16_t sequence, uint8_t *to)
 {
-    if (body == 0 || body > MAX_PACKET_BYTES - HEAD - CRC)
+    if (body == 0 || body > PACKET_BYTES - HEAD - CRC)
         return 0;
     packet[0] = LINK_VERSION;
     packet[1] = (uint8_t)kind;

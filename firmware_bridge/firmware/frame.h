@@ -26,8 +26,8 @@ size_t cobs_encode(const uint8_t *from, size_t size, uint8_t *to);
 /* `to` may be `from`. False where the bytes are no encoding. */
 bool cobs_decode(const uint8_t *from, size_t size, uint8_t *to, size_t *got);
 
-/* A frame with both delimiters into `to`, of FRAME_BYTES; its size. `packet` is MAX_PACKET_BYTES of scratch whose
- * bytes from 4 on hold the body. 0 where the body is empty or too long. */
+/* A frame with both delimiters into `to`, of FRAME_BYTES; its size. `packet` is PACKET_BYTES, whose bytes from 4 on hold
+ * the body. 0 where the body is empty or too long. */
 size_t frame_wrap(uint8_t *packet, size_t body, enum kind kind, uint16_t sequence, uint8_t *to);
 
 /* What a host's bytes become. A run that is too long is skipped to its end. */
