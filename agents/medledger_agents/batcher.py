@@ -95,7 +95,7 @@ class Batcher:
                 if batch:
                     await self._settle(batch)
                     if not self._waiting:
-                        await self._aside(self._rest)
+                        await self.aside(self._rest)
         finally:
             self._ended = True
             self._worker.shutdown()
@@ -121,14 +121,14 @@ class Batcher:
         return batch
 
     async def _settle(self, batch: list[tuple[Delivery, asyncio.Future[Answer]]]) -> None:
-        answers = await self._aside(lambda: self._record([delivery for delivery, _ in batch]))
+        answers = await self.aside(lambda: self._record([delivery for delivery, _ in batch]))
         if answers is None:
             answers = [Answer(None, "an internal error of the receiver")] * len(batch)
         for (_, future), answer in zip(batch, answers, strict=True):
             if not future.done():  # a connection that has gone does not wait for it
                 future.set_result(answer)
 
-    async def _aside(self, work: Callable[[], T]) -> T | None:
+    async def aside(self, work: Callable[[], T]) -> T | None:
         """Run in the recorder's thread; None after a fault of ours, which is logged."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._worker, work)

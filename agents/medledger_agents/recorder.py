@@ -146,6 +146,11 @@ class Recorder:
             first.discard(place.id)
         return answers
 
+    def note(self, records: Sequence[Record]) -> None:
+        """Log what this box itself has to say. Raises what the ledger raises."""
+        if records:
+            self._ledger.append(*records)
+
     def rest(self) -> None:
         """Write what is only noted yet; for a moment in which nothing waits."""
         self._inbox.commit()

@@ -246,6 +246,13 @@ def sample(config: type[Any]) -> str:
         for name, (key, default) in keys_of(section).items():
             lines += [f"# {line}" for line in wrap(f"{key.doc} ({key.kind.allowed}{'; live' if key.live else ''})", 98)]
             shown = key.example if default is None else str(default) if isinstance(default, Path) else default
-            lines.append(f"{'#' if default is None else ''}{name} = {json.dumps(shown)}")
+            lines.append(f"{'#' if default is None else ''}{name} = {_toml(shown)}")
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _toml(value: Any) -> str:
+    """A value as TOML writes it: as JSON does, but for tables."""
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{json.dumps(key)} = {_toml(each)}' for key, each in value.items())} }}"
+    return json.dumps(value)

@@ -1,17 +1,22 @@
 """From the bytes of an HL7 message to what is logged of it, or the reason why it cannot be taken. No I/O.
 
-- AR (rejected) says that this kind of message is not taken here, AE (error) that this one cannot be used. Either
-  leaves the message with its sender, who is told why.
-- The subject is the pseudonym of PID-3. Without a patient, or with more than one, it is null: a reading is kept as
+- AR (rejected) says that this kind of message is not taken here, AE (error) that this one cannot be used. Either leaves
+  the message with its sender, who is told why. It is kept all the same, with the reason, in the inbox.
+- Whose a reading is: with association "message", the pseudonym of PID-3; without a patient, or with more than one, it
+  is null. With "adt" it is decided in ward.py, and the message's PID-3 is a check. Either way a reading is kept as
   nobody's rather than given to the wrong person.
 - Entries carry the time at which this box received the message, beside the device's own time.
+- What a person says by hand (hand.py) comes through the box's own socket only.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from medledger.errors import MedledgerError
 from medledger.records import Reading
@@ -20,84 +25,112 @@ from medledger_bridge.hl7 import Hl7Error, Message, acknowledge, is_alarm, parse
 from ..inbox import Received
 from ..recorder import Delivery
 from ..subjects import Subjects
+from . import hand
+from .adt import moment, movements
+from .patients import patient_of, patients_of
+from .ward import ByHand, Told, Unplaced
 
 ACCEPTED: Final = "AA"
 ERROR: Final = "AE"
 REJECTED: Final = "AR"
-_MRN_TYPES: Final = ("MR", "PI", "")  # HL7 table 0203, in the order in which a patient's numbers are preferred
+
+Draft = Reading | Unplaced | Told | ByHand
+
+
+class _Rejected(Exception):
+    """This kind of message is not taken here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A message that can be logged. `envelope` is its header alone, for the acknowledgement."""
+    """A message: what is logged of it, or what is kept of it with the reason. `code` is then the reply's.
 
-    delivery: Delivery
-    envelope: Message
+    `envelope` is its header alone, for the acknowledgement; None where it has none. A delivery of None is not kept.
+    """
+
+    delivery: Delivery | None
+    envelope: Message | None
+    code: str = ACCEPTED
+    reason: str = ""
 
     def acknowledgement(self, code: str, reason: str = "") -> bytes:
         """The reply to the sender."""
-        return acknowledge(self.envelope, code, reason)
+        return _unaddressed(reason) if self.envelope is None else acknowledge(self.envelope, code, reason)
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """A message that cannot be logged, and the reply that says why."""
+class Intake:
+    """Reads messages by this box's settings."""
 
-    code: str
-    reason: str
-    acknowledgement: bytes
+    subjects: Subjects
+    by_adt: bool = False
+    zone: ZoneInfo | None = None
+    issuer: str = ""
 
+    def take(self, raw: bytes, at: int, *, local: bool = False) -> Taken:
+        """What to do with a message received at that time (UTC ms); `local` where it came through our own socket."""
+        try:
+            message = parse(raw)
+        except Hl7Error as error:
+            return _kept(raw, at, None, REJECTED, str(error))
+        if message.type == hand.TYPE and not local:
+            return Taken(None, _envelope(message), REJECTED, "what is said by hand is said on the box itself")
+        try:
+            drafts = self._drafts(message, at)
+        except _Rejected as error:
+            return _kept(raw, at, message, REJECTED, str(error))
+        except MedledgerError as error:
+            return _kept(raw, at, message, ERROR, str(error))
+        urgent = message.type != "ORU" or is_alarm(message) or any(_alarm(draft) for draft in drafts)
+        received = Received(*message.duplicate_key, message.raw_hash, raw, at)
+        return Taken(Delivery(received, drafts, urgent), _envelope(message))
 
-def take(raw: bytes, at: int, subjects: Subjects) -> Taken | Refused:
-    """What to do with a message received at that time (UTC milliseconds)."""
-    try:
-        message = parse(raw)
-    except Hl7Error as error:
-        return Refused(REJECTED, str(error), _unaddressed(str(error)))
-    if message.type != "ORU":
-        return _refuse(message, REJECTED, "only observations (ORU) are taken here")
-    try:
-        found = _readings(message, at, subjects)
-    except MedledgerError as error:
-        return _refuse(message, ERROR, str(error))
-    if not found:
-        return _refuse(message, ERROR, "no segment of it names a measurement")
-    urgent = is_alarm(message) or any(reading.alarm is not None for reading in found)
-    sender, message_id = message.duplicate_key
-    received = Received(sender, message_id, message.raw_hash, raw, at)
-    return Taken(Delivery(received, found, urgent), _envelope(message))
+    def read(self, raw: bytes, at: int) -> tuple[Draft, ...]:
+        """The drafts of a message that was taken before. Raises a `MedledgerError`."""
+        try:
+            return self._drafts(parse(raw), at)
+        except _Rejected as error:
+            raise Hl7Error(str(error)) from error
 
-
-def read(raw: bytes, at: int, subjects: Subjects) -> tuple[Reading, ...]:
-    """The readings of a message that was taken before. Raises `Hl7Error` and `SchemaError`."""
-    return _readings(parse(raw), at, subjects)
-
-
-def _readings(message: Message, at: int, subjects: Subjects) -> tuple[Reading, ...]:
-    patient = patient_of(message)
-    subject = None if patient is None else subjects.subject(*patient, at)
-    return tuple(replace(reading, subject=subject, time=at) for reading in readings(message))
-
-
-def patient_of(message: Message) -> tuple[str, str] | None:
-    """The patient's number and who issued it, None where the message names no patient or several."""
-    found = {_number(message, segment) for segment in message.segments if message.part(segment, 0) == "PID"}
-    return found.pop() if len(found) == 1 else None
-
-
-def _number(message: Message, pid: object) -> tuple[str, str] | None:
-    """The number of PID-3 that hospitals go by: the medical record number before others."""
-    numbers = []
-    for repeat in range(1, message.repeats(pid, 3) + 1):
-        number, issuer, kind = (message.part(pid, 3, place, repeat=repeat) for place in (1, 4, 5))
-        if number:
-            rank = _MRN_TYPES.index(kind) if kind in _MRN_TYPES else len(_MRN_TYPES)
-            numbers.append((rank, repeat, number, issuer))
-    return min(numbers)[2:] if numbers else None
+    def _drafts(self, message: Message, at: int) -> tuple[Draft, ...]:
+        if message.type == hand.TYPE and self.by_adt:
+            return (hand.read(message, at, self.issuer),)
+        if message.type == "ADT" and self.by_adt:
+            return (Told(movements(message, zone=self.zone, issuer=self.issuer), at),)
+        if message.type != "ORU":
+            raise _Rejected("only observations (ORU) and movements of patients (ADT) are taken here")
+        found = readings(message)
+        if not found:
+            raise Hl7Error("no segment of it names a measurement")
+        if self.by_adt:
+            patients, stamp = patients_of(message, self.issuer), moment(message, message.header(7), self.zone)
+            return tuple(Unplaced(replace(each, time=at), patients, stamp) for each in found)
+        patient = patient_of(message, self.issuer)
+        subject = None if patient is None else self.subjects.subject(*patient, at)
+        return tuple(replace(each, subject=subject, time=at) for each in found)
 
 
-def _refuse(message: Message, code: str, reason: str) -> Refused:
-    return Refused(code, reason, acknowledge(message, code, reason))
+def devices_of(drafts: Sequence[Draft]) -> set[str]:
+    """The devices that measured something in a message."""
+    return {reading.device for reading in map(_reading, drafts) if reading is not None}
+
+
+def _reading(draft: Draft) -> Reading | None:
+    found = draft.reading if isinstance(draft, Unplaced) else draft
+    return found if isinstance(found, Reading) else None
+
+
+def _alarm(draft: Draft) -> bool:
+    reading = _reading(draft)
+    return reading is not None and reading.alarm is not None
+
+
+def _kept(raw: bytes, at: int, message: Message | None, code: str, reason: str) -> Taken:
+    """Kept under its own hash: the id stays free for the message that its sender meant."""
+    digest = sha256(raw).digest()
+    received = Received("" if message is None else message.sender, digest.hex(), digest, raw, at)
+    envelope = None if message is None else _envelope(message)
+    return Taken(Delivery(received, (), refused=reason), envelope, code, reason)
 
 
 def _envelope(message: Message) -> Message:

@@ -5,6 +5,9 @@
 - Acknowledgements go out in the order of the messages, whether these came one by one or many in a packet.
 - Everything is bounded: connections, the length of a message, messages and bytes that wait. Whoever sends faster than
   the disk takes is not read from until there is room.
+- With TLS in the configuration the port takes TLS only (tls.py). What people say by hand comes through a socket of its
+  own, a file beside the ledger that only its owner can use.
+- Devices are watched by what was logged of them (signals.py): a timer stands at the next silence that means something.
 - Bytes that are no MLLP end their connection, after the messages before them are acknowledged. So does a sender that
   stops in the middle of a message.
 """
@@ -13,10 +16,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
+import ssl
 import time
 from contextlib import suppress
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from medledger.errors import MedledgerError, TransportError
 from medledger.ledger import Ledger
@@ -28,8 +34,14 @@ from ..batcher import Batcher
 from ..inbox import Inbox
 from ..recorder import Recorder
 from ..subjects import Subjects
-from . import intake
+from . import hand
+from .associations import Margins
 from .config import BedsideConfig
+from .intake import ACCEPTED, ERROR, Intake, devices_of
+from .moves import Beds
+from .tls import HANDSHAKE_SECONDS, HELLO, explain, server_context
+from .ward import Ward
+from .watching import Watching
 
 CHUNK_BYTES: Final = 64 * 1024
 PENDING_MESSAGES: Final = 64
@@ -41,6 +53,8 @@ STOP_SECONDS: Final = 2.0
 KEEPALIVE: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 20), ("TCP_KEEPCNT", 4))
 """A monitor that was switched off is noticed within two and a half minutes, and frees its connection."""
 
+ENCRYPTED: Final = "the sender speaks TLS, and this port takes plain text: set tls_certificate_file, or switch TLS off"
+
 Reply = asyncio.Task[bytes]
 
 
@@ -48,10 +62,22 @@ class Bedside:
     """Serves monitors until `stop`."""
 
     def __init__(self, config: BedsideConfig, ledger: Ledger, inbox: Inbox, subjects: Subjects) -> None:
+        beds = config.beds
         self._settings = config.mllp
-        self._subjects = subjects
+        self._tls = server_context(config.mllp)
+        self._local = config.ledger.path.parent / hand.SOCKET_NAME
+        self._intake = Intake(
+            subjects, beds.association == "adt", None if beds.zone is None else ZoneInfo(beds.zone), beds.issuer or ""
+        )
+        margins = Margins(round(beds.clock_seconds * 1000), round(beds.delay_seconds * 1000))
+        self._ward = Ward(ledger, subjects, Beds(beds.devices or {}), margins)
         self._recorder = Recorder(
-            ledger, inbox, lambda raw, at: intake.read(raw, at, subjects), max_entries=config.batch.max_entries
+            ledger,
+            inbox,
+            self._intake.read,
+            max_entries=config.batch.max_entries,
+            decide=self._ward.decide,
+            undo=self._ward.undo,
         )
         self._batcher = Batcher(
             self._recorder.record,
@@ -59,7 +85,9 @@ class Bedside:
             window=config.batch.window_seconds,
             max_entries=config.batch.max_entries,
         )
+        self._watching = Watching(config.signals, ledger, self._recorder, self._batcher)
         self._server: asyncio.Server | None = None
+        self._by_hand: asyncio.Server | None = None
         self._recording: asyncio.Task[None] | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -68,7 +96,7 @@ class Bedside:
     async def start(self) -> None:
         """Settle what the last run left, and listen. Raises `TransportError` when the port cannot be had."""
         try:
-            await asyncio.to_thread(self._recorder.settle)
+            await asyncio.to_thread(self._prepare)
         except MedledgerError as error:  # as long as it lasts, each message hears of it
             logs.warning("unfinished messages wait", reason=str(error))
         try:
@@ -81,14 +109,40 @@ class Bedside:
                 hint="Is another agent running? Choose another port in [mllp].",
             ) from error
         self._recording = asyncio.create_task(self._batcher.run())
+        self._watching.start()
+        if self._intake.by_adt:
+            self._by_hand = await self._listen_by_hand()
         host, port = self._server.sockets[0].getsockname()[:2]
-        logs.event("listening", protocol="mllp", host=host, port=port)
+        logs.event("listening", protocol="mllp" if self._tls is None else "mllps", host=host, port=port)
+
+    def _prepare(self) -> None:
+        """What the last run left open, and what a new table of beds means."""
+        self._recorder.settle()
+        if self._intake.by_adt:
+            self._recorder.note(self._ward.reconcile(_now()))
+
+    async def _listen_by_hand(self) -> asyncio.Server | None:
+        """Our own socket. Without it the agent works all the same, and says so."""
+        with suppress(OSError):
+            self._local.unlink()
+        before = os.umask(0o177)
+        try:
+            return await asyncio.start_unix_server(self._connected_by_hand, self._local, limit=CHUNK_BYTES)
+        except OSError as error:
+            logs.warning("nothing can be said by hand", reason=str(error.strerror or error))
+            return None
+        finally:
+            os.umask(before)
 
     async def stop(self) -> None:
         """Take nothing more, record what was taken, acknowledge it, and end."""
         assert self._server is not None  # it was started
         assert self._recording is not None
         self._server.close()
+        if self._by_hand is not None:
+            self._by_hand.close()
+            self._local.unlink(missing_ok=True)
+        await self._watching.stop()
         self._batcher.close()
         await self._recording
         if self._connections:
@@ -107,6 +161,12 @@ class Bedside:
 
     def reload(self, config: BedsideConfig) -> None:
         """Go on with this configuration: only live keys differ."""
+        try:
+            tls = server_context(config.mllp)
+            if (tls is None) is (self._tls is None):  # whether there is TLS at all takes a restart
+                self._tls = tls
+        except MedledgerError as error:
+            logs.warning("certificate not reloaded", reason=str(error), hint=error.hint)
         self._settings = config.mllp
         self._recorder.max_entries = config.batch.max_entries
         self._batcher.adjust(window=config.batch.window_seconds, max_entries=config.batch.max_entries)
@@ -114,7 +174,14 @@ class Bedside:
     # --- one connection -----------------------------------------------------------------------------------------
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = _peer(writer)
+        await self._serve(reader, writer, _peer(writer), local=False)
+
+    async def _connected_by_hand(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._serve(reader, writer, "this box", local=True)
+
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str, *, local: bool
+    ) -> None:
         task = asyncio.current_task()
         assert task is not None  # a coroutine runs in one
         if len(self._connections) >= self._settings.max_connections:
@@ -123,10 +190,12 @@ class Bedside:
             return
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
-        _keep_alive(writer)
         logs.event("connected", peer=peer)
         try:
-            await self._converse(reader, writer, peer)
+            if not local:
+                _keep_alive(writer)
+                await self._greet(writer, peer)
+            await self._converse(reader, writer, peer, local=local)
         except (OSError, asyncio.CancelledError):
             pass  # the peer has gone, or we stop: what it was not told, it sends again
         except Exception as error:  # noqa: BLE001 - one connection's fault must not end the agent
@@ -135,11 +204,23 @@ class Bedside:
             writer.close()
             logs.event("disconnected", peer=peer)
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> None:
+    async def _greet(self, writer: asyncio.StreamWriter, peer: str) -> None:
+        """The TLS handshake, where there is TLS. Raises `OSError`, after saying what was wrong."""
+        if self._tls is None:
+            return
+        try:
+            await writer.start_tls(self._tls, ssl_handshake_timeout=HANDSHAKE_SECONDS)
+        except (OSError, ssl.SSLError, TimeoutError) as error:
+            logs.warning("no TLS: connection closed", peer=peer, reason=explain(error))
+            raise
+
+    async def _converse(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str, *, local: bool
+    ) -> None:
         """Read messages until the peer or the agent ends; meanwhile reply to them in their order."""
         replies: asyncio.Queue[Reply | None] = asyncio.Queue(PENDING_MESSAGES)
         replying = asyncio.create_task(_reply(replies, writer))
-        reading = asyncio.create_task(self._read(reader, replies, peer))
+        reading = asyncio.create_task(self._read(reader, replies, peer, local=local))
         assert self._recording is not None  # connections come after start
         try:
             await asyncio.wait({reading, replying, self._recording}, return_when=asyncio.FIRST_COMPLETED)
@@ -155,16 +236,23 @@ class Bedside:
             reading.cancel()
             replying.cancel()
 
-    async def _read(self, reader: asyncio.StreamReader, replies: asyncio.Queue[Reply | None], peer: str) -> None:
+    async def _read(
+        self, reader: asyncio.StreamReader, replies: asyncio.Queue[Reply | None], peer: str, *, local: bool
+    ) -> None:
         framer = Framer(max_message=self._settings.max_message_bytes)
+        first = True
         try:
             while data := await self._receive(reader, framer):
+                if first and data.startswith(HELLO):
+                    logs.warning("not MLLP: connection closed", peer=peer, reason=ENCRYPTED)
+                    return
+                first = False
                 for raw in framer.feed(data):
-                    await self._accept(raw, replies)
+                    await self._accept(raw, replies, local=local)
             framer.close()
         except MllpError as error:
             for raw in error.messages:
-                await self._accept(raw, replies)
+                await self._accept(raw, replies, local=local)
             logs.warning("not MLLP: connection closed", peer=peer, reason=str(error))
 
     async def _receive(self, reader: asyncio.StreamReader, framer: Framer) -> bytes:
@@ -175,34 +263,44 @@ class Bedside:
             except TimeoutError:
                 framer.close()
 
-    async def _accept(self, raw: bytes, replies: asyncio.Queue[Reply | None]) -> None:
+    async def _accept(self, raw: bytes, replies: asyncio.Queue[Reply | None], *, local: bool) -> None:
         """Hand a message over; its reply takes its place in the queue. Waits while there is no room."""
         await self._batcher.room(len(raw))
-        await replies.put(asyncio.create_task(self._handle(raw)))
+        await replies.put(asyncio.create_task(self._handle(raw, local=local)))
 
-    async def _handle(self, raw: bytes) -> bytes:
+    async def _handle(self, raw: bytes, *, local: bool) -> bytes:
         """The acknowledgement of a message, once there is one."""
         try:
-            taken = intake.take(raw, time.time_ns() // 1_000_000, self._subjects)
-            if isinstance(taken, intake.Refused):
+            taken = self._intake.take(raw, _now(), local=local)
+            delivery = taken.delivery
+            if delivery is None:
                 logs.warning("message refused", code=taken.code, bytes=len(raw), where="intake")
-                return taken.acknowledgement
-            answer = await self._batcher.submit(taken.delivery)
+                return taken.acknowledgement(taken.code, taken.reason)
+            answer = await self._batcher.submit(delivery)
         finally:
             await self._batcher.leave(len(raw))
-        name = taken.delivery.message.sha256.hex()[:16]
+        name = delivery.message.sha256.hex()[:16]
         if answer.refused is not None:
-            logs.warning("message refused", code=intake.ERROR, message=name, where="ledger")
-            return taken.acknowledgement(intake.ERROR, answer.refused)
+            known = answer.refused == taken.reason
+            where = "intake" if known else "ledger"
+            logs.warning("message refused", code=taken.code if known else ERROR, message=name, where=where)
+            return taken.acknowledgement(taken.code if known else ERROR, answer.refused)
         logs.event(
             "message repeated" if answer.repeated else "message logged",
             level=logging.DEBUG,
             message=name,
             block=answer.block,
-            readings=len(taken.delivery.records),
-            alarm=taken.delivery.urgent,
+            readings=len(delivery.records),
+            alarm=delivery.urgent,
         )
-        return taken.acknowledgement(intake.ACCEPTED)
+        if not answer.repeated:
+            self._watching.logged(devices_of(delivery.records), self._ward.departed())
+        return taken.acknowledgement(ACCEPTED)
+
+
+def _now() -> int:
+    """UTC ms, by this box's clock."""
+    return time.time_ns() // 1_000_000
 
 
 async def _reply(replies: asyncio.Queue[Reply | None], writer: asyncio.StreamWriter) -> None:

@@ -1,0 +1,221 @@
+"""Which device measured whom, and when: a pure fold over `association` entries, and who a reading belongs to by it.
+
+- A begin and an end of one device and subject make an interval: from the begin's time to the earliest end that is not
+  before it. So the fold gives the same whatever order the entries came in; an end whose begin is not known yet waits
+  for it. (At one and the same time, an end counts for the begins that were logged before it.)
+- A reading has a window: the times at which it may have been measured. It belongs to a subject when the whole window
+  lies in that subject's intervals and touches nobody else's. Otherwise it is nobody's, with the reason:
+
+      unassociated     nobody was associated with the device then, as far as is known
+      after-discharge  somebody was, and that had ended
+      uncertain        the window lies across a begin or an end, or is not known
+      conflict         the message names somebody else (PID-3)
+
+- A device that says that its clock is synchronised is believed within `bound`. Any other reading is taken to be at most
+  `delay` old when it comes in, and only while the device's or the message's own time does not say otherwise.
+- A box whose own clock has not been set (it stands before this software was released) knows no times: the last begin or
+  end that came in decides.
+- What a person assigns is an interval too, with the reason `manual`, and is the only thing that gives a reading that is
+  in quarantine to somebody. Readings are never written again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from medledger.records import Association, Reading
+
+RELEASED: Final = 1_767_225_600_000
+"""2026-01-01, UTC ms: a clock before that has not been set."""
+
+SYNCHRONISED: Final = frozenset((532225, 532226, 532227, 532228, 532230, 532231, 532232, 532233, 532237, 532238))
+"""MDC_TIME_SYNC codes of what keeps a clock right: NTP and SNTP, radio, HL7, mobile networks, GPS. Not among them: none
+(532224), Bluetooth's and USB's clocks, a person with a watch (532234), and something that is not named."""
+
+NEVER: Final = 2**62
+RECENT: Final = 64
+"""Intervals of a device that are looked at for what comes in now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Margins:
+    """How far times are believed, in ms."""
+
+    bound: int = 5_000  # how far a synchronised clock may be off
+    delay: int = 60_000  # how old any other reading may be when it comes in
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A subject's time on a device: from `begin` on, and not from `end` on."""
+
+    device: str
+    subject: bytes
+    begin: int
+    end: int  # NEVER while it lasts
+    noted: int  # the time of the entry that began it: the pseudonym's period
+    manual: bool
+    location: str | None = None
+
+    @property
+    def assigned(self) -> bool:
+        """Whether a person said so afterwards."""
+        return self.manual and self.end <= self.noted
+
+    def holds(self, at: int) -> bool:
+        """Whether it covers that time."""
+        return self.begin <= at < self.end
+
+
+@dataclass(frozen=True, slots=True)
+class _Begin:
+    at: int
+    order: int
+    entry: Association
+    noted: int
+
+
+class Associations:
+    """All intervals of all devices. `apply` takes entries as they are logged."""
+
+    def __init__(self, entries: Iterable[Association] = ()) -> None:
+        self._begins: dict[tuple[str, bytes], list[_Begin]] = {}
+        self._ends: dict[tuple[str, bytes], list[tuple[int, int]]] = {}
+        self._last: dict[str, tuple[bytes, bool]] = {}
+        self._known: dict[str, list[Interval] | None] = {}
+        self._order = 0
+        for entry in entries:
+            self.apply(entry)
+
+    def apply(self, entry: Association) -> None:
+        """Take one more entry. One without a subject or a time says nothing about anybody."""
+        if entry.subject is None or entry.time is None:
+            return
+        self._order += 1
+        at = entry.time if entry.at is None else entry.at
+        key = (entry.device, entry.subject)
+        past = entry.reason == "manual" and entry.at is not None  # somebody sets right what was
+        if entry.action == "begin":
+            self._begins.setdefault(key, []).append(_Begin(at, self._order, entry, entry.time))
+            if not past:
+                self._last[entry.device] = (entry.subject, True)
+        else:
+            self._ends.setdefault(key, []).append((at, self._order))
+            if not past and self._last.get(entry.device, (None,))[0] == entry.subject:
+                self._last[entry.device] = (entry.subject, False)
+        self._known[entry.device] = None
+
+    def devices(self) -> list[str]:
+        """Every device of which anything is known."""
+        return sorted(self._known)
+
+    def knows(self, device: str) -> bool:
+        """Whether anything is known of the device."""
+        return device in self._known
+
+    def of(self, device: str) -> Sequence[Interval]:
+        """The device's intervals, by their begin. Those that never held are left out."""
+        found = self._known.get(device, [])
+        if found is None:
+            found = sorted(
+                (
+                    interval
+                    for (name, subject), begins in self._begins.items()
+                    if name == device
+                    for interval in self._intervals(device, subject, begins)
+                ),
+                key=lambda each: (each.begin, each.end, each.subject),
+            )
+            self._known[device] = found
+        return found
+
+    def _intervals(self, device: str, subject: bytes, begins: Sequence[_Begin]) -> Iterable[Interval]:
+        ends = sorted(self._ends.get((device, subject), ()))
+        for begin in begins:
+            end = next((at for at, order in ends if at > begin.at or (at == begin.at and order > begin.order)), NEVER)
+            if end > begin.at:
+                manual = begin.entry.reason == "manual"
+                yield Interval(device, subject, begin.at, end, begin.noted, manual, begin.entry.location)
+
+    def ends(self, device: str, subject: bytes) -> list[int]:
+        """The times at which the subject's association with the device is known to have ended."""
+        return sorted(at for at, _ in self._ends.get((device, subject), ()))
+
+    def last(self, device: str) -> Interval | None:
+        """What the last entry that came in says, for who knows no times: the interval that lasts, if one does."""
+        subject, lasts = self._last.get(device, (b"", False))
+        if not lasts:
+            return None
+        return next((each for each in reversed(self.of(device)) if each.subject == subject), None)
+
+
+# --- who a reading belongs to ------------------------------------------------------------------------------------
+
+Window = tuple[int, int]
+
+
+def window(reading: Reading, stamp: int | None, margins: Margins) -> Window | None:
+    """When the reading may have been measured, first and last; None where that is not known.
+
+    `stamp` is the time that the message itself gives, for a device that gives none.
+    """
+    received, claim = reading.time, reading.device_time
+    assert received is not None  # a reading that was received
+    if claim is not None and reading.device_sync in SYNCHRONISED and claim <= received + margins.bound:
+        return claim - margins.bound, claim + margins.bound
+    told = stamp if claim is None else claim
+    if told is None or abs(received - told) > margins.delay:
+        return None
+    return received - margins.delay, received
+
+
+def owner(intervals: Sequence[Interval], span: Window | None) -> Interval | str:
+    """The interval that covers the whole window, or the reason why none does."""
+    if span is None:
+        return "uncertain" if intervals else "unassociated"
+    first, last = span
+    near = [each for each in intervals if each.begin <= last and first < each.end]
+    if not near:
+        return "after-discharge" if any(each.end <= first for each in intervals) else "unassociated"
+    covered = first
+    for each in near:
+        covered = max(covered, each.end) if each.begin <= covered else covered
+    if len({each.subject for each in near}) > 1 or covered <= last:
+        return "uncertain"
+    return near[-1]
+
+
+DEFAULT_MARGINS: Final = Margins()
+
+
+def standing(
+    reading: Reading, known: Associations, margins: Margins = DEFAULT_MARGINS
+) -> tuple[bytes | None, str | None]:
+    """Whose a logged reading is by all that is known now, or the reason why it is nobody's.
+
+    What was given to a subject stands as long as no end has come to be known that lies before it. What is in
+    quarantine is whose a person says.
+    """
+    intervals = known.of(reading.device)
+    if reading.time is None or not known.knows(reading.device):
+        return reading.subject, reading.quarantine
+    point = instant(reading)
+    if reading.quarantine is not None:
+        given = {
+            each.subject for each in intervals if each.assigned and each.holds(point) and reading.time <= each.noted
+        }
+        return (given.pop(), None) if len(given) == 1 else (None, reading.quarantine)
+    if reading.subject is None or reading.time < RELEASED:
+        return reading.subject, reading.quarantine
+    span = window(reading, reading.time, margins) or (point, point)
+    found = owner([each for each in intervals if each.subject == reading.subject], span)
+    return (None, found) if isinstance(found, str) else (reading.subject, None)
+
+
+def instant(reading: Reading) -> int:
+    """The one time by which people look for a reading: the device's where it is synchronised, else of its receipt."""
+    assert reading.time is not None  # a reading that was received
+    synchronised = reading.device_time is not None and reading.device_sync in SYNCHRONISED
+    return reading.device_time if synchronised and reading.device_time is not None else reading.time
