@@ -126,6 +126,19 @@ def test_any_pack_is_read_right_or_refused(
         assert by_text(text, scanner, host, way, settings) in (None, truth)
 
 
+@given(FIELD, FIELD, st.permutations(["10", "21", "17", "240"]), layouts, layouts)
+def test_a_scanner_that_drops_fnc1_is_read_right_or_refused_where_nobody_vouches_for_it(
+    lot: str, serial: str, order: list[str], scanner: Layout, host: Layout
+) -> None:
+    """The fields of a medicine in any order, with nothing between them, and `sends_separators` not said."""
+    values = {"10": lot, "21": serial, "17": "270228", "240": "Z1"}
+    text = f"{MARK}01{GTIN}" + GS.join(identifier + values[identifier] for identifier in order)
+    truth = {"01": GTIN, **values}
+    settings = ScannerSettings(layout=host.name)
+    assert heard(events(pressed(text, scanner, "dropped")), settings) in (None, truth)
+    assert by_text(text, scanner, host, "dropped", settings) in (None, truth)
+
+
 @given(FIELD, FIELD, layouts, layouts, st.sampled_from(WAYS), separators, st.sampled_from(["", "]d1", "]d2", "]C1"]))
 def test_what_passes_the_self_test_is_read_right(
     lot: str, serial: str, scanner: Layout, host: Layout, way: str, wrong: str, mark: str
