@@ -78,7 +78,7 @@ class Report:
         self._changed = asyncio.Event()
         self._on = False
         self._hash: bytes | None = None
-        self._promised: int | None = None
+        self._promised = 0
         self._logged = time.monotonic()
         self._unwatch: Callable[[], None] | None = None
 
@@ -104,6 +104,7 @@ class Report:
     async def run(self) -> None:
         """Say what there is to say, for ever."""
         await self._ready.wait()
+        self._promised = await asyncio.to_thread(self._in_force)
         while True:
             self._changed.clear()
             await asyncio.to_thread(self._say)
@@ -131,12 +132,14 @@ class Report:
             self._on = self._append(self._status("on", now)) or self._on
             self._hash = now
         interval = self._config.cadence.minutes * 60_000
-        if interval != (self._promised or 0):
-            if self._append(Cadence(interval=interval or None)):
-                self._promised = interval
-            else:
-                self._promised = None
+        if interval != self._promised and self._append(Cadence(interval=interval or None)):
+            self._promised = interval
         self._logged = time.monotonic()  # also where it failed: it is tried again when it is due again
+
+    def _in_force(self) -> int:
+        """What the last run promised, in milliseconds; 0 where it promised nothing."""
+        promises = self._ledger.entries("cadence", author=self._ledger.me, newest_first=True)
+        return next((each.content.get("interval", 0) for each in promises if "device" not in each.content), 0)
 
     def _status(self, state: str, config: bytes | None = None) -> DeviceStatus:
         me = self._ledger.me
