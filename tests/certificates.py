@@ -30,3 +30,20 @@ def certificates(directory: Path, *names: str) -> None:
         openssl("req", "-new", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
         signing = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "1", "-extfile", "names")
         openssl("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.crt", *signing)
+
+
+def dated_certificate(directory: Path, name: str, start: str, end: str) -> None:
+    """A certificate for 127.0.0.1 by the authority in `directory`, valid between two times (20200101000000Z)."""
+    (directory / "dated.cnf").write_text(
+        "[ca]\ndefault_ca = d\n[d]\ndatabase = index.txt\nserial = serial\nnew_certs_dir = .\ndefault_md = sha256\n"
+        "policy = p\n[p]\ncommonName = supplied\n"
+    )
+    (directory / "index.txt").touch()
+    (directory / "serial").write_text("1000\n")
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", f"{name}.key")
+    made = ("-cert", "ca.crt", "-keyfile", "ca.key", "-in", f"{name}.csr", "-out", f"{name}.crt", "-extfile", "names")
+    for arguments in (
+        ("req", "-new", *key, "-out", f"{name}.csr", "-subj", f"/CN={name}"),
+        ("ca", "-config", "dated.cnf", "-batch", "-notext", *made, "-startdate", start, "-enddate", end),
+    ):
+        subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True)

@@ -114,6 +114,7 @@ class Rendezvous:
     def _say(self, payload: bytes, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         said = False
+        self._take(0)  # the news of a connection that stands
         while (left := deadline - time.monotonic()) > 0:
             if self._failure is not None:
                 break
