@@ -204,6 +204,16 @@ class Inbox:
         assert row_id is not None  # an INSERT has a rowid
         return Stored(row_id, Verdict.NEW, after, None)
 
+    def conflicts(self, message: Received) -> bool:
+        """Whether `store` would find another message under this one's id; for who has to know before it is judged."""
+        with self._reporting():
+            row = self._db.execute(
+                "SELECT sha256, received FROM messages WHERE sender = ? AND message_id = ?"
+                " ORDER BY sha256 = ? DESC, id DESC LIMIT 1",
+                (message.sender, message.message_id, message.sha256),
+            ).fetchone()
+        return row is not None and row[0] != message.sha256 and abs(message.at - row[1]) < self.keep_id_ms
+
     def mark_logged(self, message: int, block: int) -> None:
         """Note the block of a message's last entry. Written with the next commit: losing it is harmless."""
         with self._reporting():

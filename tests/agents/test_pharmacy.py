@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,13 @@ from hypothesis import strategies as st
 
 from boxes import Box, World
 from medledger import Identity, Ledger
+from medledger.merkle import leaf_hash
 from medledger_agents import RELEASED
 from medledger_agents.inbox import Inbox
-from medledger_agents.pharmacy.config import DispensingSection
-from medledger_agents.pharmacy.counter import KEYS, Counter, interrupted
+from medledger_agents.pharmacy.config import DispensingSection, ScannerSection
+from medledger_agents.pharmacy.counter import MAX_ENTRIES, Counter, interrupted
+from medledger_agents.pharmacy.requests import KEYS
+from medledger_agents.pharmacy.scans import scan_reader
 from medledger_agents.recorder import Recorder
 from medledger_agents.subjects import Subjects
 
@@ -60,6 +63,8 @@ def test_a_pack_is_dispensed(box: Box) -> None:
         reply = agent.till().ask(request)
         agent.stop()
     (entry,) = box.entries("dispense")
+    assert reply.pop("as_of")[:4] == str(datetime.now(UTC).year)  # the hospital's newest block
+    assert reply.pop("entry") == leaf_hash(entry.entry.raw).hex()
     assert reply == {
         "result": "dispensed",
         "product": GTIN,
@@ -211,7 +216,7 @@ def test_real_barcodes_are_dispensed_or_refused(box: Box, shared_data: Callable[
     with box.start() as agent:
         till = agent.till()
         replies = [till.ask(f"]d201{GTIN}17{case['value']}") for case in dates]
-        replies_to_others = [till.ask({"scan": each, "override": "test"}) for each in others]
+        replies_to_others = [till.ask({"scan": each, "override": "test", "operator": "7"}) for each in others]
         agent.stop()
     for case, reply in zip(dates, replies, strict=True):
         assert (reply["result"] == "dispensed" or reply["code"] == "expired") == case["ok"], case
@@ -231,10 +236,13 @@ def counter(directory: Path, now: datetime = NOON, **settings: Any) -> Iterator[
         Ledger.create(directory / "ledger.db", founder, name="Test", roles=["pharmacy"]) as ledger,
         Inbox.open(directory / "inbox.db") as inbox,
     ):
-        recorder = Recorder(ledger, inbox, interrupted, max_entries=1)
+        recorder = Recorder(ledger, inbox, interrupted, max_entries=MAX_ENTRIES)
         subjects = Subjects(b"s" * 32, "month")
+        reading = scan_reader(ScannerSection())
         yield (
-            Counter(DispensingSection(**settings), recorder, subjects, sends_separators=False, clock=lambda: now),
+            Counter(
+                ledger, inbox, DispensingSection(**settings), recorder, subjects, read_scan=reading, clock=lambda: now
+            ),
             ledger,
         )
 
@@ -276,7 +284,7 @@ def test_an_override_is_recorded_where_it_is_allowed(tmp_path: Path) -> None:
     """A pharmacy may allow expired stock with a reason, and the reason is on the ledger."""
     with counter(tmp_path, allow_expired=True) as (desk, ledger):
         assert desk.handle(scan(expiry="270101").encode())["code"] == "expired"
-        request = {"scan": scan(expiry="270101"), "override": "no other stock, prescriber agreed"}
+        request = {"scan": scan(expiry="270101"), "override": "no other stock, prescriber agreed", "operator": "7"}
         assert desk.handle(json.dumps(request).encode())["result"] == "dispensed"
         (entry,) = ledger.entries("dispense")
         assert entry.content["override"] == "no other stock, prescriber agreed"
@@ -286,7 +294,7 @@ def test_a_scan_without_expiry_needs_a_reason(tmp_path: Path) -> None:
     """What cannot be judged is not supplied unless somebody says why."""
     with counter(tmp_path) as (desk, _):
         assert desk.handle(scan(expiry=None).encode())["code"] == "no-expiry"
-        request = {"scan": scan(expiry=None), "override": "read from the pack: 2028-01"}
+        request = {"scan": scan(expiry=None), "override": "read from the pack: 2028-01", "operator": "7"}
         assert desk.handle(json.dumps(request).encode())["result"] == "dispensed"
 
 

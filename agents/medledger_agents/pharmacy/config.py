@@ -57,6 +57,26 @@ class DispensingSection:
         bool,
         Key(Flag(), "Whether expired stock may be supplied when a reason is given, which is then logged.", live=True),
     ] = False
+    allow_recalled: Annotated[
+        bool,
+        Key(Flag(), "Whether recalled stock may be supplied when a reason is given, which is then logged.", live=True),
+    ] = False
+    only_received: Annotated[
+        bool,
+        Key(
+            Flag(),
+            "Whether only stock that was received through this box may be supplied. Then a serial number that never "
+            "came in is refused as falsified.",
+            live=True,
+        ),
+    ] = False
+    witness_supply: Annotated[
+        bool,
+        Key(Flag(), "Whether supplying a controlled drug takes a witness, too. Wasting one always does.", live=True),
+    ] = False
+    undo_days: Annotated[
+        int, Key(Whole(1, 31), "For how many days a supply that never left the counter can be undone.", live=True)
+    ] = 10
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,61 +1,69 @@
 """What a pharmacy does with one request from its counter: check it, log it, and only then say so. No sockets.
 
-A request is a line: a scan as the scanner sends it (`]d201...`), or one JSON object:
+ (1) the line can be read (requests.py), and was not answered before: with an `id`, a request that is sent again because
+     its reply was lost is logged once, and answered from the ledger; without, each line is its own request
+ (2) the replica's view is brought up to date
+ (3) the operation is checked (supply.py, shelving.py)
+ (4) where it takes a second person, nothing happens until that person has signed
+ (5) the request is kept, the entry is durable on this box; then the reply says that it is done
 
-    {"scan": "]d201...", "quantity": "20", "unit": "{tablet}", "prescription": "RX-17", "subject": "4711",
-     "override": "why a warning was passed over", "id": "till-1-000017"}
-
-All but `scan` may be left out. A number must be a whole number or text, for binary fractions are not exact. With an
-`id`, a request that is sent again because its reply was lost is logged once; without, each line is its own request.
-
- (1) the line is readable, and every key in it is known
- (2) the scan is GS1 and can be read in one way only
- (3) the clock can be right, so that expiry can be judged
- (4) the pack has not expired: its last day is today or later, by this place's calendar
- (5) the request is kept, the entry is durable on this box; then the reply says `dispensed`
-
-Everything else is `refused` with a reason: the pack stays on the shelf. A request that a crash interrupted before (5)
-is not logged afterwards, because nobody was told that the pack may be handed over.
+Everything else is `refused` with a code and a reason. Where a refusal is about the pack itself (expired, recalled,
+supplied already, a serial number that cannot be), it goes on the ledger too, once, for an alert concerns everybody. A
+request that a crash interrupted before (5) is not logged afterwards: nobody was told that it was done.
 """
 
 from __future__ import annotations
 
-import json
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from hashlib import sha256
-from pathlib import Path
 from typing import Any, Final
 
-from medledger.decimals import format_decimal, to_exact
 from medledger.errors import ConfigurationError, MedledgerError, SchemaError, UsageError
-from medledger.records import Dispense
+from medledger.findings import Finding, Observed
+from medledger.findings.witnesses import check_witness
+from medledger.ledger import Ledger
+from medledger.records import Dispense, Record, Stock, witness_message
 from medledger_bridge.errors import ScanError
-from medledger_bridge.gs1 import Scan, parse_scan
-from medledger_bridge.scanner.settings import read_scan
 
-from .. import RELEASED, logs
-from ..inbox import Received
-from ..recorder import Delivery, Recorder
-from ..scannerrecord import DEFAULT_DAYS, demand_test
+from .. import logs
+from ..inbox import Inbox, Received
+from ..recorder import Answer, Delivery, Recorder
 from ..subjects import Subjects
+from . import shelving, supply
 from .config import DispensingSection
+from .desk import Desk, Plan, ReadScan
+from .requests import OPERATIONS, RefusedError, Request, malformed, read_request
+from .view import View
 
-MAX_LINE_BYTES: Final = 4096
-KEYS: Final = ("scan", "quantity", "unit", "prescription", "subject", "override", "id")
+MAX_WAITING: Final = 64
+WITNESS_MINUTES: Final = 15
+MAX_ENTRIES: Final = 2
+"""Entries of one request: a receipt, and its quarantine."""
 _SENDER: Final = "counter"
+_ALERTS: Final = "counter-alert"
 
 Clock = Callable[[], datetime]
-
-
-class RefusedError(UsageError):
-    """The pack must not be supplied. `code` is for programs, the message for the person at the counter."""
-
-    def __init__(self, code: str, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.code = code
+PLANS: Final[Mapping[str, Callable[[Desk, Request], Plan]]] = {
+    "dispense": supply.dispense,
+    "undo": supply.undo,
+    "return": supply.take_back,
+    "receive": shelving.receive,
+    **dict.fromkeys(shelving.STEPS, shelving.move),
+    "recall": shelving.recall,
+}
+QUESTIONS: Final[Mapping[str, Callable[[Desk, Request], dict[str, Any]]]] = {
+    "stock": shelving.on_hand,
+    "balance": shelving.account,
+}
+_CODES: Final[Mapping[type[MedledgerError], str]] = {
+    ScanError: "scan",
+    SchemaError: "malformed",
+    ConfigurationError: "scanner",  # its self-test is missing, too old, or was not passed
+}
 
 
 def local_clock() -> datetime:
@@ -64,16 +72,13 @@ def local_clock() -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """A request that can be read."""
+class _Waiting:
+    """A request that waits for its witness."""
 
-    scan: str
-    quantity: str
-    unit: str
-    prescription: str | None
-    subject: str | None
-    override: str | None
-    id: str | None
+    request: Request
+    line: bytes
+    now: datetime
+    record: Dispense | Stock
 
 
 class Counter:
@@ -81,152 +86,196 @@ class Counter:
 
     def __init__(
         self,
+        ledger: Ledger,
+        inbox: Inbox,
         settings: DispensingSection,
         recorder: Recorder,
         subjects: Subjects,
         *,
-        sends_separators: bool,
-        test_record: Path | None = None,
-        test_days: int = DEFAULT_DAYS,
+        read_scan: ReadScan,
         clock: Clock = local_clock,
     ) -> None:
+        self._ledger = ledger
+        self._inbox = inbox
         self.settings = settings
         self._recorder = recorder
         self._subjects = subjects
-        self._sends_separators = sends_separators
-        self._test_record = test_record
-        self._test_days = test_days
+        self._read_scan = read_scan
         self._clock = clock
+        self._view = View(ledger)
+        self._waiting: OrderedDict[str, _Waiting] = OrderedDict()
+
+    def look(self) -> list[Finding]:
+        """Read what came from others; the conflicts that are new, which are logged."""
+        new = self._view.catch_up()
+        for finding in new:
+            logs.warning("conflict", kind=finding.kind, blocks=[at.block_id.hex()[:16] for at in finding.places])
+        return new
 
     def handle(self, line: bytes) -> dict[str, Any]:
         """The reply to one line."""
         request: Request | None = None
         try:
-            request = self._read(line)
-            reply = self._dispense(request, line)
+            request = read_request(line)  # (1)
+            self.look()  # (2)
+            reply = self._handle(request, line)
         except MedledgerError as error:
             code = error.code if isinstance(error, RefusedError) else _CODES.get(type(error), "not-logged")
-            logs.warning("dispensing refused", code=code)
+            logs.warning("request refused", code=code, do=request.do if request else "unreadable")
             reply = {"result": "refused", "code": code, "reason": str(error)}
             if error.hint:
                 reply["hint"] = error.hint
+            if isinstance(error, RefusedError) and error.disposition and request:
+                reply["alert"] = self._alert(request, line, error)
         return {**reply, "id": request.id} if request and request.id else reply
 
-    def _read(self, line: bytes) -> Request:
-        """(1)"""
-        try:
-            text = line.decode().strip(" \t\r\n")
-        except UnicodeDecodeError as error:
-            raise RefusedError("malformed", "the line is not UTF-8 text") from error
-        if not text.startswith("{"):
-            return self._request({"scan": text})
-        try:
-            found = json.loads(text, parse_float=_no_float, parse_constant=_no_float)
-        except (ValueError, RecursionError) as error:
-            raise RefusedError("malformed", "the line begins like JSON and is not one object") from error
-        return self._request(found)
+    def _handle(self, request: Request, line: bytes) -> dict[str, Any]:
+        if request.do == "witness":
+            return self._witnessed(request)
+        if request.do == "conflicts":
+            return {"result": "conflicts", "conflicts": [_told(each) for each in self._view.conflicts]}
+        desk = self._desk(line, self._clock())
+        if request.do in QUESTIONS:
+            return {"result": OPERATIONS[request.do].result, **QUESTIONS[request.do](desk, request), **self._age()}
+        if request.do == "verify":
+            plan = supply.dispense(desk, request)
+            return {"result": "verified", **self._said(plan), "witness": plan.witness}
+        if request.id and self._inbox.conflicts(Received(_SENDER, request.id, desk.raw, line, desk.at)):
+            raise RefusedError("conflict", "this id was used for another request", hint="Give each request its own.")
+        done = self._view.book.by_raw.get(desk.raw) if request.id else None
+        if done is not None and done.place.feed == self._view.me and done.content.get("step") != "inspecting":
+            return self._again(request, done)
+        plan = PLANS[request.do](desk, request)  # (3)
+        if plan.witness:
+            return self._ask_for_witness(request, line, desk, plan)  # (4)
+        return self._log(request, line, desk, plan)
 
-    def _request(self, found: Mapping[str, Any]) -> Request:
-        for key, value in found.items():
-            if key not in KEYS:
-                raise RefusedError(
-                    "malformed", f"there is no key {key[:32]!r} in a request", hint=f"Allowed: {', '.join(KEYS)}."
-                )
-            whole = key == "quantity" and type(value) is int
-            if not whole and (type(value) is not str or not value.strip()):
-                raise RefusedError("malformed", f"{key} must be text that is not empty")
-        if not found.get("scan"):
-            raise RefusedError("malformed", "there is no scan in the request")
-        return Request(
-            found["scan"],
-            str(found.get("quantity", self.settings.quantity)),
-            found.get("unit", self.settings.unit),
-            *(found.get(key) for key in ("prescription", "subject", "override", "id")),
-        )
+    def _desk(self, line: bytes, now: datetime) -> Desk:
+        raw = sha256(line).digest()
+        return Desk(self._view, self.settings, self._subjects, self._read_scan, now, raw)
 
-    def _dispense(self, request: Request, line: bytes) -> dict[str, Any]:
-        now = self._clock()
-        scan = self._scan(request.scan, now.date())  # (2)
-        self._check(scan, now.date(), request.override)
-        at = int(now.timestamp() * 1000)
-        dispense = self._record(request, scan, sha256(line).digest(), at)
-        message_id = request.id or os.urandom(16).hex()
-        received = Received(_SENDER, message_id, sha256(line).digest(), line, at)
-        (answer,) = self._recorder.record([Delivery(received, (dispense,))])  # (5)
+    # --- logging --------------------------------------------------------------------------------------------------
+
+    def _log(self, request: Request, line: bytes, desk: Desk, plan: Plan) -> dict[str, Any]:
+        """(5)"""
+        received = Received(_SENDER, request.id or os.urandom(16).hex(), desk.raw, line, desk.at)
+        answer = self._record(received, plan.records)
+        if answer.refused is not None or answer.block is None:
+            raise RefusedError("conflict" if answer.conflict else "not-logged", answer.refused or "nothing was logged")
+        logs.event(OPERATIONS[request.do].result, block=answer.block, repeated=answer.repeated)
+        self.look()
+        entry = self._view.book.by_raw.get(desk.raw)
+        named = {} if entry is None else {"entry": entry.leaf.hex()}
+        place = {"block": answer.block, **named, "repeated": answer.repeated}
+        return {"result": OPERATIONS[request.do].result, **self._said(plan), **place}
+
+    def _record(self, received: Received, records: tuple[Record, ...]) -> Answer:
+        (answer,) = self._recorder.record([Delivery(received, records)])
         self._recorder.rest()
-        if answer.refused is not None:
-            raise RefusedError("conflict" if answer.conflict else "not-logged", answer.refused)
-        logs.event("dispensed", block=answer.block, repeated=answer.repeated)
-        return {"result": "dispensed", **_shown(dispense), "block": answer.block, "repeated": answer.repeated}
+        return answer
 
-    def _scan(self, text: str, today: date) -> Scan:
-        """(2), and with a scanner whose self-test still counts, where one is demanded: a new test counts at once."""
-        if self._test_record is None:
-            return parse_scan(text, today=today, sends_separators=self._sends_separators)
-        record = demand_test(self._test_record, today=today, max_days=self._test_days)
-        return read_scan(text, record.arriving(), today=today)
+    def _again(self, request: Request, entry: Observed) -> dict[str, Any]:
+        """The reply to a request whose entry stands on the ledger."""
+        place = {"block": entry.place.seq, "entry": entry.leaf.hex(), "repeated": True}
+        shown = {name: entry.content[name] for name in ("product", "lot", "expiry", "serial") if name in entry.content}
+        return {"result": OPERATIONS[request.do].result, **shown, **place}
 
-    def _check(self, scan: Scan, today: date, override: str | None) -> None:
-        """(3) and (4)"""
-        if today < RELEASED:
-            raise RefusedError(
-                "clock",
-                f"this box's clock says {today.isoformat()}, which cannot be right: expiry cannot be judged",
-                hint="Set the clock (timedatectl), then scan again.",
-            )
-        if scan.expiry is None:
-            if override is None:
-                hint = "Read it from the pack, and give the reason as override."
-                raise RefusedError("no-expiry", "the scan has no expiry date", hint=hint)
-        elif scan.expiry < today.isoformat():
-            problem = f"the pack expired on {scan.expiry}"
-            if not self.settings.allow_expired:
-                raise RefusedError("expired", problem, hint="Take it off the shelf.")
-            if override is None:
-                raise RefusedError("expired", problem, hint="To supply it all the same, give the reason as override.")
+    def _alert(self, request: Request, line: bytes, error: RefusedError) -> bool:
+        """Put a refusal that is about the pack on the ledger; whether it stands there."""
+        desk = self._desk(line, self._clock())
+        try:
+            record = shelving.inspection(desk, request, error)
+            if record is None:
+                return True
+            answer = self._record(Received(_ALERTS, desk.raw.hex(), desk.raw, line, desk.at), (record,))
+        except MedledgerError as failure:
+            logs.warning("an alert cannot be logged", reason=type(failure).__name__)
+            return False
+        self.look()
+        return answer.block is not None
 
-    def _record(self, request: Request, scan: Scan, raw: bytes, at: int) -> Dispense:
-        if to_exact(request.quantity)[0] <= 0:
-            raise RefusedError("malformed", "the quantity must be more than nothing")
-        prescription = request.prescription
-        return Dispense(
-            product=scan.gtin,
-            lot=scan.lot,
-            expiry=scan.expiry,
-            serial=scan.serial,
-            quantity=request.quantity,
-            unit=request.unit,
-            prescription=None if prescription is None else self._subjects.prescription(prescription),
-            subject=None if request.subject is None else self._subjects.subject(request.subject, "", at),
-            override=request.override,
-            raw=raw,
-            time=at,
+    # --- the second person ------------------------------------------------------------------------------------------
+
+    def _ask_for_witness(self, request: Request, line: bytes, desk: Desk, plan: Plan) -> dict[str, Any]:
+        if request.id is None:
+            raise malformed("this takes a witness, and so the request needs an id", hint="Send it again with an id.")
+        (record,) = plan.records
+        assert isinstance(record, Dispense | Stock)  # what can have a witness
+        self._waiting[request.id] = _Waiting(request, line, desk.now, record)
+        self._waiting.move_to_end(request.id)
+        while len(self._waiting) > MAX_WAITING:
+            self._waiting.popitem(last=False)
+        statement = witness_message(
+            self._ledger.id, self._view.me, record.TYPE, desk.at, record.subject, record.to_content()
         )
+        return {
+            "result": "witness-needed",
+            **self._said(plan),
+            "statement": statement.hex(),
+            "minutes": WITNESS_MINUTES,
+        }
+
+    def _witnessed(self, request: Request) -> dict[str, Any]:
+        waiting = self._waiting.get(str(request.id))
+        now = self._clock()
+        if waiting is None or not 0 <= (now - waiting.now).total_seconds() <= WITNESS_MINUTES * 60:
+            self._waiting.pop(str(request.id), None)
+            raise RefusedError(
+                "no-such-request", "no request of this id waits for a witness", hint="Send the request itself again."
+            )
+        try:
+            witness = (bytes.fromhex(request.get("key")), bytes.fromhex(request.get("signature")))
+        except ValueError as error:
+            raise malformed("key and signature are hexadecimal") from error
+        desk = self._desk(waiting.line, waiting.now)
+        plan = PLANS[waiting.request.do](desk, waiting.request)  # what has happened since may forbid it now
+        if plan.records != (waiting.record,):
+            del self._waiting[str(request.id)]
+            raise RefusedError("changed", "what was to be signed has changed meanwhile", hint="Send the request again.")
+        record = replace(waiting.record, witness=witness)
+        try:
+            check_witness(
+                self._ledger.id,
+                self._ledger.membership,
+                self._view.me,
+                self._ledger.membership.epoch.number,
+                record.TYPE,
+                desk.at,
+                record.subject,
+                record.to_content(),
+            )
+        except MedledgerError as error:
+            raise RefusedError("witness", str(error), hint=error.hint) from error
+        reply = self._log(waiting.request, waiting.line, desk, Plan((record,), plan.shown))
+        del self._waiting[str(request.id)]
+        return reply
+
+    # --- words ------------------------------------------------------------------------------------------------------
+
+    def _said(self, plan: Plan) -> dict[str, Any]:
+        warnings = {"warnings": list(plan.warnings)} if plan.warnings else {}
+        return {**plan.shown, **warnings, **self._age()}
+
+    def _age(self) -> dict[str, Any]:
+        """How old the newest block of anybody else is that this box has judged by."""
+        at = self._view.as_of
+        conflicts = {"conflicts": len(self._view.conflicts)} if self._view.conflicts else {}
+        return {"as_of": None if at is None else _iso(at), **conflicts}
 
 
-_CODES: Final[Mapping[type[MedledgerError], str]] = {
-    ScanError: "scan",
-    SchemaError: "malformed",
-    ConfigurationError: "scanner",  # its self-test is missing, too old, or was not passed
-}
-
-
-def interrupted(_raw: bytes, _at: int) -> tuple[Dispense, ...]:
+def interrupted(_raw: bytes, _at: int) -> tuple[Record, ...]:
     """What is logged of a request that a crash interrupted: nothing, so that it is asked for again."""
     raise UsageError("interrupted before it was logged")
 
 
-def _shown(dispense: Dispense) -> dict[str, Any]:
-    found = {
-        "product": dispense.product,
-        "lot": dispense.lot,
-        "expiry": dispense.expiry,
-        "serial": dispense.serial,
-        "quantity": format_decimal(to_exact(dispense.quantity)),
-        "unit": dispense.unit,
-    }
-    return {name: value for name, value in found.items() if value is not None}
+def _told(finding: Finding) -> dict[str, Any]:
+    """A finding for the till, with the blocks that prove it."""
+    proof = [f"{place.feed.hex()[:8]}/{place.seq}" for place in finding.places]
+    return {"kind": finding.kind, "sentence": finding.sentence, "proof": proof}
 
 
-def _no_float(text: str) -> Any:
-    raise ValueError(f"{text[:16]} is not exact: write it as text")
+def _iso(at: int) -> str | None:
+    try:
+        return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="seconds")
+    except (OverflowError, ValueError, OSError):
+        return None  # a member's clock beyond what a calendar holds

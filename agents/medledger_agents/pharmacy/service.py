@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from medledger.errors import MedledgerError, TransportError
+from medledger.importing import Advance
 from medledger.ledger import Ledger
 
 from .. import logs
@@ -19,7 +20,12 @@ from ..inbox import Inbox
 from ..recorder import Recorder
 from ..subjects import Subjects
 from .config import PharmacyConfig
-from .counter import MAX_LINE_BYTES, Counter, interrupted
+from .counter import MAX_ENTRIES, Counter, interrupted
+from .requests import MAX_LINE_BYTES
+from .scans import scan_reader
+
+LOOK_SECONDS: Final = 1.0
+"""The least time between two looks at what other pharmacies did."""
 
 STOP_SECONDS: Final = 2.0
 """How long a request under way gets when the agent stops."""
@@ -30,15 +36,10 @@ class Pharmacy:
 
     def __init__(self, config: PharmacyConfig, ledger: Ledger, inbox: Inbox, subjects: Subjects) -> None:
         self._settings = config.scanner
-        self._recorder = Recorder(ledger, inbox, interrupted, max_entries=1)
-        self._counter = Counter(
-            config.dispensing,
-            self._recorder,
-            subjects,
-            sends_separators=config.scanner.sends_separators,
-            test_record=config.scanner.test_record,
-            test_days=config.scanner.test_days,
-        )
+        self._ledger = ledger
+        self._recorder = Recorder(ledger, inbox, interrupted, max_entries=MAX_ENTRIES)
+        reading = scan_reader(config.scanner)
+        self._counter = Counter(ledger, inbox, config.dispensing, self._recorder, subjects, read_scan=reading)
         self._worker = ThreadPoolExecutor(1, "counter")
         self._server: asyncio.Server | None = None
         self._stopping = asyncio.Event()
@@ -61,6 +62,32 @@ class Pharmacy:
             ) from error
         host, port = self._server.sockets[0].getsockname()[:2]
         logs.event("listening", protocol="scans", host=host, port=port)
+
+    async def run(self) -> None:
+        """Look at what other pharmacies did, as it comes: a conflict is said when it is found, not at the next scan."""
+        loop = asyncio.get_running_loop()
+        arrived = asyncio.Event()
+        arrived.set()  # what came while this box was off
+
+        def note(advance: Advance) -> None:
+            if advance.feed != self._ledger.me:
+                loop.call_soon_threadsafe(arrived.set)
+
+        unwatch = self._ledger.watch(note)
+        try:
+            while True:
+                await arrived.wait()
+                arrived.clear()
+                await loop.run_in_executor(self._worker, self._look)
+                await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            unwatch()
+
+    def _look(self) -> None:
+        try:
+            self._counter.look()
+        except MedledgerError as error:
+            logs.warning("what came cannot be read", reason=str(error))
 
     async def stop(self) -> None:
         """Finish the requests under way, and end."""
