@@ -85,12 +85,18 @@ def scanner_test(
       medledger agent scanner-test --device /dev/input/event5
       medledger agent scanner-test --serial /dev/ttyUSB0
     """
+    from medledger.errors import UsageError
     from medledger_bridge.scanner import symbol
 
     from .scannerrecord import TestRecord, write
 
     if symbol_out is not None:
-        symbol_out.write_text(symbol.svg())
+        try:
+            symbol_out.write_text(symbol.svg())
+        except OSError as error:
+            raise UsageError(
+                f"{symbol_out} cannot be written: {error.strerror}", hint="Choose another file."
+            ) from error
         click.echo(f"Wrote {symbol_out}. Print it at its size (30 mm), or show it on a screen.")
         return
     with source(device, serial, baud) as opened:

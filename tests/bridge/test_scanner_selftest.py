@@ -259,6 +259,8 @@ def test_the_command_writes_the_symbol(tmp_path: Path) -> None:
     """To be printed."""
     assert command(tmp_path, "--symbol-out", "symbol.svg").returncode == 0
     assert (tmp_path / "symbol.svg").read_text() == symbol.svg()
+    done = command(tmp_path, "--symbol-out", "nowhere/symbol.svg")
+    assert (done.returncode, "cannot be written" in done.stderr) == (2, True)
 
 
 # --- the demand ------------------------------------------------------------------------------------------------------
