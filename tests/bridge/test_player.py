@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from medledger.errors import UsageError
@@ -117,6 +117,7 @@ PRINTABLE = st.characters(min_codepoint=33, max_codepoint=0x2FF, exclude_categor
     ),
     value=st.tuples(st.integers(-(10**9), 10**9), st.integers(-9, 0)),
 )
+@example(device="MON|7^A&B~C\\D", message_id="1", value=(628, -1))
 def test_any_device_name_and_figure_survive_the_wire(device: str, message_id: str, value: tuple[int, int]) -> None:
     """Delimiters in a name are escaped; a figure keeps its digits."""
     given_reading = Reading(device=device, samples=[Sample(None, value, "N", sent="grip")], device_time=START)
