@@ -196,8 +196,8 @@ def play(file: Path, device: str, to: Address | None, speed: float, patient: str
     """Play a recorded series of vital signs as if its monitor stood here.
 
     FILE is CSV: a column t_seconds, then columns such as 'HR [bpm]' and 'SpO2 [%]'. With --to each row is an HL7
-    message that waits for its acknowledgement; without it the readings are shown. What is played is logged as what it
-    is: play into a ledger for trying things out.
+    message that waits for its acknowledgement; without it the readings are shown. What is played is logged like what is
+    measured: play into a ledger for trying things out.
 
     \b
     Example: medledger agent play vitals.csv --device MON-7 --to mllp://127.0.0.1:2575 --speed 60
