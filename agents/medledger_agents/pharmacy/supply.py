@@ -219,7 +219,7 @@ def _asked_refill(request: Request) -> int | None:
 
 def undo(desk: Desk, request: Request) -> Plan:
     """A supply that never left the counter: all of it, by who supplied it, within so many days."""
-    issue = _find(desk, request)
+    issue = _find(desk, request, ours_first=True)
     if issue.entry.place.feed != desk.view.me:
         raise RefusedError("not-ours", "another pharmacy supplied it", hint="Take it back with return.")
     days = desk.settings.undo_days
@@ -258,7 +258,7 @@ def _exact(desk: Desk, issue: Issue) -> tuple[int, int]:
     return desk.quantity(Request("undo", {"quantity": amount_text(issue.open)}))
 
 
-def _find(desk: Desk, request: Request) -> Issue:
+def _find(desk: Desk, request: Request, *, ours_first: bool = False) -> Issue:
     """The supply that a request names, of which something is still out."""
     named, scanned = request.get("supply"), request.get("scan")
     if (named is None) == (scanned is None):
@@ -279,6 +279,8 @@ def _find(desk: Desk, request: Request) -> Issue:
     out = [issue for issue in found if issue.open > 0]
     if not out:
         raise RefusedError("returned-already", "all of that supply came back already")
+    if ours_first:
+        out = [issue for issue in out if issue.entry.place.feed == desk.view.me] or out
     if len(out) > 1:
         places = ", ".join(issue.entry.leaf.hex() for issue in out[:4])
         raise RefusedError("which", f"{len(out)} supplies of that pack are out", hint=f"Name one of: {places}.")
