@@ -79,7 +79,7 @@ class Box:
         self.config = home / "agent.toml"
         self.config.write_text(
             "".join(
-                f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
+                f"[{name}]\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in keys.items())
                 for name, keys in defaults.items()
             )
         )
@@ -100,6 +100,13 @@ class Box:
     def stored_bytes(self) -> bytes:
         """Every byte of the ledger's files."""
         return b"".join(path.read_bytes() for path in sorted(self.home.glob("ledger.db*")))
+
+
+def _toml(value: Any) -> str:
+    """As JSON writes it, but for tables."""
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{json.dumps(key)} = {_toml(each)}' for key, each in value.items())} }}"
+    return json.dumps(value)
 
 
 class Agent:

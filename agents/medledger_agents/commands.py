@@ -22,6 +22,10 @@ def register(cli: click.Group) -> None:
     """Add our commands to the root command."""
     from .enrolment.commands import doctor, setup
 
+    from .bedside.command import associate, quarantine
+
+    agent.add_command(associate)
+    agent.add_command(quarantine)
     agent.add_command(setup)
     agent.add_command(doctor)
     from .looking import status

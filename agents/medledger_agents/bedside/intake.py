@@ -52,6 +52,7 @@ class Taken:
     envelope: Message | None
     code: str = ACCEPTED
     reason: str = ""
+    asked: int | None = None  # a question about what is in quarantine: hours
 
     def acknowledgement(self, code: str, reason: str = "") -> bytes:
         """The reply to the sender."""
@@ -75,6 +76,8 @@ class Intake:
             return _kept(raw, at, None, REJECTED, str(error))
         if message.type == hand.TYPE and not local:
             return Taken(None, _envelope(message), REJECTED, "what is said by hand is said on the box itself")
+        if (hours := hand.asked(message)) is not None:
+            return Taken(None, _envelope(message), asked=hours)
         try:
             drafts = self._drafts(message, at)
         except _Rejected as error:

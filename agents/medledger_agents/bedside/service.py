@@ -39,6 +39,7 @@ from .associations import Margins
 from .config import BedsideConfig
 from .intake import ACCEPTED, ERROR, Intake, devices_of
 from .moves import Beds
+from .quarantine import runs_in
 from .tls import HANDSHAKE_SECONDS, HELLO, explain, server_context
 from .ward import Ward
 from .watching import Watching
@@ -69,8 +70,9 @@ class Bedside:
         self._intake = Intake(
             subjects, beds.association == "adt", None if beds.zone is None else ZoneInfo(beds.zone), beds.issuer or ""
         )
-        margins = Margins(round(beds.clock_seconds * 1000), round(beds.delay_seconds * 1000))
-        self._ward = Ward(ledger, subjects, Beds(beds.devices or {}), margins)
+        self._ledger = ledger
+        self._margins = Margins(round(beds.clock_seconds * 1000), round(beds.delay_seconds * 1000))
+        self._ward = Ward(ledger, subjects, Beds(beds.devices or {}), self._margins)
         self._recorder = Recorder(
             ledger,
             inbox,
@@ -273,6 +275,8 @@ class Bedside:
         try:
             taken = self._intake.take(raw, _now(), local=local)
             delivery = taken.delivery
+            if taken.asked is not None:
+                return taken.acknowledgement(ACCEPTED) + await self._quarantined(taken.asked)
             if delivery is None:
                 logs.warning("message refused", code=taken.code, bytes=len(raw), where="intake")
                 return taken.acknowledgement(taken.code, taken.reason)
@@ -296,6 +300,12 @@ class Bedside:
         if not answer.repeated:
             self._watching.logged(devices_of(delivery.records), self._ward.departed())
         return taken.acknowledgement(ACCEPTED)
+
+    async def _quarantined(self, hours: int) -> bytes:
+        """What a person asks for through our own socket."""
+        since = _now() - hours * 3_600_000
+        found = await self._batcher.aside(lambda: runs_in(self._ledger, since, self._margins))
+        return hand.answer(found or [])
 
 
 def _now() -> int:
