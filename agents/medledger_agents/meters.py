@@ -29,7 +29,7 @@ DECLARED: Final = {
     "messages": Meter("Messages and scans by what became of them: logged, repeated, refused, conflict.", ("result",)),
     "refused": Meter("Messages that were not acknowledged, by where the reason lies.", ("reason",)),
     "acknowledged": Meter("Messages that were acknowledged: they are durable on this box."),
-    "readings": Meter("Entries that were logged from messages."),
+    "entries": Meter("Entries that were logged of messages: readings, associations, dispenses and others."),
     "blocks": Meter("Blocks that messages were logged in."),
     "failures": Meter("Failures of a part of the agent, each followed by a restart of the part.", ("part",)),
     "watchdog": Meter("Signs of life sent to systemd, and those kept back for want of progress.", ("result",)),

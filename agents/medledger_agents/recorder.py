@@ -207,7 +207,7 @@ class Recorder:
             return str(error)
         HEALTH.mended("recording")
         METERS.count("blocks")
-        METERS.count("readings", by=len(block))
+        METERS.count("entries", by=len(block))
         for task, _ in block:
             task.block = seq
         return None
