@@ -114,7 +114,7 @@ class SupplyBook:
     steps: list[Observed] = field(default_factory=list)
     shelves: dict[tuple[bytes, str, str], Shelf] = field(default_factory=lambda: defaultdict(Shelf))
     pack_steps: dict[Pack, list[Observed]] = field(default_factory=lambda: defaultdict(list))
-    by_raw: dict[bytes, Observed] = field(default_factory=dict)
+    by_raw: dict[tuple[bytes, bytes], list[Observed]] = field(default_factory=lambda: defaultdict(list))
     schedules: dict[str, str] = field(default_factory=dict)
     _seen: set[bytes] = field(default_factory=set)
     _supplies: dict[bytes, Observed] = field(default_factory=dict)
@@ -137,7 +137,7 @@ class SupplyBook:
         self._seen.add(entry.leaf)
         content = entry.content
         if "raw" in content:
-            self.by_raw[content["raw"]] = entry
+            self.by_raw[entry.place.feed, content["raw"]].append(entry)
         if "schedule" in content and "product" in content:
             known = self.schedules.get(content["product"])
             self.schedules[content["product"]] = min(content["schedule"], known or content["schedule"])

@@ -142,8 +142,8 @@ class Counter:
             return {"result": "verified", **self._said(plan), "witness": plan.witness}
         if request.id and self._inbox.conflicts(Received(_SENDER, request.id, desk.raw, line, desk.at)):
             raise RefusedError("conflict", "this id was used for another request", hint="Give each request its own.")
-        done = self._view.book.by_raw.get(desk.raw) if request.id else None
-        if done is not None and done.place.feed == self._view.me and done.content.get("step") != "inspecting":
+        done = self._logged(desk.raw) if request.id else None
+        if done is not None:
             return self._again(request, done)
         plan = PLANS[request.do](desk, request)  # (3)
         if plan.witness:
@@ -164,10 +164,16 @@ class Counter:
             raise RefusedError("conflict" if answer.conflict else "not-logged", answer.refused or "nothing was logged")
         logs.event(OPERATIONS[request.do].result, block=answer.block, repeated=answer.repeated)
         self.look()
-        entry = self._view.book.by_raw.get(desk.raw)
+        entry = self._logged(desk.raw, answer.block)
         named = {} if entry is None else {"entry": entry.leaf.hex()}
         place = {"block": answer.block, **named, "repeated": answer.repeated}
         return {"result": OPERATIONS[request.do].result, **self._said(plan), **place}
+
+    def _logged(self, raw: bytes, block: int | None = None) -> Observed | None:
+        """The first entry of this pharmacy, in a block of it, that a request was logged as; an alert about it is none."""
+        found = self._view.book.by_raw.get((self._view.me, raw), ())
+        ours = (each for each in found if each.content.get("step") != "inspecting")
+        return next((each for each in ours if block is None or each.place.seq == block), None)
 
     def _record(self, received: Received, records: tuple[Record, ...]) -> Answer:
         (answer,) = self._recorder.record([Delivery(received, records)])
