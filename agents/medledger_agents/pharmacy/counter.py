@@ -170,7 +170,7 @@ class Counter:
         return {"result": OPERATIONS[request.do].result, **self._said(plan), **place}
 
     def _logged(self, raw: bytes, block: int | None = None) -> Observed | None:
-        """The first entry of this pharmacy, in a block of it, that a request was logged as; an alert about it is none."""
+        """The first entry of ours, in that block, that a request was logged as; an alert about it is none."""
         found = self._view.book.by_raw.get((self._view.me, raw), ())
         ours = (each for each in found if each.content.get("step") != "inspecting")
         return next((each for each in ours if block is None or each.place.seq == block), None)
