@@ -205,9 +205,7 @@ def test_a_person_says_who_is_there_and_who_was() -> None:
     assert ledger.read("MON-A", NINE + 4 * HOUR) == "after-discharge"
     nobodys = Reading(device="MON-A", quarantine="unassociated", device_time=NINE - HOUR, device_sync=NTP, time=NINE)
     assert standing(nobodys, ledger.known) == (None, "unassociated")
-    by_hand(
-        now=NINE + 5 * HOUR, device="MON-A", subject=subject(CLEO), at=NINE - 2 * HOUR, until=NINE - MINUTE, **hand
-    )
+    by_hand(now=NINE + 5 * HOUR, device="MON-A", subject=subject(CLEO), at=NINE - 2 * HOUR, until=NINE - MINUTE, **hand)
     assert standing(nobodys, ledger.known) == (subject(CLEO), None)
     assert ledger.read("MON-A", NINE + 30 * MINUTE) == subject(ANNA)
 
@@ -282,7 +280,7 @@ def run(events: list[tuple[int, Any]]) -> tuple[Associations, list[tuple[Measure
     logged = []
     for arrives, what in sorted(events, key=lambda each: each[0]):
         if isinstance(what, Movement):
-            plan(what, ledger.known, BEDS, lambda patient, at: subject(patient), arrives)
+            plan(what, ledger.known, BEDS, lambda patient, _: subject(patient), arrives)
             continue
         reading = Reading(
             device="MON-A", device_time=what.device_time, device_sync=NTP if what.ntp else None, time=arrives
@@ -306,8 +304,8 @@ def test_no_reading_reaches_the_patient_before_or_after(data: st.DataObject) -> 
             Movement(ADMIT, patient, begin, bytes(32), location=A),
             Movement(DISCHARGE, patient, end, bytes(32), prior=A),
         ):
-            for _ in range(data.draw(st.sampled_from((1, 1, 2)))):  # said again, under another id
-                events.append((movement.at + data.draw(LATE), movement))
+            times = range(data.draw(st.sampled_from((1, 1, 2))))  # said again, under another id
+            events += [(movement.at + data.draw(LATE), movement) for _ in times]
     turns = [at for _, begin, end in truth for at in (begin, end)]
     readings = data.draw(st.lists(measured(turns), min_size=4, max_size=20))
     events += [(each.arrives, each) for each in readings]

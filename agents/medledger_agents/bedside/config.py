@@ -20,6 +20,7 @@ from ..config import (
     SpoolSection,
     SubjectsSection,
 )
+from ..instruments.config import InstrumentsSection
 from ..settings import FileName, Key, Seconds, Whole, Words, load
 from .adt import Location
 
@@ -193,6 +194,7 @@ class BedsideConfig:
     batch: BatchSection = field(default_factory=BatchSection)
     beds: BedsSection = field(default_factory=BedsSection)
     signals: SignalsSection = field(default_factory=SignalsSection)
+    instruments: InstrumentsSection = field(default_factory=InstrumentsSection)
     subjects: SubjectsSection = field(default_factory=SubjectsSection)
     inbox: InboxSection = field(default_factory=InboxSection)
     spool: SpoolSection = field(default_factory=SpoolSection)

@@ -23,18 +23,19 @@ from medledger.records import Reading
 from medledger_bridge.hl7 import Hl7Error, Message, acknowledge, is_alarm, parse, readings
 
 from ..inbox import Received
+from ..instruments import envelope
 from ..recorder import Delivery
 from ..subjects import Subjects
 from . import hand
 from .adt import moment, movements
 from .patients import patient_of, patients_of
-from .ward import ByHand, Told, Unplaced
+from .ward import ByHand, Told, Unplaced, Wired
 
 ACCEPTED: Final = "AA"
 ERROR: Final = "AE"
 REJECTED: Final = "AR"
 
-Draft = Reading | Unplaced | Told | ByHand
+Draft = Reading | Unplaced | Told | ByHand | Wired
 
 
 class _Rejected(Exception):
@@ -90,6 +91,8 @@ class Intake:
 
     def read(self, raw: bytes, at: int) -> tuple[Draft, ...]:
         """The drafts of a message that was taken before. Raises a `MedledgerError`."""
+        if raw.startswith(envelope.MAGIC):
+            return wired(envelope.opened(raw, at))
         try:
             return self._drafts(parse(raw), at)
         except _Rejected as error:
@@ -113,9 +116,15 @@ class Intake:
         return tuple(replace(each, subject=subject, time=at) for each in found)
 
 
+def wired(taken: envelope.Taken) -> tuple[Wired, ...]:
+    """The drafts of what an instrument of this box measured."""
+    return tuple(Wired(record, taken.span) for record in taken.records)
+
+
 def devices_of(drafts: Sequence[Draft]) -> set[str]:
     """The devices that measured something in a message."""
-    return {reading.device for reading in map(_reading, drafts) if reading is not None}
+    found = {reading.device for reading in map(_reading, drafts) if reading is not None}
+    return found | {draft.record.device for draft in drafts if isinstance(draft, Wired)}
 
 
 def _reading(draft: Draft) -> Reading | None:

@@ -32,12 +32,13 @@ from medledger_bridge.mllp import Framer, wrap
 from .. import logs
 from ..batcher import Batcher
 from ..inbox import Inbox
-from ..recorder import Recorder
+from ..instruments.driving import Instruments
+from ..recorder import Answer, Delivery, Recorder
 from ..subjects import Subjects
 from . import hand
 from .associations import Margins
 from .config import BedsideConfig
-from .intake import ACCEPTED, ERROR, Intake, devices_of
+from .intake import ACCEPTED, ERROR, Intake, devices_of, wired
 from .moves import Beds
 from .quarantine import runs_in
 from .tls import HANDSHAKE_SECONDS, HELLO, explain, server_context
@@ -88,6 +89,9 @@ class Bedside:
             max_entries=config.batch.max_entries,
         )
         self._watching = Watching(config.signals, ledger, self._recorder, self._batcher)
+        self._instruments = Instruments(
+            config.instruments.devices or {}, ledger, inbox, submit=self._deliver, draft=wired
+        )
         self._server: asyncio.Server | None = None
         self._by_hand: asyncio.Server | None = None
         self._recording: asyncio.Task[None] | None = None
@@ -112,6 +116,7 @@ class Bedside:
             ) from error
         self._recording = asyncio.create_task(self._batcher.run())
         self._watching.start()
+        self._instruments.start()
         if self._intake.by_adt:
             self._by_hand = await self._listen_by_hand()
         host, port = self._server.sockets[0].getsockname()[:2]
@@ -144,6 +149,7 @@ class Bedside:
         if self._by_hand is not None:
             self._by_hand.close()
             self._local.unlink(missing_ok=True)
+        await self._instruments.stop()
         await self._watching.stop()
         self._batcher.close()
         await self._recording
@@ -300,6 +306,18 @@ class Bedside:
         if not answer.repeated:
             self._watching.logged(devices_of(delivery.records), self._ward.departed())
         return taken.acknowledgement(ACCEPTED)
+
+    async def _deliver(self, delivery: Delivery) -> Answer:
+        """What an instrument of this box measured: the answer, when it is durable or refused."""
+        size = len(delivery.message.raw)
+        await self._batcher.room(size)
+        try:
+            answer = await self._batcher.submit(delivery)
+        finally:
+            await self._batcher.leave(size)
+        if answer.refused is None and not answer.repeated:
+            self._watching.logged(devices_of(delivery.records), self._ward.departed())
+        return answer
 
     async def _quarantined(self, hours: int) -> bytes:
         """What a person asks for through our own socket."""

@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from medledger.ledger import Ledger
-from medledger.records import Association, DeviceStatus, Reading, Record
+from medledger.records import Association, DeviceBatch, DeviceStatus, Reading, Record
 
 from .. import logs
 from ..subjects import Subjects
 from .adt import Movement
-from .associations import NEVER, RECENT, RELEASED, Associations, Interval, Margins, owner, window
+from .associations import NEVER, RECENT, RELEASED, Associations, Interval, Margins, Window, owner, window
 from .moves import Beds, by_hand, plan, reconcile
 from .patients import Patient
 
@@ -54,6 +54,14 @@ class ByHand:
     received: int
 
 
+@dataclass(frozen=True, slots=True)
+class Wired:
+    """What an instrument of this box measured, and between which times (UTC ms), where that is known."""
+
+    record: Reading | DeviceBatch
+    span: Window | None
+
+
 class Ward:
     """Decides for one agent."""
 
@@ -82,6 +90,8 @@ class Ward:
         """The records that a draft comes to now."""
         if isinstance(draft, Unplaced):
             return (self._place(draft), *self._clock(draft.reading))
+        if isinstance(draft, Wired):
+            return (self._wire(draft),)
         if isinstance(draft, Told):
             found = [entry for each in draft.movements for entry in self._plan(each, draft.received)]
             logs.event("association", entries=len(found), events=",".join(each.event for each in draft.movements))
@@ -142,6 +152,20 @@ class Ward:
             self._reasons[reading.device] = reason
             logs.warning("readings in quarantine" if reason else "readings have a patient again", reason=reason)
         return replace(reading, quarantine=found) if isinstance(found, str) else replace(reading, subject=found.subject)
+
+    def _wire(self, draft: Wired) -> Reading | DeviceBatch:
+        """Nobody is named by an instrument: whose it is, the interval alone says. A batch that is nobody's says so by
+        having no subject: what the device signed has no place for more.
+        """
+        record = draft.record
+        assert record.time is not None  # it was received
+        if record.time < RELEASED:
+            found: Interval | str = self.known.last(record.device) or "unassociated"
+        else:
+            found = owner(self.known.of(record.device)[-RECENT:], draft.span)
+        if isinstance(found, Interval):
+            return replace(record, subject=found.subject)
+        return replace(record, quarantine=found) if isinstance(record, Reading) else record
 
     def _clock(self, reading: Reading) -> Sequence[Record]:
         """A word about a device's clock, where there is something new to say."""

@@ -100,6 +100,9 @@ class Watching:
         def note() -> None:
             try:
                 self._recorder.note(records)
+                for record in records:
+                    promise = "promised" if getattr(record, "interval", None) else "not promised"
+                    logs.event("device", state=getattr(record, "state", promise))
             except MedledgerError as error:
                 logs.warning("a device's state cannot be logged", reason=str(error))
 
