@@ -20,18 +20,20 @@ Directory = click.Path(file_okay=False, path_type=Path)
 
 def register(cli: click.Group) -> None:
     """Add our commands to the root command."""
-    from .enrolment.commands import doctor, setup
-
     from .bedside.command import associate, quarantine
+    from .enrolment.commands import doctor, setup
 
     agent.add_command(associate)
     agent.add_command(quarantine)
     agent.add_command(setup)
     agent.add_command(doctor)
     from .looking import status
+    from .pharmacy.commands import counter, witness
     from .playing import play
     from .scanning import scan, scanner_test
 
+    agent.add_command(counter)
+    agent.add_command(witness)
     agent.add_command(play)
     agent.add_command(status)
     agent.add_command(scan)

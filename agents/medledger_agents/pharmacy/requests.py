@@ -21,6 +21,8 @@ from medledger.errors import UsageError
 
 MAX_LINE_BYTES: Final = 4096
 SHARED: Final = "rx:"
+FNC1_TYPED: Final = "<GS>"
+"""How people type the separator of a scan."""
 _SHARED_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 
