@@ -20,6 +20,7 @@ from .opening import import_memory
 from .peers.hypercore import hypercore
 from .replicating import full_replica
 from .scale import FULL, QUICK, SMALL, Benchmark, Scale
+from .serial import serial
 from .space import disk
 from .traffic import catch_up, in_sync
 from .validating import live_validation
@@ -37,6 +38,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "import-memory": import_memory,
     "disk": disk,
     "bedside": bedside,
+    "serial": serial,
     "sync-full-replica": full_replica,
     "live-20-replicas": live,
     "in-sync": in_sync,

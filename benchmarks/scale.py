@@ -22,6 +22,7 @@ class Scale:
     verified: int
     verify_rounds: int
     appends: int
+    serial_frames: int
     opens: int
     memory: int  # imported for the smaller of the two peaks; the larger is of four times as many
     threads: int  # appends of each of the eight threads
@@ -49,6 +50,7 @@ FULL = Scale(
     verified=200_000,
     verify_rounds=3,
     appends=4_000,
+    serial_frames=5_000,
     opens=50,
     memory=50_000,
     threads=500,
@@ -75,6 +77,7 @@ QUICK = Scale(
     verified=100_000,
     verify_rounds=2,
     appends=1_000,
+    serial_frames=2_000,
     opens=20,
     memory=10_000,
     threads=100,
@@ -101,6 +104,7 @@ SMALL = Scale(
     verified=130,
     verify_rounds=1,
     appends=5,
+    serial_frames=5,
     opens=2,
     memory=100,
     threads=2,

@@ -94,6 +94,8 @@ def test_batches_before_the_acceptance_stay_with_the_device() -> None:
     assert link.feed(said(signed(1))) == []
     assert link.counts.early == 2
     assert replies(link) == []
+    link.accept(0)
+    assert replies(link) == [Ack(BOOT, 0), Refusal(0, "order", 1)]  # come back at once, not after the device's timer
     with pytest.raises(UsageError):
         Link().accept(0)
     with pytest.raises(UsageError):
@@ -253,7 +255,7 @@ def test_another_device_on_the_line_begins_anew() -> None:
     assert link.feed(said(other)) == []
     link.accept(0)
     assert link.feed(said(other)) == [other]
-    assert replies(link) == [Ack(BOOT, 0)]
+    assert replies(link) == [Ack(BOOT, 0), Refusal(0, "order", 1)]
 
 
 def test_a_device_that_is_refused_is_told_so_and_heard_no_more() -> None:
@@ -277,6 +279,10 @@ def test_a_device_that_is_refused_is_told_so_and_heard_no_more() -> None:
         (wrap(BATCH, 1, b"\x82\x01\x80\x00"), "body"),
         (wrap(BATCH, 1, b"\x81" * 200 + b"\x80"), "body"),
         (wrap(BATCH, 1, body.encode([1, [None] * 7])), "batch"),
+        (wrap(BATCH, 1, body.encode([1.5, [None] * 7])), "body"),
+        (wrap(BATCH, 1, body.encode([True, [None] * 7])), "body"),
+        (wrap(BATCH, 1, body.encode([1, ["SIM-1", KEY, BOOT, 1.0, 1, [[1, []]], bytes(64)]])), "batch"),
+        (wrap(BATCH, 1, body.encode([1, ["SIM-1", KEY, BOOT, 1, 1, [[1, [{1: 2}]]], bytes(64)]])), "batch"),
         (said(signed(3), oldest=4), "body"),
     ],
 )

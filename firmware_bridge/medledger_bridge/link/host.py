@@ -87,8 +87,9 @@ class Link:
         self._delivered: OrderedDict[int, bytes] = OrderedDict()
         self._device_sequence: int | None = None
         self._sequence = 0
+        self._early = False  # batches came between the hello and `accept`
         self._asked_back = 0  # the expected counter that the device was last asked to go back to
-        self._pending: dict[int, bytes] = {}  # by kind: only the latest of each matters
+        self._pending: dict[int, Ack | Refusal | None] = {}  # by kind: only the latest of each matters
 
     @property
     def noise(self) -> Noise:
@@ -104,9 +105,9 @@ class Link:
         """The line was opened, or opened again: forget half a frame and ask the device who it is."""
         self._deframer.restart()
         self._device_sequence = None
-        self._asked_back = 0
+        self._early, self._asked_back = False, 0
         self._pending.clear()
-        self._pending[ASK] = EMPTY
+        self._pending[ASK] = None
 
     def feed(self, data: bytes) -> list[Event]:
         """What `data` completes, in order."""
@@ -140,11 +141,14 @@ class Link:
         self._accepted = True
         self._pending.pop(ERROR, None)
         self._acknowledge()
+        if self._early:  # they are gone: without this the device would say them again when its timer expires
+            self._early = False
+            self._pending[ERROR] = Refusal(0, "order", self._expected)
 
     def refuse(self) -> None:
         """Take nothing of the device that said hello: its key is not enrolled, or retired. It keeps what it has."""
         self._accepted = False
-        self._pending[ERROR] = Refusal(0, "refused", 0).encode()
+        self._pending[ERROR] = Refusal(0, "refused", 0)
 
     def acknowledge(self, counter: int) -> None:
         """Every batch up to `counter` that came out is durable: its entry is committed."""
@@ -156,8 +160,8 @@ class Link:
     def outgoing(self) -> bytes:
         """The bytes to send now; each is given once. At most one frame of each kind waits, whatever happens."""
         out = bytearray()
-        for kind, content in self._pending.items():
-            out += wrap(kind, self._sequence, content)
+        for kind, message in self._pending.items():
+            out += wrap(kind, self._sequence, EMPTY if message is None else message.encode())
             self._sequence = (self._sequence + 1) & 0xFFFF
         self._pending.clear()
         return bytes(out)
@@ -190,7 +194,7 @@ class Link:
             self._device_sequence = None  # a device numbers its frames from its start
         self._count(frame)
         if before is None or before.key != hello.key:
-            self._accepted, self._durable, self._expected = False, 0, 1
+            self._accepted, self._early, self._durable, self._expected = False, False, 0, 1
             self._delivered.clear()
             self._pending.pop(ACK, None)
         events.append(hello)
@@ -205,13 +209,14 @@ class Link:
     def _rolled_back(self) -> None:
         self._accepted = False
         self._pending.pop(ACK, None)
-        self._pending[ERROR] = Refusal(0, "rolled-back", 0).encode()
+        self._pending[ERROR] = Refusal(0, "rolled-back", 0)
 
     def _batch(self, frame: Frame, events: list[Event]) -> None:
         if self.hello is None:
-            self._pending[ASK] = EMPTY
+            self._pending[ASK] = None
         if self.hello is None or not self._accepted:
             self.counts.early += 1
+            self._early = self.hello is not None
             return
         oldest, batch = batches.decode(frame.body)
         if (batch.device, batch.key) != (self.hello.device, self.hello.key):
@@ -250,13 +255,13 @@ class Link:
         """Once for each gap: should this be lost, the device's own timer brings it back."""
         if self._asked_back != counter:
             self._asked_back = counter
-            self._pending[ERROR] = Refusal(frame.sequence, "order", counter).encode()
+            self._pending[ERROR] = Refusal(frame.sequence, "order", counter)
 
     def _acknowledge(self) -> None:
         if self.hello is not None and self._accepted:
-            self._pending[ACK] = Ack(self.hello.boot, self._durable).encode()
+            self._pending[ACK] = Ack(self.hello.boot, self._durable)
 
     def _refuse(self, frame: Frame, reason: str, detail: str, events: list[Event]) -> None:
         self.counts.refused += 1
-        self._pending[ERROR] = Refusal(frame.sequence, reason, self._expected if self._accepted else 0).encode()
+        self._pending[ERROR] = Refusal(frame.sequence, reason, self._expected if self._accepted else 0)
         events.append(Refused(reason, detail))
