@@ -121,10 +121,10 @@ class SerialDevice:
     async def _read(self) -> bytes:
         """What came, at least one byte."""
         loop, descriptor = asyncio.get_running_loop(), self._port.fileno()
-        readable: asyncio.Future[None] = loop.create_future()
-        loop.add_reader(descriptor, lambda: readable.done() or readable.set_result(None))
+        readable = asyncio.Event()
+        loop.add_reader(descriptor, readable.set)
         try:
-            await readable
+            await readable.wait()
         finally:
             loop.remove_reader(descriptor)
         data = os.read(descriptor, READ_BYTES)

@@ -133,6 +133,7 @@ class Deframer:
             elif crc32(packet[: -CRC.size]) != CRC.unpack_from(packet, len(packet) - CRC.size)[0]:
                 self.noise.crc += 1
             else:
-                return Frame(*HEAD.unpack_from(packet), packet[HEAD.size : -CRC.size])
+                version, kind, sequence = HEAD.unpack_from(packet)
+                return Frame(version, kind, sequence, packet[HEAD.size : -CRC.size])
         self.noise.bytes += len(run)
         return None
