@@ -38,6 +38,7 @@ COMMANDS: Final = {
     "append": Builtin("Write and read", "Write records to a ledger."),
     "log": Builtin("Write and read", "List entries, oldest first."),
     "show": Builtin("Write and read", "Show one block."),
+    "prescriptions": Builtin("Write and read", "What was prescribed, supplied and brought back."),
     "sync": Builtin("Exchange", "Exchange blocks with other replicas over an MQTT broker."),
     "net": Builtin("Exchange", "See the gossip: peers, lag, traffic, alarms."),
     "bundle": Builtin("Exchange", "Carry a ledger in a file."),
