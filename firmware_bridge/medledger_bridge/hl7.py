@@ -11,7 +11,7 @@ What each of them does, and by which rules, stands in message.py (parsing, times
 from __future__ import annotations
 
 from .errors import Hl7Error
-from .message import Message, acknowledge, parse
+from .message import Message, Segment, acknowledge, parse
 from .observations import is_alarm, readings
 
-__all__ = ["Hl7Error", "Message", "acknowledge", "is_alarm", "parse", "readings"]
+__all__ = ["Hl7Error", "Message", "Segment", "acknowledge", "is_alarm", "parse", "readings"]

@@ -6,6 +6,8 @@ Rules:
   other exception leaves it, whatever the bytes are.
 - Segments may end in CR, LF, CRLF or a mixture. A line that begins with no segment name continues the line before:
   a line feed inside a field is a common fault of senders. Delimiters are those of MSH-1 and MSH-2.
+- A segment is its fields as sent; a field is cut into repetitions, components and subcomponents when it is asked for.
+  Most never are. tests/bridge/test_hl7_parsing.py holds this to python-hl7, which builds the whole tree (ADR 0019).
 - The character set is MSH-18's. Where it is missing, unknown, or not what the bytes are, UTF-8 is tried and then every
   byte is taken for a character of its own; `certain` is then False, and text that is not ASCII is nobody's result.
 - A time without a zone takes the zone of MSH-7, which the standard makes the default of the whole message; without one
@@ -18,17 +20,18 @@ from __future__ import annotations
 import codecs
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 from hashlib import sha256
-from typing import Any, Final
+from typing import Final
 
 from medledger.errors import UsageError
 
-from .errors import ExtraMissingError, Hl7Error
+from .errors import Hl7Error
 from .mllp import MAX_MESSAGE_BYTES
 
 MAX_DELIMITERS: Final = 50_000
-"""Delimiters of one message. Each costs a few hundred bytes of parsed tree; a monitor's message has some hundreds."""
+"""Delimiters of one message, which bounds the work on it; a monitor's message has some hundreds."""
 
 CHARSETS: Final = {  # HL7 table 0211 to Python codecs; MLLP cannot carry UTF-16 and UTF-32
     "ASCII": "ascii",
@@ -53,10 +56,15 @@ CHARSETS: Final = {  # HL7 table 0211 to Python codecs; MLLP cannot carry UTF-16
 
 _SEGMENT: Final = re.compile(r"[A-Z][A-Z0-9]{2}")
 _TIME: Final = re.compile(
-    r"(?P<minutes>[0-9]{12})(?:(?P<seconds>[0-9]{2})(?:\.(?P<fraction>[0-9]{1,6}))?)?(?P<zone>[+-][0-9]{4})?"
+    r"([0-9]{4})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})(?:([0-9]{2})(?:\.([0-9]{1,6}))?)?([+-][0-9]{4})?"
 )
 _ZONE: Final = re.compile(r".*([+-][0-9]{4})")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2}){1,64}")
+
+
+Segment = tuple[str, ...]
+"""A segment's fields as sent, not unescaped; the first is its name, and of MSH the second is the delimiter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +74,8 @@ class Message:
     raw: bytes
     raw_hash: bytes
     fields: tuple[str, ...]  # MSH as sent, not unescaped; fields[n] is MSH-n, fields[0] the name
-    segments: tuple[Any, ...]  # python-hl7's
+    segments: tuple[Segment, ...]
+    marks: tuple[str, str, str]  # what parts repetitions, components and subcomponents
     escape: str
     charset: str
     certain: bool
@@ -110,40 +119,51 @@ class Message:
         match = _ZONE.fullmatch(self.header(7))
         return match.group(1) if match else None
 
-    def part(self, segment: Any, field: int, component: int = 1, *, repeat: int = 1, sub: int = 1) -> str:
+    def part(self, segment: Segment, field: int, component: int = 1, *, repeat: int = 1, sub: int = 1) -> str:
         """One piece of a segment, unescaped; an empty string where there is none or it is the explicit null `""`."""
         if field >= len(segment):
             return ""
-        node = segment[field]
-        for index in (repeat, component, sub):
-            if isinstance(node, str):
-                if index != 1:
-                    return ""
-            elif index > len(node):
-                return ""
-            else:
-                node = node[index - 1]
-        text = self.unescape(_leaf(node)).strip()
+        text = segment[field]
+        again, caret, ampersand = self.marks
+        if repeat != 1 or again in text:
+            text = _piece(text, again, repeat)
+        if component != 1 or caret in text:
+            text = _piece(text, caret, component)
+        if sub != 1 or ampersand in text:
+            text = _piece(text, ampersand, sub)
+        return self._clean(text)
+
+    def components(self, segment: Segment, field: int, count: int) -> list[str]:
+        """The first so many components of a field's first repetition, as `part` gives each."""
+        if field >= len(segment):
+            return [""] * count
+        again, caret, ampersand = self.marks
+        text = segment[field]
+        pieces = (text.partition(again)[0] if again in text else text).split(caret)[:count]
+        found = [self._clean(each.partition(ampersand)[0] if ampersand in each else each) for each in pieces]
+        return found + [""] * (count - len(found))
+
+    def _clean(self, text: str) -> str:
+        if self.escape in text:
+            text = self.unescape(text)
+        text = text.strip()
         return "" if text == '""' else text
 
-    def repeats(self, segment: Any, field: int) -> int:
+    def repeats(self, segment: Segment, field: int) -> int:
         """How many repetitions a field has."""
-        return len(segment[field]) if field < len(segment) else 0
+        return segment[field].count(self.marks[0]) + 1 if field < len(segment) else 0
 
-    def leaves(self, segment: Any, field: int, component: int | None = None) -> list[str]:
+    def leaves(self, segment: Segment, field: int, component: int | None = None) -> list[str]:
         """Every piece of text in a field, or in one component of each of its repetitions."""
-        if field >= len(segment):
+        if field >= len(segment) or not segment[field]:
             return []
-        nodes: list[Any] = list(segment[field])
-        if component is not None:
-            nodes = [node if isinstance(node, str) else node[component - 1] for node in nodes if _has(node, component)]
-        found: list[str] = []
-        while nodes:
-            node = nodes.pop()
-            if isinstance(node, str):
-                found.append(self.unescape(node).strip())
-            else:
-                nodes.extend(node)
+        again, caret, ampersand = self.marks
+        found = []
+        for repeat in segment[field].split(again):
+            pieces = repeat.split(caret)
+            if component is not None:
+                pieces = pieces[component - 1 : component]
+            found += [self.unescape(text).strip() for piece in pieces for text in piece.split(ampersand)]
         return [text for text in found if text and text != '""']
 
     def unescape(self, text: str) -> str:
@@ -174,15 +194,18 @@ class Message:
     def time(self, text: str) -> int | None:
         """UTC milliseconds of an HL7 time of at least minutes; None when it is not one, or its zone is unknown."""
         match = _TIME.fullmatch(text)
-        zone = match and (match["zone"] or self.zone)
-        if match is None or zone is None:
+        if match is None:
+            return None
+        *numbers, seconds, fraction, zone = match.groups()
+        zone = zone or self.zone
+        if zone is None:
             return None
         try:
-            moment = datetime.strptime(match["minutes"] + (match["seconds"] or "00") + zone, "%Y%m%d%H%M%S%z")
-            seconds = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(seconds=1)
+            moment = datetime(*map(int, numbers), int(seconds or 0), tzinfo=_offset(zone))  # type: ignore[arg-type]  # five numbers
+            whole = (moment - _EPOCH) // timedelta(seconds=1)
         except (ValueError, OverflowError):  # the 30th of February, hour 25, year 0000
             return None
-        return seconds * 1000 + int((match["fraction"] or "0").ljust(3, "0")[:3])
+        return whole * 1000 + int((fraction or "0").ljust(3, "0")[:3])
 
 
 def parse(raw: bytes) -> Message:
@@ -196,9 +219,10 @@ def parse(raw: bytes) -> Message:
     fields = _cut(lines[0], field)
     if len(lines) + sum(text.count(mark) for mark in {field, *fields[2]}) > MAX_DELIMITERS:
         raise Hl7Error(f"the message has more than {MAX_DELIMITERS} delimiters")
-    segments = _tree("\r".join(lines))
-    escape = fields[2][2:3] or "\\"
-    return Message(raw, sha256(raw).digest(), fields, segments, escape, charset, certain)
+    segments = (fields, *(tuple(line.split(field)) for line in lines[1:]))
+    sent = fields[2]
+    marks = sent[1], sent[0], sent[3:4] or "&"  # who names no subcomponents means the usual ones
+    return Message(raw, sha256(raw).digest(), fields, segments, marks, sent[2:3] or "\\", charset, certain)
 
 
 def acknowledge(message: Message, code: str, text: str = "", *, now: datetime | None = None) -> bytes:
@@ -280,28 +304,18 @@ def _lines(text: str, field: str) -> list[str]:
     return lines
 
 
-def _tree(text: str) -> tuple[Any, ...]:
-    """python-hl7's segments; whatever it raises, on whatever bytes, is one Hl7Error."""
-    try:
-        import hl7
-    except ImportError as error:
-        raise ExtraMissingError(
-            "reading HL7 messages needs the package hl7", hint="Install it with: pip install 'medledger[hl7]'"
-        ) from error
-    try:
-        return tuple(segment for segment in hl7.parse(text) if isinstance(segment, hl7.Segment))
-    except Exception as error:  # it raises IndexError, AssertionError and others for bad input
-        raise Hl7Error(f"the message cannot be read: {type(error).__name__}") from error
+def _piece(text: str, mark: str, place: int) -> str:
+    pieces = text.split(mark)
+    return pieces[place - 1] if place <= len(pieces) else ""
 
 
-def _leaf(node: Any) -> str:
-    while not isinstance(node, str):
-        node = node[0] if node else ""
-    return node
-
-
-def _has(node: Any, component: int) -> bool:
-    return component == 1 if isinstance(node, str) else component <= len(node)
+@lru_cache(maxsize=64)
+def _offset(zone: str) -> timezone:
+    """Raises `ValueError` for an offset of a day or more."""
+    minutes = int(zone[1:3]) * 60 + int(zone[3:])
+    if int(zone[3:]) > 59:
+        raise ValueError("an hour has sixty minutes")
+    return timezone(timedelta(minutes=-minutes if zone[0] == "-" else minutes))
 
 
 def _resolve(sequence: str, known: dict[str, str], escape: str, charset: str) -> str:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Final
 
 from medledger.errors import SchemaError
 from medledger.records import RESULT_STATUS, Exact, Reading, Sample, is_loinc, parse_decimal
@@ -38,7 +38,7 @@ from .mdc import (
     objection,
     partition,
 )
-from .message import Message
+from .message import Message, Segment
 from .privacy import Screen
 
 SAMPLES_PER_READING: Final = 32
@@ -79,6 +79,10 @@ NOT_A_RESULT: Final = {  # OBX-11 that take a value back, or say that there is n
     "O": "not-performed",
 }
 
+_CONCEPT: Final = {"OBR": 4, "OBX": 3}
+"""The field that says what a segment is about."""
+
+_ALARM_DIGITS: Final = str(ALARM_EVENT)
 _COMPARED: Final = re.compile(r"[<>]=?[+-]?[0-9]{1,19}(\.[0-9]{1,19})?")  # beyond what the instrument can measure
 _SUB_ID: Final = re.compile(r"[0-9]+(\.[0-9]+){0,9}")
 _BRACES: Final = re.compile(r"\{[^{}]*\}")
@@ -115,21 +119,27 @@ def is_alarm(message: Message) -> bool:
     if message.type != "ORU":
         return False
     return message.trigger == ALARM_TRIGGER or any(
-        _mdc(_codes(message, segment, {"OBR": 4, "OBX": 3}[message.part(segment, 0)])) == ALARM_EVENT
+        _mdc(_codes(message, segment, field)) == ALARM_EVENT
         for segment in message.segments
-        if message.part(segment, 0) in ("OBR", "OBX")
+        if (field := _CONCEPT.get(segment[0])) is not None and field < len(segment)
+        if _ALARM_DIGITS in segment[field] or message.escape in segment[field]  # otherwise it cannot be
     )
 
 
-def readings(message: Message) -> list[Reading]:
-    """The readings of an ORU message; of any other message, none."""
+def readings(
+    message: Message, *, alarm: bool | None = None, subject: bytes | None = None, time: int | None = None
+) -> list[Reading]:
+    """The readings of an ORU message; of any other message, none.
+
+    `alarm` is what `is_alarm` says, where the caller has asked it; `subject` and `time` go into every reading.
+    """
     if message.type != "ORU":
         return []
-    mapper = _Mapper(message)
+    mapper = _Mapper(message, is_alarm(message) if alarm is None else alarm, subject, time)
     found: list[Reading] = []
     context = mapper.context(None)
     for segment in message.segments:
-        name = message.part(segment, 0)
+        name = segment[0]
         if name == "OBR":
             found += mapper.build(context)
             context = mapper.context(segment)
@@ -141,14 +151,16 @@ def readings(message: Message) -> list[Reading]:
 class _Mapper:
     """Maps one message's rows."""
 
-    def __init__(self, message: Message) -> None:
+    def __init__(self, message: Message, alarm: bool, subject: bytes | None, time: int | None) -> None:
         self.message = message
         self.screen = Screen(message)
-        self.alarm = is_alarm(message)
+        self.alarm = alarm
+        self.subject = subject
+        self.time = time
 
     # --- who and when
 
-    def context(self, obr: Any | None) -> _Context:
+    def context(self, obr: Segment | None) -> _Context:
         """What holds below an OBR, or before the first one."""
         part, header = self.message.part, self.message.header
         candidates = []
@@ -162,10 +174,12 @@ class _Mapper:
 
     def shown(self, text: str, most: int) -> str | None:
         """Text fit for the ledger: one line, not too long, and about nobody. Else None."""
-        tidy = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+        if not text.isprintable():
+            text = "".join(letter if letter.isprintable() else " " for letter in text)
+        tidy = " ".join(text.split())
         return tidy if 0 < len(tidy) <= most and self.screen.passes(tidy) else None
 
-    def row(self, obx: Any, context: _Context) -> None:
+    def row(self, obx: Segment, context: _Context) -> None:
         """Takes one OBX."""
         part = self.message.part
         codes = _codes(self.message, obx, 3)
@@ -185,7 +199,7 @@ class _Mapper:
             group = context.groups.setdefault((device, time), _Group())
             group.samples.append((self._sample(obx, codes), place))
 
-    def _place(self, obx: Any, place: str, context: _Context) -> tuple[str, int | None]:
+    def _place(self, obx: Segment, place: str, context: _Context) -> tuple[str, int | None]:
         """The device and time of a row: its own, or those of the nearest row above it."""
         part = self.message.part
         above = _ancestry(place)
@@ -199,7 +213,7 @@ class _Mapper:
         time = next((context.times[key] for key in above if key in context.times), context.time)
         return device, time
 
-    def _event(self, obx: Any, codes: list[tuple[str, str, str]]) -> str:
+    def _event(self, obx: Segment, codes: list[tuple[str, str, str]]) -> str:
         """What an alarm is called."""
         part = self.message.part
         coded = part(obx, 2) in ("CE", "CWE", "CNE")
@@ -211,7 +225,7 @@ class _Mapper:
 
     # --- what
 
-    def _sample(self, obx: Any, codes: list[tuple[str, str, str]]) -> Sample:
+    def _sample(self, obx: Segment, codes: list[tuple[str, str, str]]) -> Sample:
         """The sample of a row that names a measurement."""
         measure, loinc, sent = self._concept(codes)
         unit, sent_unit = self._unit(obx)
@@ -254,7 +268,7 @@ class _Mapper:
         known = code if code and code != "0" else name  # vendors number their own extensions 0
         return None, None, self.shown(":".join(piece for piece in (system, known) if piece), 64) or WITHHELD
 
-    def _unit(self, obx: Any) -> tuple[str | None, str | None]:
+    def _unit(self, obx: Segment) -> tuple[str | None, str | None]:
         """The UCUM unit, where OBX-6 is one or maps to one, and the unit as sent where that says something else."""
         codes = [triple for triple in _codes(self.message, obx, 6) if triple[0] or triple[1]]
         found = set()
@@ -277,7 +291,7 @@ class _Mapper:
             unit = None
         return unit, self.shown(sent, 64) or WITHHELD
 
-    def _value(self, obx: Any) -> Value:
+    def _value(self, obx: Segment) -> Value:
         """OBX-5 as a number, a short text, or a reason for its absence."""
         part = self.message.part
         kind = part(obx, 2)
@@ -302,7 +316,7 @@ class _Mapper:
         text = self.shown(written, 64)
         return None, text, None if text else "masked"
 
-    def _status(self, obx: Any) -> tuple[str | None, str | None]:
+    def _status(self, obx: Segment) -> tuple[str | None, str | None]:
         """OBX-8: the device's judgement, and why there is no value."""
         given = [self.message.part(obx, 8, repeat=repeat) for repeat in range(1, self.message.repeats(obx, 8) + 1)]
         for mark, (status, missing) in MEASUREMENT.items():
@@ -326,6 +340,8 @@ class _Mapper:
                     device_sync=context.sync,
                     alarm=alarm if start == 0 else None,
                     raw=self.message.raw_hash,
+                    subject=self.subject,
+                    time=self.time,
                 )
                 for start in range(0, max(len(samples), 1), SAMPLES_PER_READING)
             ]
@@ -344,13 +360,10 @@ class _Mapper:
         ]
 
 
-def _codes(message: Message, segment: Any, number: int) -> list[tuple[str, str, str]]:
+def _codes(message: Message, segment: Segment, number: int) -> list[tuple[str, str, str]]:
     """A coded field's code and alternative code, each with its text and system."""
-    return [
-        (message.part(segment, number, start), message.part(segment, number, start + 1), system)
-        for start in (1, 4)
-        if (system := message.part(segment, number, start + 2)) or start == 1
-    ]
+    code, text, system, code2, text2, system2 = message.components(segment, number, 6)
+    return [(code, text, system), (code2, text2, system2)] if system2 else [(code, text, system)]
 
 
 def _mdc(codes: list[tuple[str, str, str]]) -> int | None:

@@ -54,14 +54,15 @@ _BIRTH: Final = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})[0-9]*")
 class Screen:
     """What one message says about people."""
 
-    __slots__ = ("_certain", "_pieces", "_words")
+    __slots__ = ("_certain", "_pieces", "_seen", "_words")
 
     def __init__(self, message: Message) -> None:
         self._certain = message.certain
         self._words: set[str] = set()
         self._pieces: set[str] = set()
+        self._seen: dict[str, bool] = {}
         for segment in message.segments:
-            name = message.part(segment, 0)
+            name = segment[0]
             for field, component in PEOPLE.get(name, {}).items():
                 for text in message.leaves(segment, field, component):
                     if (name, field) not in TELEPHONES or text not in TELEPHONE_CODES:
@@ -86,6 +87,12 @@ class Screen:
 
     def passes(self, text: str) -> bool:
         """Whether `text` can go on the ledger."""
+        found = self._seen.get(text)
+        if found is None:
+            found = self._seen[text] = self._passes(text)
+        return found
+
+    def _passes(self, text: str) -> bool:
         if not self._certain and not text.isascii():
             return False  # in another character set it may be a name that we would not recognise
         if not self._words.isdisjoint(_WORD.findall(_plain(text))):
@@ -96,10 +103,13 @@ class Screen:
 
 def _plain(text: str) -> str:
     """One form for letters that can be written in several: case, accents, full width."""
+    if text.isascii():
+        return text.lower()
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     return "".join(character for character in folded if not unicodedata.combining(character))
 
 
 def _squash(text: str) -> str:
     """Letters and digits only, so that punctuation, blanks and case hide nothing."""
-    return "".join(filter(str.isalnum, _plain(text)))
+    plain = _plain(text)
+    return plain if plain.isalnum() else "".join(filter(str.isalnum, plain))

@@ -24,7 +24,7 @@ from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from medledger_bridge.errors import Hl7Error
-from medledger_bridge.hl7 import Message
+from medledger_bridge.hl7 import Message, Segment
 
 from .patients import Patient, numbers_in
 
@@ -94,7 +94,7 @@ def movements(message: Message, *, zone: ZoneInfo | None, issuer: str = "") -> t
     return tuple(found)
 
 
-def _visits(message: Message) -> list[tuple[Any, Any, Any]]:
+def _visits(message: Message) -> list[tuple[Segment, Segment | None, Segment | None]]:
     """Each PID with the PV1 and MRG that follow it, None where there is none."""
     found: list[list[Any]] = []
     for segment in message.segments:
@@ -108,7 +108,13 @@ def _visits(message: Message) -> list[tuple[Any, Any, Any]]:
 
 
 def _movement(
-    message: Message, event: str, pid: Any, pv1: Any, mrg: Any, zone: ZoneInfo | None, issuer: str
+    message: Message,
+    event: str,
+    pid: Segment,
+    pv1: Segment | None,
+    mrg: Segment | None,
+    zone: ZoneInfo | None,
+    issuer: str,
 ) -> Movement:
     numbers = numbers_in(message, pid, 3, issuer)
     if not numbers:
@@ -133,7 +139,7 @@ def _movement(
     )
 
 
-def _when(message: Message, event: str, pv1: Any, zone: ZoneInfo | None) -> int:
+def _when(message: Message, event: str, pv1: Segment | None, zone: ZoneInfo | None) -> int:
     visit = {ADMIT: 44, DISCHARGE: 45}.get(event)
     texts = [_field(message, "EVN", 6), message.part(pv1, visit) if visit and pv1 is not None else ""]
     if not any(texts):
@@ -163,7 +169,7 @@ def moment(message: Message, text: str, zone: ZoneInfo | None) -> int | None:
     return round(local.timestamp() * 1000)
 
 
-def _location(message: Message, pv1: Any, field: int) -> Location | None:
+def _location(message: Message, pv1: Segment | None, field: int) -> Location | None:
     if pv1 is None:
         return None
     found = Location(*(message.part(pv1, field, part) for part in (1, 2, 3)))

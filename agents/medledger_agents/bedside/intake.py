@@ -80,12 +80,13 @@ class Intake:
         if (hours := hand.asked(message)) is not None:
             return Taken(None, _envelope(message), asked=hours)
         try:
-            drafts = self._drafts(message, at)
+            alarm = is_alarm(message)
+            drafts = self._drafts(message, at, alarm)
         except _Rejected as error:
             return _kept(raw, at, message, REJECTED, str(error))
         except MedledgerError as error:
             return _kept(raw, at, message, ERROR, str(error))
-        urgent = message.type != "ORU" or is_alarm(message) or any(_alarm(draft) for draft in drafts)
+        urgent = message.type != "ORU" or alarm or any(_alarm(draft) for draft in drafts)
         received = Received(*message.duplicate_key, message.raw_hash, raw, at)
         return Taken(Delivery(received, drafts, urgent), _envelope(message))
 
@@ -94,26 +95,27 @@ class Intake:
         if raw.startswith(envelope.MAGIC):
             return wired(envelope.opened(raw, at))
         try:
-            return self._drafts(parse(raw), at)
+            message = parse(raw)
+            return self._drafts(message, at, is_alarm(message))
         except _Rejected as error:
             raise Hl7Error(str(error)) from error
 
-    def _drafts(self, message: Message, at: int) -> tuple[Draft, ...]:
+    def _drafts(self, message: Message, at: int, alarm: bool) -> tuple[Draft, ...]:
         if message.type == hand.TYPE and self.by_adt:
             return (hand.read(message, at, self.issuer),)
         if message.type == "ADT" and self.by_adt:
             return (Told(movements(message, zone=self.zone, issuer=self.issuer), at),)
         if message.type != "ORU":
             raise _Rejected("only observations (ORU) and movements of patients (ADT) are taken here")
-        found = readings(message)
+        patient = None if self.by_adt else patient_of(message, self.issuer)
+        subject = None if patient is None else self.subjects.subject(*patient, at)
+        found = readings(message, alarm=alarm, subject=subject, time=at)
         if not found:
             raise Hl7Error("no segment of it names a measurement")
-        if self.by_adt:
-            patients, stamp = patients_of(message, self.issuer), moment(message, message.header(7), self.zone)
-            return tuple(Unplaced(replace(each, time=at), patients, stamp) for each in found)
-        patient = patient_of(message, self.issuer)
-        subject = None if patient is None else self.subjects.subject(*patient, at)
-        return tuple(replace(each, subject=subject, time=at) for each in found)
+        if not self.by_adt:
+            return tuple(found)
+        patients, stamp = patients_of(message, self.issuer), moment(message, message.header(7), self.zone)
+        return tuple(Unplaced(each, patients, stamp) for each in found)
 
 
 def wired(taken: envelope.Taken) -> tuple[Wired, ...]:

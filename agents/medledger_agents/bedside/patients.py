@@ -8,9 +8,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from medledger_bridge.hl7 import Message
+from medledger_bridge.hl7 import Message, Segment
 
 PREFERRED: Final = ("MR", "PI", "")  # HL7 table 0203, in the order in which a patient's numbers are preferred
 
@@ -22,7 +22,7 @@ class Patient(NamedTuple):
     issuer: str
 
 
-def numbers_in(message: Message, segment: Any, field: int, issuer: str = "") -> tuple[Patient, ...]:
+def numbers_in(message: Message, segment: Segment, field: int, issuer: str = "") -> tuple[Patient, ...]:
     """The patient's numbers in a field of type CX, the one that hospitals go by first."""
     found = []
     for repeat in range(1, message.repeats(segment, field) + 1):
