@@ -31,9 +31,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
-from medledger.entry import decode_entry
+from medledger.entry import Entry, decode_entry
 from medledger.errors import StoreError
 from medledger.ledger import Ledger
+
+from .instruments.envelope import batch_hash
 
 SCHEMA_VERSION: Final = 2
 SCHEMA: Final = """
@@ -241,6 +243,15 @@ class Inbox:
             )
             return [Unlogged(*row) for row in rows]
 
+    def highest_logged(self, sender: str) -> int:
+        """The highest message id of a sender that counts its messages, of those that are logged; 0 for none."""
+        with self._reporting():
+            ((highest,),) = self._db.execute(
+                "SELECT max(CAST(message_id AS INTEGER)) FROM messages WHERE sender = ? AND block IS NOT NULL",
+                (sender,),
+            )
+            return highest or 0
+
     # --- room, and signs of life -------------------------------------------------------------------------------------
 
     def used_bytes(self) -> int:
@@ -331,14 +342,23 @@ class Inbox:
 def logged_in(ledger: Ledger, after: int, wanted: Iterable[bytes]) -> dict[bytes, list[int]]:
     """For each of these hashes of messages, the blocks of our own feed behind `after` that hold its entries.
 
-    A block is named once for each entry, so that a message of many readings can be taken up where it was left.
+    A block is named once for each entry, so that a message of many readings can be taken up where it was left. A batch
+    that a device signed names no message: what was kept of it is known by what it says.
     """
     found: dict[bytes, list[int]] = {sha256: [] for sha256 in wanted}
     if ledger.me is None or not found:
         return found
     for block in ledger.blocks(ledger.me, after + 1):
         for raw in block.body:
-            content = decode_entry(raw).content if isinstance(raw, bytes) else None
-            if isinstance(content, dict) and content.get("raw") in found:
-                found[content["raw"]].append(block.seq)
+            name = _named_by(decode_entry(raw)) if isinstance(raw, bytes) else None
+            if name in found:
+                found[name].append(block.seq)
     return found
+
+
+def _named_by(entry: Entry) -> bytes | None:
+    """The hash of the message that an entry of ours was made of."""
+    if entry.type == "device.batch":
+        return batch_hash(entry.content)
+    name = entry.content.get("raw") if isinstance(entry.content, dict) else None
+    return name if isinstance(name, bytes) else None

@@ -17,7 +17,7 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -54,6 +54,10 @@ def config_hash(config: AgentConfig, base: Path) -> bytes:
             return value.relative_to(base).as_posix() if value.is_relative_to(base) else value.as_posix()
         if isinstance(value, tuple):
             return [plain(each) for each in value]
+        if isinstance(value, dict):
+            return {str(name): plain(each) for name, each in value.items()}
+        if is_dataclass(value):
+            return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
         if isinstance(value, str) and "://" in value:
             scheme, _, rest = value.partition("://")
             return f"{scheme}://{rest.rpartition('@')[2]}"

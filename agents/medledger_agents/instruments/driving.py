@@ -1,0 +1,253 @@
+"""Drives the instruments that are wired to this box: bytes to records, records to the ledger, and then the device told.
+
+- Each instrument has a task of its own. One that fails is logged, shown as a fault and driven again after a pause: a
+  broken cable harms no other instrument, and nothing that monitors send.
+- A batch that a device signed is acknowledged to it when its entry is on this box's disk, and not before. What this box
+  cannot log it does not acknowledge: the device keeps it, and says it again.
+- A device that says another name than it is wired under is not read: somebody has plugged it in elsewhere, and its
+  readings would be another patient's. A key that was retired is refused. One that nobody has enrolled is logged all the
+  same, with a warning: the enrolment may be on its way, and until it is there the batches prove nothing.
+- Two different batches under one number are both logged: one key is in two devices, and that has to be seen.
+- Bluetooth confirms a value before anybody could commit it: one that cannot be logged is lost to us, and counted. A
+  meter's stored records are asked for again with the next connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from hashlib import sha256
+from typing import Any, Final
+
+from medledger.errors import MedledgerError
+from medledger.ledger import Ledger
+from medledger_bridge import devices
+from medledger_bridge.link.batch import SignedBatch
+from medledger_bridge.link.host import Duplicate, Missing, Refused
+from medledger_bridge.link.messages import Hello
+
+from .. import logs
+from ..health import HEALTH, Health
+from ..inbox import Inbox, Received
+from ..recorder import Answer, Delivery
+from .config import SIGNED, Wiring
+from .envelope import Taken, of_batch, of_values
+
+PAUSE_SECONDS: Final = 5.0
+AGAIN_SECONDS: Final = 2.0
+"""How long a batch waits that could not be logged, before it is tried again."""
+
+FRESH_MS: Final = 2000
+"""How old a value may be that comes over Bluetooth as it is measured, or over a serial line."""
+
+RECENT_BATCHES: Final = 256
+
+Submit = Callable[[Delivery], Awaitable[Answer]]
+Draft = Callable[[Taken], tuple[Any, ...]]
+
+
+class Instruments:
+    """All instruments of one box. `submit` logs a delivery, `draft` makes its drafts of what was measured."""
+
+    def __init__(
+        self,
+        wired: Mapping[str, Wiring],
+        ledger: Ledger,
+        inbox: Inbox,
+        *,
+        submit: Submit,
+        draft: Draft,
+        health: Health = HEALTH,
+    ) -> None:
+        self._wired = wired
+        self._ledger = ledger
+        self._inbox = inbox
+        self._submit = submit
+        self._draft = draft
+        self._health = health
+        self._tasks: list[asyncio.Task[None]] = []
+        self._number = 0
+
+    def start(self) -> None:
+        """Begin to drive each of them."""
+        for device, wiring in self._wired.items():
+            self._tasks.append(asyncio.create_task(self._keep(device, wiring)))
+
+    async def stop(self) -> None:
+        """Take nothing more of any."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    async def _keep(self, device: str, wiring: Wiring) -> None:
+        drive = self._signed if wiring.driver == SIGNED else self._read if wiring.port else self._hear
+        while True:
+            try:
+                await drive(device, wiring)
+                reason = "it ended"
+            except MedledgerError as error:
+                reason = f"{error}"
+            except Exception as error:  # noqa: BLE001 - one instrument's fault must not end the others
+                logs.unforeseen("instrument", error)
+                reason = type(error).__name__
+            self._fault(device, reason)
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    # --- devices that sign ----------------------------------------------------------------------------------------
+
+    async def _signed(self, device: str, wiring: Wiring) -> None:
+        from medledger_bridge.serial_port import Plugged, SerialDevice, Unplugged
+
+        port = SerialDevice(str(wiring.port), baud=wiring.baud)
+        hello: tuple[Hello, int] | None = None
+        async for event in port.events():
+            match event:
+                case Hello():
+                    hello = event, _now()
+                    self._greet(device, port, event)
+                case SignedBatch():
+                    await self._log_batch(event, _sealed(event, hello))
+                    port.acknowledge(event.counter)
+                case Duplicate(batch, known=False):
+                    await self._log_batch(batch, None)
+                    port.acknowledge(batch.counter)
+                case Missing():
+                    logs.warning("batches are missing", device=device, first=event.first, last=event.last)
+                case Refused():
+                    logs.warning("frame refused", device=device, reason=event.reason)
+                case Plugged():
+                    self._mended(device)
+                    logs.event("instrument plugged in", device=device)
+                case Unplugged():
+                    self._fault(device, "it is not plugged in")
+
+    def _greet(self, device: str, port: Any, hello: Hello) -> None:
+        """Take its batches, or say why not."""
+        why = self._hindrance(device, hello)
+        if why is not None:
+            port.refuse()
+            self._fault(device, why)
+            return
+        port.accept(self._durable(hello.key))
+        self._mended(device)
+        enrolled = any(entry.content["key"] == hello.key for entry in self._ledger.entries("device.enrol"))
+        tell = logs.event if enrolled else logs.warning
+        tell(
+            "instrument greeted" if enrolled else "instrument is not enrolled",
+            device=device,
+            key=hello.key.hex(),
+            firmware=hello.firmware,
+            dropped=hello.dropped,
+        )
+
+    def _hindrance(self, device: str, hello: Hello) -> str | None:
+        if hello.device != device:
+            return f"another device is plugged in there: {hello.device}"
+        lasts = [
+            entry.content["last"]
+            for entry in self._ledger.entries("device.retire")
+            if entry.content["key"] == hello.key
+        ]
+        if lasts and hello.next > min(lasts):
+            return f"its key was retired after batch {min(lasts)}"
+        return None
+
+    def _durable(self, key: bytes) -> int:
+        """The highest counter of that key that is logged: by this box, or by another of late."""
+        found = self._inbox.highest_logged(_sender(key))
+        for number, entry in enumerate(self._ledger.entries("device.batch", newest_first=True)):
+            if entry.content["key"] == key:
+                return max(found, int(entry.content["counter"]))
+            if number == RECENT_BATCHES:
+                break
+        return found
+
+    async def _log_batch(self, batch: SignedBatch, span: tuple[int, int] | None) -> None:
+        """Return when it is on the disk; while it cannot be, the device waits."""
+        taken = of_batch(batch.to_record(), _now(), span)
+        message_id = str(batch.counter)
+        while True:
+            answer = await self._log(_sender(batch.key), message_id, taken)
+            if answer.conflict:
+                logs.warning("two batches under one number", device=batch.device, counter=batch.counter)
+                message_id = f"{batch.counter} {batch.signature.hex()[:32]}"
+            elif answer.refused is None:
+                logs.event(
+                    "batch logged", level=logging.DEBUG, device=batch.device, counter=batch.counter, block=answer.block
+                )
+                self._mended(batch.device)
+                return
+            else:
+                self._fault(batch.device, f"nothing of it can be logged: {answer.refused}")
+                await asyncio.sleep(AGAIN_SECONDS)
+
+    # --- devices that do not --------------------------------------------------------------------------------------
+
+    async def _read(self, device: str, wiring: Wiring) -> None:
+        """A stream of bytes from a serial port."""
+        from medledger_bridge.serial_stream import stream
+
+        driver = devices.new_driver(wiring.driver, device, **wiring.options)
+        async for data in stream(str(wiring.port), wiring.baud):
+            self._mended(device)
+            await self._take(driver, device, "", _now(), data)
+
+    async def _hear(self, device: str, wiring: Wiring) -> None:
+        """Values over Bluetooth."""
+        from medledger_bridge.ble.central import Device, Link, listen
+
+        driver: Any = devices.new_driver(wiring.driver, device, **wiring.options)
+        async for event in listen([Device(wiring.address or "", driver)], now=_now):
+            if isinstance(event, Link):
+                if event.up:
+                    self._mended(device)
+                else:
+                    self._fault(device, "it is out of reach, or off")
+                logs.event("instrument in reach" if event.up else "instrument out of reach", device=device)
+            else:
+                await self._take(driver, device, event.channel, event.at, event.data)
+
+    async def _take(self, driver: Any, device: str, channel: str, at: int, data: bytes) -> None:
+        try:
+            records = devices.feed(driver, data, at, channel)
+            if not records:
+                return
+            taken = of_values(device, channel, at, data, records, (at - FRESH_MS, at))
+        except MedledgerError as error:
+            logs.warning("value not read", device=device, bytes=len(data), reason=type(error).__name__)
+            return
+        self._number += 1
+        answer = await self._log(f"{driver.NAME}:{device}", f"{at}.{self._number}", taken)
+        if answer.refused is not None:
+            self._fault(device, f"a value was lost: {answer.refused}")
+
+    # --- what both have in common ---------------------------------------------------------------------------------
+
+    async def _log(self, sender: str, message_id: str, taken: Taken) -> Answer:
+        received = Received(sender, message_id, sha256(taken.raw).digest(), taken.raw, _now())
+        return await self._submit(Delivery(received, self._draft(taken)))
+
+    def _fault(self, device: str, reason: str) -> None:
+        self._health.fault(f"instrument {device}", reason)
+
+    def _mended(self, device: str) -> None:
+        self._health.mended(f"instrument {device}")
+
+
+def _sealed(batch: SignedBatch, hello: tuple[Hello, int] | None) -> tuple[int, int] | None:
+    """Between which times a batch was measured: known of one that was sealed since the device said hello."""
+    if hello is None or hello[0].boot != batch.boot or batch.counter < hello[0].next:
+        return None
+    took = batch.uptime - batch.readings[0][0]
+    return hello[1] - took - FRESH_MS, _now()
+
+
+def _sender(key: bytes) -> str:
+    return f"signed:{key.hex()}"
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
