@@ -33,6 +33,8 @@ _LEVELS: Final = {"Class I": "I", "Class II": "II", "Class III": "III"}
 _LOT: Final = re.compile(
     r"\b[Ll]ots?\b(?:\s+(?:[Nn]umbers?|[Nn]os?\.?|#))?\s*[:#]?\s*((?:[A-Z0-9-]*[0-9][A-Z0-9-]*(?:\s*,\s*(?:and\s+)?|\s+and\s+)?)+)"
 )
+_NO_LOT: Final = re.compile(r"\b[0-9]{1,2}/\s?[0-9]{2,4}\b|\b[0-9.]+\s?(?:mg|mcg|g|mL|%)(?![A-Za-z0-9])")
+"""Dates and strengths."""
 _LOT_LINE: Final = re.compile(r"\b([A-Z0-9-]*[0-9][A-Z0-9-]*)\s+[0-9]{1,2}/\s?[0-9]{4}\s*$")
 
 
@@ -149,13 +151,10 @@ def _lots(codes: str) -> tuple[str, ...]:
     """The lots that the code information names. Raises `RecallError` where some cannot be told."""
     found: set[str] = set()
     for line in codes.splitlines():
-        named = _LOT.search(line)
-        listed = _LOT_LINE.search(line)
-        if named:
-            found |= {lot for lot in re.split(r"[\s,]+|\band\b", named.group(1)) if any(map(str.isdigit, lot))}
-        elif listed:
-            found.add(listed.group(1))
-        elif any(map(str.isdigit, line)):
+        match = _LOT.search(line) or _LOT_LINE.search(line)
+        named = match.group(1) if match else ""
+        found |= {lot for lot in re.split(r"[\s,]+|\band\b", named) if any(map(str.isdigit, lot))}
+        if any(map(str.isdigit, _NO_LOT.sub("", line.replace(named, "", 1) if named else line))):
             raise RecallError("which lots the notice names cannot be told", hint="Read it, and recall them by hand.")
     if any(len(lot) > 20 for lot in found):
         raise RecallError("the notice names a lot of more than 20 characters, which no GS1 code has")
