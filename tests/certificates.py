@@ -39,7 +39,8 @@ def dated_certificate(directory: Path, name: str, start: str, end: str) -> None:
         "policy = p\n[p]\ncommonName = supplied\n"
     )
     (directory / "index.txt").touch()
-    (directory / "serial").write_text("1000\n")
+    if not (directory / "serial").exists():
+        (directory / "serial").write_text("1000\n")
     key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", f"{name}.key")
     made = ("-cert", "ca.crt", "-keyfile", "ca.key", "-in", f"{name}.csr", "-out", f"{name}.crt", "-extfile", "names")
     for arguments in (

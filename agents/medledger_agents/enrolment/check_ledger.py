@@ -68,7 +68,7 @@ def membership(case: Case) -> Iterator[Finding]:
             yield skipped("enrolment", f"The agent is writing: no whole copy could be had ({error}).")
         else:
             hint = (isinstance(error, MedledgerError) and error.hint) or f"Check it: medledger fsck {path}"
-            yield fault("enrolment", f"The replica cannot be read: {error}.", hint)
+            yield fault("enrolment", f"It cannot be told what this box is: {error}.", hint)
         return
     yield _enrolment(case, facts)
     if facts.owned and facts.enrolled:
@@ -98,14 +98,15 @@ def _facts(copy: Path, case: Case) -> Facts:
         ]
         others = max((each for each in times if each[0] != me), key=lambda each: each[1], default=None)
         label_of = {feed: each.label for feed, each in ledger.membership.members.items()}
-        witness = Witness.for_identity(identity, ledger.id)
-        behind = witness.seq is not None and (head is None or head.seq < witness.seq)
+        owned = sealed is not None and _opens(case, sealed)
         state = FORKED if me in ledger.forks else REVOKED if me in ledger.membership.cuts else READY
-        if state == READY and (witness.token != instance or behind):
-            state = RECOVERING
+        if owned and state == READY:
+            witness = Witness.for_identity(identity, ledger.id)  # read only: it is written by what signs
+            behind = witness.seq is not None and (head is None or head.seq < witness.seq)
+            state = RECOVERING if witness.token != instance or behind else READY
         return Facts(
             name=ledger.name,
-            owned=sealed is not None and _opens(case, sealed),
+            owned=owned,
             enrolled=member is not None and member.act_id is not None,
             label="" if member is None else member.label,
             roles=() if member is None else member.roles,
