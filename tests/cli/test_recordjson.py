@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from medledger import Association, DeviceStatus, Dispense, Reading, Sample
 from medledger.cli import recordjson
 from medledger.errors import MedledgerError, SchemaError, UsageError
+from medledger.records import DispenseReturn, Prescription, Recall, Stock
 from medledger.registry import Record
 
 DECIMALS = st.tuples(st.integers(-(2**63), 2**63 - 1), st.integers(-128, 127))
@@ -39,10 +40,26 @@ DISPENSES = st.builds(
     prescription=st.one_of(st.none(), st.binary(min_size=16, max_size=32), TEXTS.filter(lambda t: t[:4] != "hex:")),
 )
 STATUSES = st.builds(DeviceStatus, device=TEXTS, state=st.just("on"), config=HASHES, calibrated=TIMES)
+SUPPLIES = st.sampled_from(
+    [
+        DispenseReturn(issue=bytes(32), quantity="1.50", action="undo"),
+        Prescription(prescription=bytes(range(16)), quantity=30, unit="{tablet}", atc="N02A", raw=bytes(32)),
+        Recall(product="09506000134352", lots=["A", "B"], level="I"),
+        Stock(
+            step="destroying",
+            product="09506000134352",
+            quantity="0.5",
+            unit="mL",
+            document=bytes(32),
+            operator=bytes(16),
+            witness=[bytes(32), bytes(64)],
+        ),
+    ]
+)
 ASSOCIATIONS = st.builds(Association, device=TEXTS, action=st.just("begin"), at=TIMES, raw=HASHES)
 
 
-@given(st.one_of(READINGS, DISPENSES, STATUSES, ASSOCIATIONS))
+@given(st.one_of(READINGS, DISPENSES, STATUSES, ASSOCIATIONS, SUPPLIES))
 def test_what_is_written_is_read_back(record: Record) -> None:
     """A record goes through JSON text unchanged: exact decimals, hashes, times, results that are no numbers."""
     text = json.dumps(recordjson.to_json(record.TYPE, record.to_content()))

@@ -132,20 +132,26 @@ def _hash(text: str | None) -> bytes | None:
 
 def recall(desk: Desk, request: Request) -> Plan:
     """A recall, as an entry of this pharmacy."""
-    named = {name: tuple(sorted(set(found))) for name in ("lots", "serials") if (found := request.get(name))}
+    lots, serials = _sorted(request.get("lots")), _sorted(request.get("serials"))
     try:
         record = Recall(
             product=request.get("product"),
+            lots=lots,
+            serials=serials,
             level=request.get("level"),
             reference=request.get("reference"),
             reason=request.get("reason"),
             raw=desk.raw,
             time=desk.at,
-            **named,
         )
     except SchemaError as error:
         raise malformed(str(error)) from error
-    return Plan((record,), {"product": record.product, **{name: list(found) for name, found in named.items()}})
+    named = {name: list(found) for name, found in (("lots", lots), ("serials", serials)) if found is not None}
+    return Plan((record,), {"product": record.product, **named})
+
+
+def _sorted(found: list[str] | None) -> tuple[str, ...] | None:
+    return None if found is None else tuple(sorted(set(found)))
 
 
 # --- questions ------------------------------------------------------------------------------------------------------
