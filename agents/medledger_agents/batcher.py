@@ -37,6 +37,7 @@ class Batcher:
         self._urgent = False
         self._since = 0.0
         self._bytes = 0
+        self._crowded = 0  # how many wait for room
         self._closing = False
         self._ended = False
         self._changed = asyncio.Event()
@@ -56,15 +57,23 @@ class Batcher:
 
     async def room(self, size: int) -> None:
         """Wait until a message of that many bytes may be submitted; a message always may when nothing else waits."""
-        async with self._room:
-            await self._room.wait_for(lambda: self._bytes == 0 or self._bytes + size <= MAX_WAITING_BYTES)
+        if self._bytes == 0 or self._bytes + size <= MAX_WAITING_BYTES:
             self._bytes += size
+            return
+        self._crowded += 1
+        try:
+            async with self._room:
+                await self._room.wait_for(lambda: self._bytes == 0 or self._bytes + size <= MAX_WAITING_BYTES)
+                self._bytes += size
+        finally:
+            self._crowded -= 1
 
     async def leave(self, size: int) -> None:
         """Give back what `room` gave."""
-        async with self._room:
-            self._bytes -= size
-            self._room.notify_all()
+        self._bytes -= size
+        if self._crowded:
+            async with self._room:
+                self._room.notify_all()
 
     def submit(self, delivery: Delivery) -> asyncio.Future[Answer]:
         """Queue a message; the answer comes when it is durable, or refused. After the end it is cancelled."""

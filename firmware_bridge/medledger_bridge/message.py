@@ -79,6 +79,7 @@ class Message:
     escape: str
     charset: str
     certain: bool
+    kind: tuple[str, str]  # MSH-9.1 and MSH-9.2
 
     def header(self, number: int) -> str:
         """MSH-`number` as sent, or an empty string."""
@@ -102,16 +103,12 @@ class Message:
     @property
     def type(self) -> str:
         """MSH-9.1, such as ORU."""
-        return self._kind()[0]
+        return self.kind[0]
 
     @property
     def trigger(self) -> str:
         """MSH-9.2, such as R01."""
-        return self._kind()[1]
-
-    def _kind(self) -> tuple[str, str]:
-        parts = self.header(9).split(self.fields[2][0])
-        return parts[0].strip(), parts[1].strip() if len(parts) > 1 else ""
+        return self.kind[1]
 
     @property
     def zone(self) -> str | None:
@@ -222,7 +219,9 @@ def parse(raw: bytes) -> Message:
     segments = (fields, *(tuple(line.split(field)) for line in lines[1:]))
     sent = fields[2]
     marks = sent[1], sent[0], sent[3:4] or "&"  # who names no subcomponents means the usual ones
-    return Message(raw, sha256(raw).digest(), fields, segments, marks, sent[2:3] or "\\", charset, certain)
+    return Message(
+        raw, sha256(raw).digest(), fields, segments, marks, sent[2:3] or "\\", charset, certain, _kind(fields)
+    )
 
 
 def acknowledge(message: Message, code: str, text: str = "", *, now: datetime | None = None) -> bytes:
@@ -302,6 +301,11 @@ def _lines(text: str, field: str) -> list[str]:
     if not lines or lines[0][:4] != "MSH" + field:  # a character set in which the header reads otherwise
         raise Hl7Error("the bytes do not begin with an MSH segment in the character set they name")
     return lines
+
+
+def _kind(fields: Segment) -> tuple[str, str]:
+    parts = (fields[9] if len(fields) > 9 else "").split(fields[2][0])
+    return parts[0].strip(), parts[1].strip() if len(parts) > 1 else ""
 
 
 def _piece(text: str, mark: str, place: int) -> str:

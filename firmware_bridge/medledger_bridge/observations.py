@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Final
 
 from medledger.errors import SchemaError
@@ -153,7 +154,7 @@ class _Mapper:
 
     def __init__(self, message: Message, alarm: bool, subject: bytes | None, time: int | None) -> None:
         self.message = message
-        self.screen = Screen(message)
+        self.screen = Screen.of(message)
         self.alarm = alarm
         self.subject = subject
         self.time = time
@@ -362,7 +363,22 @@ class _Mapper:
 
 def _codes(message: Message, segment: Segment, number: int) -> list[tuple[str, str, str]]:
     """A coded field's code and alternative code, each with its text and system."""
-    code, text, system, code2, text2, system2 = message.components(segment, number, 6)
+    text = segment[number] if number < len(segment) else ""
+    if len(text) > 200 or message.escape in text:
+        return _coded(message.components(segment, number, 6))
+    return _known_codes(text, message.marks)
+
+
+@lru_cache(maxsize=1024)
+def _known_codes(text: str, marks: tuple[str, str, str]) -> list[tuple[str, str, str]]:
+    """The same codes come with every message. For text without escapes; whoever gets the list must not change it."""
+    again, caret, ampersand = marks
+    pieces = [each.split(ampersand)[0].strip() for each in text.split(again, 1)[0].split(caret)[:6]]
+    return _coded(["" if each == '""' else each for each in pieces] + [""] * (6 - len(pieces)))
+
+
+def _coded(parts: list[str]) -> list[tuple[str, str, str]]:
+    code, text, system, code2, text2, system2 = parts
     return [(code, text, system), (code2, text2, system2)] if system2 else [(code, text, system)]
 
 

@@ -47,6 +47,12 @@ TELEPHONE_CODES: Final = frozenset(("PH", "FX", "CP", "NET", "PRN", "ORN", "WPN"
 SHORTEST_PIECE: Final = 4
 """Shorter ASCII pieces are looked for as whole words only; in other scripts one character may be a name."""
 
+REMEMBERED: Final = 64
+"""Screens that are kept: a monitor names the same people in every message."""
+
+REMEMBERED_TEXTS: Final = 1024
+"""Verdicts that one screen keeps."""
+
 _WORD: Final = re.compile(r"\w+")
 _BIRTH: Final = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})[0-9]*")
 
@@ -74,6 +80,23 @@ class Screen:
                         filter(None, (_squash(family + given), _squash(given + family)) if family and given else ())
                     )
 
+    @classmethod
+    def of(cls, message: Message) -> Screen:
+        """The message's screen, made once for the same people."""
+        told = tuple(
+            (segment[0], field, segment[field])
+            for segment in message.segments
+            for field in PEOPLE.get(segment[0], ())
+            if field < len(segment) and segment[field]
+        )
+        key = (told, message.certain, message.fields[1:3], message.charset)
+        found = _screens.get(key)
+        if found is None:
+            if len(_screens) >= REMEMBERED:
+                _screens.clear()
+            found = _screens[key] = cls(message)
+        return found
+
     def _collect(self, text: str) -> None:
         plain = _plain(text)
         self._words.update(word for word in _WORD.findall(plain) if len(word) > 1)
@@ -89,6 +112,8 @@ class Screen:
         """Whether `text` can go on the ledger."""
         found = self._seen.get(text)
         if found is None:
+            if len(self._seen) >= REMEMBERED_TEXTS:
+                self._seen.clear()
             found = self._seen[text] = self._passes(text)
         return found
 
@@ -113,3 +138,6 @@ def _squash(text: str) -> str:
     """Letters and digits only, so that punctuation, blanks and case hide nothing."""
     plain = _plain(text)
     return plain if plain.isalnum() else "".join(filter(str.isalnum, plain))
+
+
+_screens: dict[tuple[object, ...], Screen] = {}
