@@ -21,6 +21,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from time import perf_counter, sleep
 from urllib.request import urlopen
@@ -82,7 +83,7 @@ def bedside(place: Path, scale: Scale) -> Iterator[Line]:
         paces, resident = [], []
         for number in range(ROUNDS):
             took = seconds(lambda: agent.feed(part))
-            plain = seconds(lambda number=number: _plain(place / f"plain-{number}.db", part))
+            plain = seconds(partial(_plain, place / f"plain-{number}.db", part))
             paces.append((plain / took, part / took))
             resident.append(agent.resident_bytes())
         agent.scrape()

@@ -48,11 +48,12 @@ class Gossiping:
             from medledger.transport import Gossip  # brings paho, which a box without a broker does without
 
             section = self._section
+            file = section.password_file
             return Gossip(
                 self._ledger,
                 self._urls,
                 username=section.username,
-                password=section.password_file and first_line(section.password_file, "password_file"),
+                password=None if file is None else first_line(file, "password_file"),
                 ca=section.ca_file,
                 certificate=section.certificate_file,
                 key=section.certificate_key_file,

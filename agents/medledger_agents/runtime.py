@@ -18,6 +18,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
@@ -140,7 +141,7 @@ class _Listener:
 
     def __init__(self, make: Callable[[], Service]) -> None:
         self._make = make
-        self.service: Service | None = None
+        self.service: Any = None
 
     async def start(self) -> None:
         service = self._make()
@@ -206,7 +207,7 @@ class Agent:
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         if until_input_ends:
             threading.Thread(target=_await_end_of_input, daemon=True).start()
-        HEALTH.watch(lambda: loop.call_soon_threadsafe(self._show))
+        HEALTH.watch(lambda: _soon(loop, self._show))
         await self._supervisor.start()
         self._notifier.ready()
         ends = [asyncio.ensure_future(stopping.wait()), asyncio.ensure_future(self._supervisor.failed())]
@@ -306,6 +307,11 @@ class Agent:
         self._report.reload(config)
         if isinstance(self._listener.service, Reloading):
             self._listener.service.reload(config)
+
+
+def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    with suppress(RuntimeError):  # the loop has ended
+        loop.call_soon_threadsafe(call)
 
 
 def _end_after(seconds: float) -> None:
