@@ -205,6 +205,16 @@ def test_keys_that_cannot_be_used(box: Box, world: World) -> None:
     assert box.identity.fingerprint in found["key"].text
 
 
+def test_files_of_several_users(box: Box) -> None:
+    """Root made one of them, and the agent cannot read it; or the other way round."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, who gives files away")
+    os.chown(box.home / "ledger.db", 65534, 65534)
+    assert_bad(look(box)["owner"], Verdict.FAULT, "ledger.db belongs to another user", "chown")
+    os.chown(box.home / "ledger.db", 0, 0)
+    assert "owner" not in look(box)
+
+
 def test_a_box_that_has_not_joined(tmp_path: Path) -> None:
     """Blank, then asked: what is next is a command that can be typed."""
     program = [sys.executable, "-m", "medledger", "agent", "setup", "--directory", str(tmp_path / "b")]
@@ -560,7 +570,7 @@ def test_what_systemd_says_of_the_unit(box: Box, monkeypatch: pytest.MonkeyPatch
         ("active", "enabled", 3, Verdict.WARNING, "restarted 3 times"),
         ("active", "enabled", 0, Verdict.OK, "runs"),
     ):
-        (tmp_path / "medledger-bedside.service").touch()
+        (tmp_path / "medledger-bedside.service").write_text(f"ExecStart=medledger --config {box.config}\n")
         lines = f"ActiveState={active}\\nUnitFileState={enabled}\\nNRestarts={restarts}\\n"
         program.write_text(f"#!/bin/sh\nprintf '{lines}'\n")
         program.chmod(0o755)

@@ -449,6 +449,33 @@ def test_without_a_terminal(tmp_path: Path) -> None:
     )
 
 
+def test_root_works_as_the_directorys_owner(tmp_path: Path) -> None:
+    """What root makes the agent could not read. Where that user cannot read the program, nothing is done."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    box = tmp_path / "box"
+    box.mkdir()
+    os.chown(box, 65534, 65534)
+    for path in (tmp_path, *tmp_path.parents):
+        if path.stat().st_uid == 0 and path != Path("/") and path != Path("/tmp"):
+            path.chmod(path.stat().st_mode | 0o011)
+    done = subprocess.run(
+        [*PROGRAM, "agent", "setup", "--directory", box, "--kind", "bedside", "--no-wait"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    if done.returncode == 2:
+        assert "cannot read" in done.stderr
+        assert list(box.iterdir()) == []
+    else:
+        assert done.returncode == 0, done.stderr
+        assert "Going on as the user nobody" in done.stderr
+        assert {path.stat().st_uid for path in box.iterdir()} == {65534}
+        assert (box / "box.key").exists()
+
+
 def test_the_code_on_the_terminal_is_the_request(tmp_path: Path) -> None:
     """The half blocks say the modules that the standard prescribes for the text, light on dark, in any theme."""
     text = "mlreq1:" + "Ab_-9" * 60

@@ -121,9 +121,9 @@ def service(case: Case) -> Iterator[Finding]:
     if not SYSTEMD.is_dir() or shutil.which("systemctl") is None:
         yield skipped("service", "systemd does not run this machine.")
         return
-    unit = unit_of(case.kind)
+    unit = unit_of(case.kind, case.path)
     if unit is None:
-        yield skipped("service", f"No unit medledger-{case.kind.name}.service is installed.")
+        yield skipped("service", f"No unit medledger-{case.kind.name}.service runs a box with this configuration.")
         return
     told = subprocess.run(
         ["systemctl", "show", unit, "--property=ActiveState,SubState,UnitFileState,NRestarts"],

@@ -47,11 +47,24 @@ def key(case: Case) -> Iterator[Finding]:
     """The key opened: whose it is, and that nobody else reads it."""
     path = case.config.ledger.key
     assert case.identity is not None  # the doctor asks only then
-    owner = os.stat(path).st_uid
-    if os.geteuid() != 0 and owner != os.geteuid():
+    owners = {each: each.stat().st_uid for each in _kept(case) if each.exists()}
+    strange = [each for each, owner in owners.items() if owner != owners[case.path]]
+    if strange:
+        yield fault(
+            "owner",
+            f"{strange[0]} belongs to another user than {case.path}: the agent can use one of them only.",
+            f"Give all of the directory to the agent's user: chown -R --reference={case.path} {case.path.parent}",
+        )
+    if os.geteuid() not in (0, owners[path]):
         yield warning("key", f"{path} belongs to another user.", "Run the doctor as the agent's user.")
     else:
         yield ok("key", f"{path} opens, for its owner alone: fingerprint {case.identity.fingerprint}.")
+
+
+def _kept(case: Case) -> tuple[Path, ...]:
+    """What the agent has to be able to use."""
+    config = case.config
+    return case.path, config.ledger.key, config.ledger.path, config.inbox.path, config.subjects.secret_file
 
 
 def membership(case: Case) -> Iterator[Finding]:

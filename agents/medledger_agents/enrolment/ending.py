@@ -17,15 +17,21 @@ if TYPE_CHECKING:
 UNITS: Final = (Path("/etc/systemd/system"), Path("/usr/lib/systemd/system"), Path("/lib/systemd/system"))
 
 
-def unit_of(kind: Kind) -> str | None:
-    """The systemd unit that runs such a box, where one is installed."""
+def unit_of(kind: Kind, config: Path) -> str | None:
+    """The systemd unit that runs a box with this configuration, where one is installed."""
     name = f"medledger-{kind.name}.service"
-    return name if any((directory / name).is_file() for directory in UNITS) else None
+    for directory in UNITS:
+        try:
+            if str(config) in (directory / name).read_text(encoding="utf-8"):
+                return name
+        except (OSError, UnicodeDecodeError):
+            continue
+    return None
 
 
 def start_command(kind: Kind, config: Path) -> str:
     """What starts the agent."""
-    unit = unit_of(kind)
+    unit = unit_of(kind, config)
     if unit is not None:
         return f"sudo systemctl enable --now {unit}"
     return f"medledger agent {kind.name} --config {quote(str(config))}"

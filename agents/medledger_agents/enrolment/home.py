@@ -6,6 +6,8 @@ Rules:
   owner alone (0700).
 - The configuration is made from the declarations that also refuse bad keys (`settings.sample`), so every key stands in
   it with what it is for. It is read back before it is written. A file that exists is never overwritten.
+- Root works as the user that the directory belongs to, and makes the system's for the user `medledger` where there is
+  one, as the agents' units have it: what root makes the agent could not read.
 - Two setups of one directory at the same time would make two requests: the second is refused.
 """
 
@@ -14,7 +16,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import pwd
 import re
+import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -32,6 +36,7 @@ from ..pharmacy.config import PharmacyConfig
 
 CONFIG_NAME: Final = "agent.toml"
 SYSTEM_DIRECTORY: Final = Path("/var/lib/medledger")
+USER: Final = "medledger"  # of the agents' units
 _HEADING: Final = re.compile(r"^\[(\w+)\]$")
 _ASSIGNMENT: Final = re.compile(r"^#?(\w+) = ")
 
@@ -68,6 +73,57 @@ def default_directory() -> Path:
         return SYSTEM_DIRECTORY
     data = os.environ.get("XDG_DATA_HOME")
     return (Path(data) if data else Path.home() / ".local" / "share") / "medledger"
+
+
+def become_owner(directory: Path) -> str | None:
+    """As root, go on as the user that the directory belongs to, or is to; that user's name where we changed to it.
+
+    Raises `UsageError` where that user cannot read this program, `StoreError`.
+    """
+    if os.geteuid() != 0:
+        return None
+    try:
+        if not directory.exists() and directory == SYSTEM_DIRECTORY and (owner := _user(USER)) is not None:
+            directory.mkdir(mode=0o700, parents=True)
+            os.chown(directory, owner.pw_uid, owner.pw_gid)
+        status = directory.stat()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreError(f"{directory} cannot be used: {error.strerror or error}") from error
+    if status.st_uid == 0:
+        return None
+    name = next((each.pw_name for each in pwd.getpwall() if each.pw_uid == status.st_uid), str(status.st_uid))
+    _check_readable(name, status.st_uid)
+    os.setgroups([])
+    os.setgid(status.st_gid)
+    os.setuid(status.st_uid)
+    return name
+
+
+def _user(name: str) -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        return None
+
+
+def _check_readable(name: str, uid: int) -> None:
+    """That user runs the agent later, and needs this Python as we do for what is imported from now on."""
+    os.seteuid(uid)
+    try:
+        hidden = [
+            path
+            for path in (os.__file__, files.__file__, sys.executable)
+            if not os.access(path, os.R_OK, effective_ids=True)
+        ]
+    finally:
+        os.seteuid(0)
+    if hidden:
+        raise UsageError(
+            f"the user {name}, to whom the directory belongs, cannot read {hidden[0]}",
+            hint="Install medledger where everybody can read it, such as /opt/medledger.",
+        )
 
 
 @contextmanager

@@ -61,6 +61,9 @@ class Box:
 
 def run(given: Given) -> None:
     """Set the box up, as far as it goes. Raises `MedledgerError`; after Ctrl-C, as after any error, run it again."""
+    owner = home.become_owner(given.directory)
+    if owner is not None:
+        remark(f"Going on as the user {owner}, to whom {given.directory} belongs.")
     with home.entered(given.directory):
         try:
             _run(given)
