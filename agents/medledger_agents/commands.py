@@ -1,4 +1,4 @@
-"""The agents' commands on the `medledger` command line: `agent bedside`, `agent pharmacy`, `demo`.
+"""The agents' commands on the `medledger` command line: `agent ...`, `ward`, `demo`.
 
 The command line finds `register` through the entry point group `medledger.commands`. It is called for every command
 that is not built in, so nothing heavy is imported here: each command imports what it runs.
@@ -12,8 +12,6 @@ from typing import Any
 
 import click
 
-from .ward.command import ward
-
 File = click.Path(dir_okay=False, path_type=Path)
 Directory = click.Path(file_okay=False, path_type=Path)
 
@@ -22,25 +20,18 @@ def register(cli: click.Group) -> None:
     """Add our commands to the root command."""
     from .bedside.command import associate, quarantine
     from .enrolment.commands import doctor, setup
-
-    agent.add_command(associate)
-    agent.add_command(quarantine)
-    agent.add_command(setup)
-    agent.add_command(doctor)
+    from .instruments.command import drivers
     from .looking import status
     from .pharmacy.commands import counter, witness
     from .playing import play
     from .scanning import scan, scanner_test
+    from .ward.command import ward
 
-    agent.add_command(counter)
-    agent.add_command(witness)
-    agent.add_command(play)
-    agent.add_command(status)
-    agent.add_command(scan)
-    agent.add_command(scanner_test)
-    cli.add_command(agent)
-    cli.add_command(demo)
-    cli.add_command(ward)
+    commands = (associate, counter, doctor, drivers, play, quarantine, scan, scanner_test, setup, status, witness)
+    for command in commands:
+        agent.add_command(command)
+    for command in (agent, demo, ward):
+        cli.add_command(command)
 
 
 @click.group()

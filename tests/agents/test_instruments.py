@@ -5,6 +5,7 @@ The device is the reference firmware in C, on a pseudo-terminal.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import select
@@ -24,12 +25,15 @@ from brokers import Broker
 from devices import Instrument
 from devices_on_lines import firmware
 from medledger import DeviceEnrol, DeviceRetire, Ledger
+from medledger.errors import ConfigurationError
 from medledger.findings import find
 from medledger.transport import Gossip
+from medledger_agents.bedside.config import BedsideConfig
 from medledger_agents.bedside.intake import wired
 from medledger_agents.inbox import Inbox, Received
 from medledger_agents.instruments import envelope
 from medledger_agents.recorder import Delivery, Recorder
+from medledger_bridge.devices import new_driver
 from waiting import until
 from worlds import sync
 
@@ -314,3 +318,36 @@ def _noise(descriptor: int, size: int) -> Iterator[int]:
             if select.select([descriptor], [], [], 0)[0]:
                 os.read(descriptor, 65536)
         yield left
+
+
+def test_the_drivers_that_a_configuration_may_name_are_listed() -> None:
+    """Each with what it needs; every one of them can be made."""
+    listed = subprocess.run(
+        [sys.executable, "-m", "medledger", "agent", "drivers", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=True,
+    )
+    found = {each["driver"]: each["needs"] for each in map(json.loads, listed.stdout.splitlines())}
+    assert found.pop("signed") == "serial"
+    assert {name: new_driver(name, "X").NEEDS for name in found} == found
+    assert len(found) >= 5
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"driver": "signed"},
+        {"driver": "signed", "address": "AA:BB:CC:DD:EE:FF"},
+        {"driver": "signed", "port": "/dev/ttyUSB0", "address": "AA:BB:CC:DD:EE:FF"},
+        {"driver": "signed", "port": "/dev/ttyUSB0", "speed": 9600},
+        {"driver": "signed", "port": 7},
+        {"port": "/dev/ttyUSB0"},
+    ],
+)
+def test_a_wiring_that_cannot_be_meant_is_refused(world: World, given: dict[str, object]) -> None:
+    """By the name of its key, before anything runs."""
+    box = world.box("bed-7", "bedside", instruments={"devices": {DEVICE: given}})
+    with pytest.raises(ConfigurationError, match=r"devices in \[instruments\] must be"):
+        BedsideConfig.load(box.config)
