@@ -30,10 +30,11 @@ from medledger.header import (
 )
 from medledger.joining import make_reply, make_request, read_request_text
 from medledger.keys import Identity
-from medledger.ledger import DEFAULT_POLICY, Ledger
+from medledger.ledger import Ledger
 from medledger.membership import fold
 from medledger.proposals import approval_content, enrolment_content
 from medledger.records import Reading
+from medledger.roles import DEFAULT_POLICY
 from medledger.transport_key import TransportKey
 
 START_MS = 1_767_225_600_000

@@ -1,7 +1,7 @@
 """Stores that earlier versions wrote open, say what they said, and pass every check.
 
-tests/stores/version-N.sqlite.gz is a replica as the software wrote it whose schema was N: readings, a device's state, an
-association and a supply. It is never made again: software of that version did.
+tests/stores/version-N.sqlite.gz is a replica as the software wrote it whose schema was N: a reading, a device's state,
+an association and a supply. It is never made again: software of that version did.
 """
 
 from __future__ import annotations

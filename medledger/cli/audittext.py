@@ -118,7 +118,7 @@ def _gaps(report: dict[str, Any], names: dict[str, str]) -> list[tuple[str, ...]
 
 def finding_rows(findings: list[dict[str, Any]], names: dict[str, str]) -> list[tuple[str, ...]]:
     """Each finding with the blocks that show it, as `medledger show` takes them."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for each in findings:
         shown = [f"{names.get(place['feed'], place['feed'][:8])}/{place['seq']}" for place in each["entries"]]
         some = ", ".join(dict.fromkeys(shown[:MAX_SHOWN]))

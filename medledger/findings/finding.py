@@ -72,8 +72,8 @@ class Finding:
 class Fold:
     """A question to the ledger: the entry types it is about, and what finds the answer.
 
-    Without an entry of a type in `needs` there is nothing to find, and nothing is read. `types` None stands for all data
-    of those feeds that have such an entry.
+    Without an entry of a type in `needs` there is nothing to find, and nothing is read. `types` None stands for all
+    data of those feeds that have such an entry.
     """
 
     name: str
