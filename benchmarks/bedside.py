@@ -137,6 +137,8 @@ def bedside(place: Path, scale: Scale) -> Iterator[Line]:
         "messages/s",
         reference="python-hl7 and a plain SQLite commit of the same messages",
         ratio=ratio,
+        bar=0.7,
+        at_least=True,
         method=f"MLLP socket to acknowledged, that is durable, in turns with the reference: median of {ROUNDS} rounds",
         result=[count],
     )

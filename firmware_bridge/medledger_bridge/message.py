@@ -193,12 +193,13 @@ class Message:
         match = _TIME.fullmatch(text)
         if match is None:
             return None
-        *numbers, seconds, fraction, zone = match.groups()
+        year, month, day, hour, minute, seconds, fraction, zone = match.groups()
         zone = zone or self.zone
         if zone is None:
             return None
         try:
-            moment = datetime(*map(int, numbers), int(seconds or 0), tzinfo=_offset(zone))  # type: ignore[arg-type]  # five numbers
+            date = datetime(int(year), int(month), int(day), tzinfo=_offset(zone))
+            moment = date.replace(hour=int(hour), minute=int(minute), second=int(seconds or 0))
             whole = (moment - _EPOCH) // timedelta(seconds=1)
         except (ValueError, OverflowError):  # the 30th of February, hour 25, year 0000
             return None

@@ -127,7 +127,7 @@ def assign(config_file: Path, device: str, patient: str | None, issuer: str | No
 
 
 def _number(patient: str | None) -> str:
-    return patient or click.prompt("Patient's number", hide_input=True)  # type: ignore[no-any-return]
+    return patient or click.prompt("Patient's number", hide_input=True)
 
 
 def _tell(
