@@ -65,6 +65,18 @@ def test_file_names_start_at_the_configuration_file(tmp_path: Path) -> None:
     assert config.inbox.path == tmp_path / "inbox.db"
 
 
+def test_a_credential_of_systemd_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`$CREDENTIALS_DIRECTORY/name` lies where systemd says; where it says nothing, the error names LoadCredential."""
+    text = '[ledger]\npassphrase_file = "$CREDENTIALS_DIRECTORY/passphrase"\n'
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/medledger-bedside.service")
+    config = load(tmp_path, text)
+    assert config.ledger.passphrase_file == Path("/run/credentials/medledger-bedside.service/passphrase")
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY")
+    with pytest.raises(ConfigurationError, match=r"passphrase_file in \[ledger\].*'passphrase'") as caught:
+        load(tmp_path, text)
+    assert "LoadCredential=passphrase" in (caught.value.hint or "")
+
+
 def test_values_are_read(tmp_path: Path) -> None:
     """What stands in the file is what the agent gets."""
     config = load(tmp_path, '[mllp]\nport = 6661\n[batch]\nwindow_seconds = 0\n[gossip]\nbroker = "mqtt://b"\n')
