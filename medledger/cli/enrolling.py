@@ -96,7 +96,7 @@ def _admit(
             govern.confirm("Approve it?", yes=yes)
             ledger.approve(proposed.id)
     else:
-        govern.confirm("If its own screen shows the same fingerprint: Let it in?", yes=yes)
+        govern.confirm("Compare the fingerprint with the one on its own screen. Let it in?", yes=yes)
         ledger.enrol(text, roles=roles or None, label=label)
 
 

@@ -25,6 +25,7 @@ from .certificate import own_certificate_end
 from .findings import Case, Finding, fault, ok, skipped, warning
 
 CONNECT_SECONDS: Final = 5.0
+LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 SOON_DAYS: Final = 30
 DAY_MS: Final = 86_400_000
 EXPIRED: Final = 10  # X509_V_ERR_CERT_HAS_EXPIRED
@@ -144,6 +145,12 @@ def _login(check: str, address: BrokerAddress, context: ssl.SSLContext | None, p
         return fault(check, f"{_sentence(error)}", error.hint or "Check [gossip].")
     finally:
         connection.close()
+    if not address.tls and address.password is not None and address.host not in LOCAL:
+        return warning(
+            check,
+            f"It takes us without TLS: the password of {address.username} crosses the network for all to read.",
+            "Have TLS set up on the broker, and write mqtts:// here: docs/brokers.md shows how.",
+        )
     return ok(check, f"It takes us{'' if address.tls else ', without TLS'}.")
 
 

@@ -207,7 +207,7 @@ def _show(box: Box, text: str, request: Request) -> None:
         )
         return
     _show_code(given, text)
-    remark("This box asks to join. Show or give this to a governor of the ledger, but not over a network:\n")
+    remark("This box asks to join. Give this to a governor, and not over a network:\n")
     say(text)
     remark("\nThe governor compares the fingerprint, and types:\n")
     remark(f"  fingerprint   {style(box.identity.fingerprint, bold=True)}")
