@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
 import os
 import shutil
 import subprocess
@@ -62,9 +63,8 @@ def signed(counter: int, *, seed: bytes = SEED, boot: bytes = BOOT, name: str = 
     return SignedBatch(**fields, readings=readings, signature=crypto_sign(message, secret)[:64])
 
 
-@cache
-def firmware(target: str = "medledger-device") -> Path:
-    """The device in C, built once for all tests of a process. Without compiler or libsodium the test is skipped.
+def compiler() -> None:
+    """Nothing where the firmware can be built. Without compiler or libsodium the test is skipped.
 
     In continuous integration, and with MEDLEDGER_REQUIRE_FIRMWARE=1, that is an error.
     """
@@ -78,11 +78,46 @@ def firmware(target: str = "medledger-device") -> Path:
         if REQUIRED:
             pytest.fail(f"the firmware cannot be built: no {missing[0]}")
         pytest.skip(f"needs {missing[0]} (Debian: gcc libc6-dev make libsodium-dev)")
+
+
+def build_place() -> Path:
+    """A directory that is gone when the tests are."""
     place = Path(mkdtemp(prefix="medledger-firmware-"))
     atexit.register(shutil.rmtree, place, ignore_errors=True)
+    return place
+
+
+def has_sanitizers() -> bool:
+    """Whether a program with them can be linked."""
+    compiler()
+    flags = ["-fsanitize=address,undefined", "-x", "c", "-", "-o", os.devnull]
+    done = subprocess.run(["cc", *flags], input=b"int main(void) { return 0; }", capture_output=True)
+    assert done.returncode == 0 or not REQUIRED, done.stderr
+    return done.returncode == 0
+
+
+@cache
+def firmware(target: str = "medledger-device") -> Path:
+    """The device in C, built once for all tests of a process."""
+    compiler()
+    place = build_place()
     goal = "sanitized" if target.endswith("sanitized") else "all"
     done = subprocess.run(
         ["make", "-C", FIRMWARE, f"BUILD={place}", goal], capture_output=True, text=True, timeout=SECONDS
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return place / target
+
+
+@cache
+def firmware_library() -> ctypes.CDLL:
+    """The firmware's machine without its platform, with the undefined-behaviour sanitizer where there is one."""
+    compiler()
+    library = build_place() / "device.so"
+    sources = [ROOT / "tests" / "firmware_shim.c", *(FIRMWARE / name for name in ("cbor.c", "frame.c", "device.c"))]
+    flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-O1", "-shared", "-fPIC", f"-I{FIRMWARE}"]
+    flags += ["-fsanitize=undefined", "-fno-sanitize-recover=all"] if has_sanitizers() else []
+    command = ["cc", *flags, "-o", library, *sources, "-lsodium"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == 0, done.stderr
+    return ctypes.CDLL(str(library))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from devices_on_lines import BOOT, REQUIRED, SEED, firmware
+from devices_on_lines import BOOT, SEED, firmware, has_sanitizers
 from medledger_bridge import simulator
 from medledger_bridge.link.batch import SignedBatch
 from medledger_bridge.link.host import Duplicate, Event, Link, Missing, Refused
@@ -33,15 +33,6 @@ def in_c(target: str = NORMAL) -> list[str]:
     if target == SANITIZED and not has_sanitizers():
         pytest.skip("the compiler has no address sanitizer")
     return [str(firmware(target))]
-
-
-def has_sanitizers() -> bool:
-    """Whether a program with them can be linked."""
-    firmware()  # a compiler is there
-    flags = ["-fsanitize=address,undefined", "-x", "c", "-", "-o", os.devnull]
-    done = subprocess.run(["cc", *flags], input=b"int main(void) { return 0; }", capture_output=True)
-    assert done.returncode == 0 or not REQUIRED, done.stderr
-    return done.returncode == 0
 
 
 def output(command: list[str], *options: str | Path) -> bytes:

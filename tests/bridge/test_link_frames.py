@@ -168,3 +168,14 @@ def test_half_a_frame_before_a_reopening_is_forgotten() -> None:
     deframer.restart()
     assert deframer.feed(frame[20:]) == []
     assert deframer.feed(frame) == [Frame(1, 2, 1, b"x" * 50)]
+
+
+def test_the_end_of_an_overlong_run_is_no_frame() -> None:
+    """What has no delimiter before it is noise to its end, wherever the reads were cut."""
+    frame = wrap(2, 1, b"x" * 50)
+    noise = b"n" * (MAX_ENCODED_BYTES + 1)
+    for cut in (len(noise), len(noise) - 1, 1):
+        found, deframer = feed(noise + frame[1:] + frame, [cut, len(noise)])
+        assert found == [Frame(1, 2, 1, b"x" * 50)]
+        assert deframer.noise.long == 1
+        assert deframer.noise.bytes == len(noise) + len(frame) - 2

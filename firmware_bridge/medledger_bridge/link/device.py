@@ -26,7 +26,7 @@ from . import body
 from .batch import SignedBatch
 from .batch import encode as encode_batch
 from .frames import VERSION, Deframer, Frame, wrap
-from .messages import ACK, ASK, BATCH, ERROR, HELLO, Ack, Hello, Refusal
+from .messages import ACK, ASK, BATCH, EMPTY, ERROR, HELLO, Ack, Hello, Refusal
 
 RING: Final = 32
 WINDOW: Final = 8
@@ -83,7 +83,7 @@ class Device:
         """Add one reading, taken at `now` ms since the boot; a batch that is full with it, or before it, is sealed."""
         reading = [now, list(samples)]
         size = len(body.encode(reading))
-        if self._open_bytes + size > READINGS_BYTES:
+        if self._open_bytes + size > READINGS_BYTES or len(self._open) >= self._per_batch:
             self.seal(now)
         self._open.append(reading)
         self._open_bytes += size
@@ -173,7 +173,7 @@ class Device:
             ack = Ack.decode(frame.body)
             if ack.boot == self._boot:
                 self.acknowledged(ack.counter, now)
-        elif frame.kind == ASK:
+        elif frame.kind == ASK and frame.body == EMPTY:
             self._say_hello = True
             self._timeout = FIRST_TIMEOUT_MS
             self._go_back(self.oldest)
