@@ -130,6 +130,8 @@ def tell(path: Path, message: bytes) -> Message:
         ) from error
     reply = parse(replies[0])
     (msa,) = [segment for segment in reply.segments if reply.part(segment, 0) == "MSA"]
+    if reply.part(msa, 2) != parse(message).message_id:
+        raise TransportError("the agent acknowledged another message", hint="Say it again: twice does no harm.")
     if reply.part(msa, 1) != "AA":
         raise UsageError(f"the agent refused: {reply.part(msa, 3)}")
     return reply
