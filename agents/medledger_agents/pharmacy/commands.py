@@ -9,11 +9,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from medledger.errors import MedledgerError, TransportError, UsageError
+
+if TYPE_CHECKING:
+    from .epcis import Delivered
 
 File = click.Path(dir_okay=False, path_type=Path)
 SECONDS: Final = 30.0
@@ -24,9 +27,19 @@ _LOCAL: Final = "127.0.0.1:2576"
 @click.option("--to", default=_LOCAL, show_default=True, metavar="HOST:PORT", help="The pharmacy agent's [scanner].")
 @click.option("--json", "as_json", is_flag=True, help="The replies as they come, a JSON object a line.")
 @click.option("--recall", "notice", type=File, help="Recall what a notice of the FDA names (XML or JSON), and exit.")
+@click.option(
+    "--note", "delivery", type=File, help="Hold what `receive` scans against this EPCIS delivery note (JSON)."
+)
 @click.option("--catalogue", type=File, help="GTINs that the pharmacy knows, one a line: settles ambiguous NDCs.")
 @click.argument("request", required=False)
-def counter(to: str, as_json: bool, notice: Path | None, catalogue: Path | None, request: str | None) -> None:
+def counter(
+    to: str,
+    as_json: bool,
+    notice: Path | None,
+    delivery: Path | None,
+    catalogue: Path | None,
+    request: str | None,
+) -> None:
     """Scan packs at a pharmacy agent, and see what it says.
 
     Each line of standard input, or REQUEST, is a scan or an operation: `dispense SCAN prescription=rx:...`, `verify`,
@@ -46,15 +59,30 @@ def counter(to: str, as_json: bool, notice: Path | None, catalogue: Path | None,
         requests = iter([parse(request)])
     else:
         requests = (found for line in sys.stdin if line.strip() and (found := _typed(line)) is not None)
+    delivered = None if delivery is None else _delivered(delivery)
     refused = False
     with closing(_Connection(to)) as connection:
         for each in requests:
-            reply = connection.ask({"id": os.urandom(8).hex(), **each})
+            asked = each if delivered is None else delivered.hold_against(each)
+            reply = connection.ask({"id": os.urandom(8).hex(), **asked})
             refused |= reply["result"] == "refused"
             click.echo(json.dumps(reply, ensure_ascii=False) if as_json else say(reply))
             if reply["result"] == "witness-needed" and not as_json:
                 click.echo(f"  The witness runs: medledger agent witness --to {to} {reply['id']} {reply['statement']}")
+    if delivered is not None:
+        for product, serial in delivered.missing:
+            click.echo(f"NOT SCANNED: {product}, serial {serial}", err=True)
     sys.exit(1 if refused else 0)
+
+
+def _delivered(delivery: Path) -> Delivered:
+    from .epcis import MAX_NOTE_BYTES, Delivered, read_note
+
+    try:
+        with delivery.open("rb") as file:
+            return Delivered(read_note(file.read(MAX_NOTE_BYTES + 1)))
+    except OSError as error:
+        raise UsageError(f"the note {delivery} cannot be read: {error.strerror}") from error
 
 
 def _typed(line: str) -> dict[str, Any] | None:
