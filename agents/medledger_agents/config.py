@@ -7,10 +7,11 @@ kind of agent adds stands beside it: bedside/config.py, pharmacy/config.py.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Protocol
 
-from .settings import Brokers, FileName, Flag, Key, Whole, Words
+from .settings import Brokers, Dates, FileName, Flag, Key, Whole, Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +165,22 @@ class CadenceSection:
 
 
 @dataclass(frozen=True, slots=True)
+class CalibrationSection:
+    """When the devices of this box were calibrated last."""
+
+    devices: Annotated[
+        dict[str, date] | None,
+        Key(
+            Dates(),
+            "Each device's last calibration. It is logged when the agent starts and when it changes, so that a reading "
+            "can be judged by it.",
+            {"MON-7": "2026-05-01"},
+            live=True,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
 class MetricsSection:
     """Figures for Prometheus on /metrics, and whether all is well on /health. They never hold patients' data."""
 
@@ -209,6 +226,8 @@ class AgentConfig(Protocol):
     def inbox(self) -> InboxSection: ...
     @property
     def spool(self) -> SpoolSection: ...
+    @property
+    def calibration(self) -> CalibrationSection: ...
     @property
     def cadence(self) -> CadenceSection: ...
     @property

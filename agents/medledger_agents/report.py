@@ -5,6 +5,8 @@
   the box's label in its enrolment, else its key's fingerprint.
 - The hash is SHA-256 over the canonical JSON of every key in force, so that two boxes set up alike have the same one.
   File names are taken relative to the configuration; accounts in brokers' addresses are left out.
+- Calibrations, where any are configured: on each start and when one changes, a `device.status` about the device, with
+  state `on` (it is in service, so the configuration says) and the day, as its first moment in UTC.
 - A promise (`cadence`), where one is configured: an entry of this box at least so often. When nothing was logged for
   three quarters of that time, a `device.status` keeps the promise. The findings then name a box that fell silent.
 - A role that may not write these types writes none of them, which is logged once. No failure here stops a reading.
@@ -18,6 +20,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
+from datetime import UTC, date, datetime
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -58,6 +61,8 @@ def config_hash(config: AgentConfig, base: Path) -> bytes:
             return {str(name): plain(each) for name, each in value.items()}
         if is_dataclass(value):
             return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
+        if isinstance(value, date):
+            return value.isoformat()
         if isinstance(value, str) and "://" in value:
             scheme, _, rest = value.partition("://")
             return f"{scheme}://{rest.rpartition('@')[2]}"
@@ -66,6 +71,11 @@ def config_hash(config: AgentConfig, base: Path) -> bytes:
     sections = ((each.name, getattr(config, each.name)) for each in fields(config))  # type: ignore[arg-type]  # one
     document = {name: {key.name: plain(getattr(held, key.name)) for key in fields(held)} for name, held in sections}
     return sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).digest()
+
+
+def _calibration(device: str, day: date) -> DeviceStatus:
+    at = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    return DeviceStatus(device=device, state="on", calibrated=int(at.timestamp() * 1000))
 
 
 class Report:
@@ -83,6 +93,7 @@ class Report:
         self._on = False
         self._hash: bytes | None = None
         self._promised = 0
+        self._calibrated: dict[str, date] = {}
         self._logged = time.monotonic()
         self._unwatch: Callable[[], None] | None = None
 
@@ -135,6 +146,9 @@ class Report:
         if now != self._hash or (due is not None and due <= 0):
             self._on = self._append(self._status("on", now)) or self._on
             self._hash = now
+        for device, day in sorted((self._config.calibration.devices or {}).items()):
+            if self._calibrated.get(device) != day and self._append(_calibration(device, day)):
+                self._calibrated[device] = day
         interval = self._config.cadence.minutes * 60_000
         if interval != self._promised and self._append(Cadence(interval=interval or None)):
             self._promised = interval

@@ -18,6 +18,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, fields
+from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from textwrap import wrap
@@ -26,6 +27,7 @@ from typing import Any, Final, Protocol, TypeVar, get_type_hints
 from medledger.errors import ConfigurationError, MedledgerError
 
 MAX_FILE_BYTES: Final = 64 * 1024
+MAX_TABLE: Final = 64
 SAMPLE: Final = "Compare it with one that is right: `medledger agent bedside --sample`, or `pharmacy --sample`."
 CREDENTIALS: Final = "CREDENTIALS_DIRECTORY"
 """Where systemd puts a unit's credentials, in the environment."""
@@ -120,6 +122,29 @@ class FileName:
                 hint=f"Let systemd start the agent with LoadCredential={credential}:..., or name a file.",
             )
         return Path(place) / credential
+
+
+@dataclass(frozen=True, slots=True)
+class Dates:
+    """A table from names of devices to days."""
+
+    allowed: str = 'a table from devices to dates, such as { "MON-7" = 2026-05-01 }'
+
+    def read(self, value: Any, base: Path) -> dict[str, date] | None:  # noqa: ARG002 - the protocol's
+        if type(value) is not dict or len(value) > MAX_TABLE:
+            return None
+        found = {name: _day(given) for name, given in value.items() if 0 < len(name) <= 64 and name.isprintable()}
+        days = {name: day for name, day in found.items() if day is not None}
+        return days if len(days) == len(value) else None
+
+
+def _day(given: Any) -> date | None:
+    if type(given) is date:
+        return given
+    try:
+        return date.fromisoformat(given) if type(given) is str else None
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,12 @@ from pathlib import Path
 import pytest
 
 from boxes import Agent, Box, World
+from medledger_agents.bedside.config import BedsideConfig
 from medledger_agents.pharmacy.config import PharmacyConfig
 from medledger_agents.report import config_hash, firmware
 from waiting import until
 
-SCAN = "]d20109506000134352172803311021S1"
+SCAN = "]d201095060001343521728033121S1"
 PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH = 0x4206, 0x4207, 17
 
 
@@ -188,6 +189,16 @@ def test_a_promise_is_logged_once_and_taken_back(box: Box) -> None:
     assert [entry.content for entry in box.entries("cadence")] == [{"interval": 300_000}, {}]
 
 
+def test_calibrations_are_logged(box: Box) -> None:
+    """Each configured day becomes an entry about its device, once a start; it is part of the configuration's hash."""
+    box.config.write_text(box.config.read_text() + '[calibration]\ndevices = { "MON-7" = 2026-05-01 }\n')
+    with box.start() as agent:
+        assert until(lambda: sum(event["event"] == "blocks" for event in agent.log) >= 2)
+        agent.stop()
+    found = [entry.content for entry in box.entries("device.status") if "calibrated" in entry.content]
+    assert found == [{"device": "MON-7", "state": "on", "calibrated": 1_777_593_600_000}]
+
+
 def test_the_configurations_hash_says_what_differs_and_no_secret(tmp_path: Path) -> None:
     """Another value is another hash; another directory, or another account at the broker, is the same."""
 
@@ -197,6 +208,9 @@ def test_the_configurations_hash_says_what_differs_and_no_secret(tmp_path: Path)
         path.write_text(text)
         return config_hash(PharmacyConfig.load(path), path.parent)
 
+    bedside = tmp_path / "bedside.toml"
+    bedside.write_text('[instruments]\ndevices = { "PO-1" = { driver = "signed", port = "/dev/ttyUSB0" } }\n')
+    assert len(config_hash(BedsideConfig.load(bedside), tmp_path)) == 32
     plain = hashed("a", '[gossip]\nbroker = "mqtts://counter:secret@broker.example"\n')
     assert len(plain) == 32
     assert plain == hashed("b", '[gossip]\nbroker = "mqtts://till:other@broker.example"\n')

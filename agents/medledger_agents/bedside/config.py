@@ -12,6 +12,7 @@ from medledger.limits import MAX_ENTRIES_PER_BLOCK
 
 from ..config import (
     CadenceSection,
+    CalibrationSection,
     GossipSection,
     InboxSection,
     LedgerSection,
@@ -198,6 +199,7 @@ class BedsideConfig:
     subjects: SubjectsSection = field(default_factory=SubjectsSection)
     inbox: InboxSection = field(default_factory=InboxSection)
     spool: SpoolSection = field(default_factory=SpoolSection)
+    calibration: CalibrationSection = field(default_factory=CalibrationSection)
     cadence: CadenceSection = field(default_factory=CadenceSection)
     metrics: MetricsSection = field(default_factory=MetricsSection)
     log: LogSection = field(default_factory=LogSection)

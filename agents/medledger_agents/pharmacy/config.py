@@ -11,6 +11,7 @@ from medledger.errors import ConfigurationError
 
 from ..config import (
     CadenceSection,
+    CalibrationSection,
     GossipSection,
     InboxSection,
     LedgerSection,
@@ -97,6 +98,7 @@ class PharmacyConfig:
     subjects: SubjectsSection = field(default_factory=SubjectsSection)
     inbox: InboxSection = field(default_factory=InboxSection)
     spool: SpoolSection = field(default_factory=SpoolSection)
+    calibration: CalibrationSection = field(default_factory=CalibrationSection)
     cadence: CadenceSection = field(default_factory=CadenceSection)
     metrics: PharmacyMetricsSection = field(default_factory=PharmacyMetricsSection)
     log: LogSection = field(default_factory=LogSection)
