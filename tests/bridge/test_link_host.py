@@ -246,6 +246,28 @@ def test_a_device_that_is_reset_goes_on_and_one_that_goes_back_is_refused() -> N
     assert link.feed(said(signed(4), oldest=4)) == []
 
 
+def test_a_device_that_went_back_is_not_accepted_by_a_hasty_driver() -> None:
+    """Even when the batches that give it away are not committed yet."""
+    link = accepted(following=3)
+    link.feed(said(signed(1)) + said(signed(2)))
+    link.feed(hello(2, boot=b"boot-id2"))
+    with pytest.raises(LinkRollbackError):
+        link.accept(0)
+    link.feed(hello(3, boot=b"boot-id3"))
+    link.accept(0)
+    assert counters(link.feed(said(signed(3)))) == [3]
+
+
+def test_a_batch_sealed_after_a_hello_does_not_make_its_device_one_that_went_back() -> None:
+    """Both come in one read, and the driver answers the hello when the batch has come out."""
+    link = accepted(following=5, durable=4)
+    events = link.feed(hello(5) + said(signed(5)))
+    assert [type(event) for event in events] == [Hello, SignedBatch]
+    link.accept(4)
+    link.acknowledge(5)
+    assert replies(link)[-1] == Ack(BOOT, 5)
+
+
 def test_another_device_on_the_line_begins_anew() -> None:
     """The cable was moved: nothing of the first device's counters is applied to the second."""
     link = accepted(durable=40, following=41)

@@ -87,6 +87,7 @@ class Link:
         self._delivered: OrderedDict[int, bytes] = OrderedDict()
         self._device_sequence: int | None = None
         self._sequence = 0
+        self._gone_back = False  # the device's next counter, as its hello said it, had come already
         self._early = False  # batches came between the hello and `accept`
         self._asked_back = 0  # the expected counter that the device was last asked to go back to
         self._pending: dict[int, Ack | Refusal | None] = {}  # by kind: only the latest of each matters
@@ -130,14 +131,15 @@ class Link:
         """
         if self.hello is None:
             raise UsageError("there is no device to accept before its hello")
-        self._durable = max(self._durable, durable)
-        self._expected = max(self._expected, durable + 1)
-        if self.hello.next < self._expected:
+        # A batch that was sealed after the hello may have come out since, so the hello was judged when it came.
+        if self._gone_back or self.hello.next <= durable:
             self._rolled_back()
             raise LinkRollbackError(
-                f"the next batch of {self.hello.device} is {self.hello.next}, and {self._expected - 1} is known",
+                f"the next batch of {self.hello.device} is {self.hello.next}, and a later one is known",
                 hint="Its memory was reset or its key copied: retire the key and enrol the device under a new one.",
             )
+        self._durable = max(self._durable, durable)
+        self._expected = max(self._expected, durable + 1)
         self._accepted = True
         self._pending.pop(ERROR, None)
         self._acknowledge()
@@ -199,7 +201,8 @@ class Link:
             self._pending.pop(ACK, None)
         events.append(hello)
         self._asked_back = 0
-        if hello.next < self._expected:
+        self._gone_back = hello.next < self._expected
+        if self._gone_back:
             self._rolled_back()
             self.counts.refused += 1
             events.append(Refused("rolled-back", f"its next batch is {hello.next}, and {self._expected - 1} is known"))
