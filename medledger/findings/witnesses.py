@@ -68,7 +68,7 @@ def find(entries: Sequence[Observed], context: Context) -> Iterator[Finding]:
     """Every witness that is missing, invalid, or in two places."""
     book = SupplyBook.of(entries)
     by_signature: dict[bytes, list[Observed]] = defaultdict(list)
-    for entry in sorted(entries, key=lambda each: each.place):
+    for entry in sorted({each.leaf: each for each in entries}.values(), key=lambda each: each.place):
         content = entry.content
         if entry.type not in ("stock", "dispense"):
             continue
@@ -83,7 +83,7 @@ def find(entries: Sequence[Observed], context: Context) -> Iterator[Finding]:
                 )
                 yield Finding("no witness", said, (entry.place,), {"product": content["product"], "schedule": schedule})
     for found in by_signature.values():
-        if len({entry.leaf for entry in found}) > 1:
+        if len(found) > 1:
             who = author_name(found[0], context)
             said = f"{who} used one signature of a witness {len(found)} times: it was given once"
             yield Finding("witness used twice", said, tuple(entry.place for entry in found))
