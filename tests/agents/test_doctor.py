@@ -298,3 +298,13 @@ def test_an_inbox_with_messages_that_wait(box: Box) -> None:
     path.chmod(0o600)
     box.config.write_text(box.config.read_text() + "[spool]\nmax_bytes = 1000\n")
     assert any("max_bytes" in each.advice for each in examine(box.config))
+
+
+def test_a_configuration_that_could_be_either_kinds(box: Box) -> None:
+    """Without a section that only one kind has, it says as what it looked; --kind decides."""
+    box.config.write_text("[gossip]\noffline = true\n[metrics]\nport = 0\n")
+    assert "as bedside" in look(box)["kind"].text
+    done = run(box, "--kind", "pharmacy", "--json")
+    checks = {each["check"]: each for each in json.loads(done.stdout)["checks"]}
+    assert "kind" not in checks
+    assert "may not write a dispense" in checks["enrolment"]["text"]

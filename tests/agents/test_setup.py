@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import stat
 import time
+import tomllib
 from pathlib import Path
 from random import Random
 
+from hypothesis import given
+from hypothesis import strategies as st
 from paho.mqtt.publish import single
 
 from boxes import oru
@@ -80,6 +83,17 @@ def test_files_are_the_owners_and_the_configuration_explains_every_key(tmp_path:
             for key, (about, _) in keys_of(section_of(declared)).items():
                 assert f"{key} = " in text
                 assert about.doc.split()[0] in text
+
+
+@given(name=st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip))
+def test_whatever_is_typed_stands_in_the_configuration(name: str) -> None:
+    """Quotes, control characters, anything that is text: the file says what was answered, and is right."""
+    for kind in home.KINDS.values():
+        answers = {"gossip": {"username": name, "broker": ["mqtt://a", "mqtt://b"]}, "inbox": {"path": "/x/" + name}}
+        document = tomllib.loads(home.config_text(kind, answers))
+        assert document["gossip"]["username"] == name
+        assert document["gossip"]["broker"] == ["mqtt://a", "mqtt://b"]
+        assert document["inbox"]["path"] == "/x/" + name
 
 
 # --- cut off and gone on with ---------------------------------------------------------------------------------------

@@ -60,6 +60,8 @@ def examine(
         return [fault("configuration", f"{_capital(str(error))}.", error.hint or "Mend the file.")]
     kind, config = loaded[0]
     findings = list(_configuration(path, config))
+    if len(loaded) > 1:
+        findings.append(skipped("kind", f"It could be any kind of box; it is looked at as {kind.name} (--kind says)."))
     identity, problem = _open_key(config)
     if problem is not None:
         findings.append(problem)

@@ -172,13 +172,17 @@ def config_text(kind: Kind, values: Values) -> str:
         section = heading[1] if heading else section
         if assignment and (section, assignment[1]) in left:
             left.remove((section, assignment[1]))
-            # TOML reads these strings, but not JSON's escapes beyond its first 65,536 characters.
-            lines.append(f"{assignment[1]} = {json.dumps(values[section][assignment[1]], ensure_ascii=False)}")
+            lines.append(f"{assignment[1]} = {_toml(values[section][assignment[1]])}")
         else:
             lines.append(line)
     if left:
         raise UsageError(f"a {kind.name} box has no key {sorted(left)[0]}")
     return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    """A string, or an array of them: written as JSON does, but for pairs of surrogates and DEL, which TOML forbids."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def write_config(path: Path, kind: Kind, values: Values) -> None:
