@@ -85,6 +85,25 @@ def test_files_are_the_owners_and_the_configuration_explains_every_key(tmp_path:
                 assert about.doc.split()[0] in text
 
 
+def test_two_governors_have_to_approve(broker: Broker, tmp_path: Path) -> None:
+    """The first one's reply lets the box join; it waits, and says for what, until the second has approved, too."""
+    hospital = Hospital.found(tmp_path / "hospital", broker.url)
+    second, box = NewBox(tmp_path / "second", "pharmacy"), NewBox(tmp_path / "box")
+    with second.setup("--label", "Pharmacy", "--broker", broker.url) as setup:
+        hospital.approve(setup.until_asked())
+        setup.enrolled()
+    program("governance", "change", hospital.ledger, "--add-governor", "Pharmacy", "--threshold", "2", "--yes")
+    with box.setup("--label", "bed 7", "--broker", broker.url) as setup:
+        told = hospital.approve(setup.until_asked(), "--wait", "2s")
+        assert (told["effective"], told["delivered"]) == (False, True)
+        setup.heard("Waiting for its enrolment")
+        with hospital.staying():
+            program("sync", second.ledger)
+            program("member", "approve", second.ledger, told["pending_act"], "--yes")
+            program("sync", second.ledger)
+            assert setup.enrolled()["roles"] == ["bedside"]
+
+
 @given(name=st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip))
 def test_whatever_is_typed_stands_in_the_configuration(name: str) -> None:
     """Quotes, control characters, anything that is text: the file says what was answered, and is right."""
