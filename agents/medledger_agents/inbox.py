@@ -234,6 +234,13 @@ class Inbox:
             if self._db.in_transaction:
                 self._commit()
 
+    def begin_feed(self) -> None:
+        """This box goes on under a new key: what waits can stand anywhere in its new feed. Durable on return."""
+        with self._reporting():
+            self._begin()
+            self._db.execute("UPDATE messages SET after = -1 WHERE block IS NULL")
+            self._commit()
+
     def unlogged(self) -> list[Unlogged]:
         """The messages that are neither logged nor refused, as far as is noted: what the last crash left behind."""
         with self._reporting():

@@ -20,6 +20,7 @@ from medledger.joining import read_request_text
 from medledger.sync.topics import rendezvous
 from medledger.transport.rendezvous import Rendezvous
 from medledger_agents.enrolment import home
+from medledger_agents.inbox import Inbox, Received
 from medledger_agents.settings import keys_of, section_of
 from setups import Hospital, NewBox, program
 from waiting import until
@@ -333,6 +334,8 @@ def test_a_box_goes_on_in_its_own_directory_under_a_new_key(broker: Broker, tmp_
             assert "the agent runs" in setup.end(3)[1]
         agent.stop()
     config = box.config.read_bytes()
+    with Inbox.open(box.home / "inbox.db") as inbox:  # received just before the key died
+        inbox.store([Received("MON", "1", bytes(32), b"raw", 0)], after=1041)
     retired = box.home / f"retired-{old.fingerprint}"
     for place in (box.home / "succession", retired, retired / "ledger.db", retired / "box.key"):
         with box.setup("--replace", "--label", "bed 7") as setup:
@@ -349,6 +352,8 @@ def test_a_box_goes_on_in_its_own_directory_under_a_new_key(broker: Broker, tmp_
         assert ledger.name == "St. Anna"
     with Ledger.open(box.ledger) as ledger:
         assert ledger.membership.members[box.identity().public_key].succeeds == old.public_key
+    with Inbox.open(box.home / "inbox.db") as inbox:
+        assert [(each.raw, each.after) for each in inbox.unlogged()] == [(b"raw", -1)]  # looked for in all of the feed
 
 
 def test_there_is_nothing_to_replace_or_revoke(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def _run(given: Given) -> None:
     kind, path, config, answers = _configure(given)
     old = given.succeeds
     if given.replace or succession.noted(given.directory) is not None:
-        old = succession.begin(given.directory, config.ledger.key, config.ledger.path)
+        old = succession.begin(given.directory, config.ledger.key, config.ledger.path, config.inbox.path)
     identity = _key(config)
     box = Box(given, kind, path, config, identity)
     deadline = None if given.patience is None else time.monotonic() + given.patience

@@ -3,12 +3,14 @@
 The steps, each of which may be the last before the power goes; the next run goes on from what it finds:
 
  (1) the old public key is noted in `succession`, durably.   Crash before it: nothing has happened.
- (2) the old replica, its witness and its key are moved into `retired-<fingerprint>`, the key last.
+ (2) messages in the inbox that are not logged yet are told that a new feed begins; the old replica, its witness and
+     its key are moved into `retired-<fingerprint>`, the key last.
  (3) the new key is made, and its request, which names the old key (`setup`).
  (4) the note is removed: the request holds what it said.
 
 Nothing is deleted: blocks that nobody else holds can still be taken from the old replica by hand. The inbox stays where
-it is, so that messages that were received and not logged are logged under the new key.
+it is, so that messages that were received and not logged are logged under the new key. (One that the old key logged in
+the very moment that it died, before that was noted, is logged twice: once under each.)
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from medledger import files, statusfile
 from medledger.cli import keyring, waiting
 from medledger.errors import InUseError, StoreError, UsageError
 from medledger.keys import check_public_key, fingerprint
+
+from ..inbox import Inbox
 
 NOTE: Final = "succession"
 
@@ -38,7 +42,7 @@ def noted(directory: Path) -> bytes | None:
     return old
 
 
-def begin(directory: Path, key: Path, ledger: Path) -> bytes:
+def begin(directory: Path, key: Path, ledger: Path, inbox: Path) -> bytes:
     """Steps 1 and 2, or what is left of them; the old key. Raises `UsageError`, `InUseError`, `StoreError`."""
     try:
         old = noted(directory)
@@ -52,6 +56,9 @@ def begin(directory: Path, key: Path, ledger: Path) -> bytes:
             old = keyring.load(key).public_key
             files.create(directory / NOTE, f"{old.hex()}\n".encode())
         if key.exists() and keyring.load(key).public_key == old:
+            if inbox.exists():
+                with Inbox.open(inbox) as messages:
+                    messages.begin_feed()
             _retire(directory, key, ledger, old)
     except OSError as error:
         raise StoreError(f"{directory} cannot be used: {error.strerror or error}") from error
