@@ -122,6 +122,26 @@ def test_a_discharge_frees_the_bed(beds: Beds) -> None:
     assert (row.state, row.patient, row.cells["HR"]) == ("free", "", "")
 
 
+def test_what_is_told_about_another_patient_changes_nothing(beds: Beds) -> None:
+    """The end of somebody else, and what a person says about the past, leave whoever is there now."""
+    beds.say(begin())
+    beds.say(measured())
+    beds.say(Association(device="MON-7", action="end", subject=BERTA, reason="merge", time=NOON))
+    past = {"device": "MON-7", "subject": BERTA, "reason": "manual", "time": NOON}
+    beds.say(Association(action="begin", at=NOON - 2000, **past))
+    beds.say(Association(action="end", at=NOON - 1000, **past))
+    row = beds.row()
+    assert (row.patient, row.cells["HR"]) == (ANNA.hex()[:8], "72")
+
+
+def test_a_reading_in_quarantine_is_shown_as_nobodys(beds: Beds) -> None:
+    """Not under the name of the patient in the bed, whose it may not be."""
+    beds.say(begin())
+    beds.say(measured())
+    beds.say(measured(99, subject=None, quarantine="conflict"))
+    assert beds.row().cells["HR"] == ""
+
+
 def test_a_reading_of_nobody_is_said_to_be_nobodys(beds: Beds) -> None:
     """It is quarantined, not guessed."""
     beds.say(measured(subject=None))

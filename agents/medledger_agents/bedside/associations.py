@@ -22,7 +22,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from medledger.records import Association, Reading
@@ -90,8 +90,14 @@ class Associations:
             self.apply(entry)
 
     def apply(self, entry: Association) -> None:
-        """Take one more entry. One without a subject or a time says nothing about anybody."""
-        if entry.subject is None or entry.time is None:
+        """Take one more entry. An end without a subject ends whoever is known to be there."""
+        if entry.subject is None:
+            if entry.action == "end":
+                for device, subject in list(self._begins):
+                    if device == entry.device:
+                        self.apply(replace(entry, subject=subject))
+            return
+        if entry.time is None:
             return
         self._order += 1
         at = entry.time if entry.at is None else entry.at

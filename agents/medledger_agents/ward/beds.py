@@ -2,8 +2,9 @@
 
 Rules:
 
-- A row is a device at a place. Who lies there is the subject of its association, or of its last reading where no
-  association was ever made; it is shown by the start of its pseudonym.
+- A row is a device at a place. Who lies there is the subject of the association that lasts (bedside/associations.py),
+  or of its last reading where none was ever made; it is shown by the start of its pseudonym. A reading in quarantine is
+  nobody's: its values are not shown at all.
 - A value is shown while it is live. A dead sensor must not look like a calm patient: of a device that is lost, silent
   or unassociated no value is shown at all, and an old one is never shown as the present one.
 - `lost`, `stale`, `off`, `fault`, `standby` are what the agent said last (`device.status`). `silent` is our own
@@ -19,6 +20,9 @@ from typing import Any, Final, NamedTuple
 
 from medledger.decimals import format_decimal
 from medledger.indexing import LoggedEntry
+from medledger.records import Association
+
+from ..bedside.associations import NEVER, Associations
 
 TYPES: Final = ("association", "cadence", "device.batch", "device.status", "reading")
 """The entry types that say something about a bed."""
@@ -54,6 +58,7 @@ class Bed:
     position: tuple[int, int] = (-1, -1)  # of the last entry taken
     location: str = ""
     subject: bytes | None = None
+    known: Associations = field(default_factory=Associations)
     associated: bool = False  # an association was ever made
     occupied: bool = False
     said: str = LIVE
@@ -110,18 +115,24 @@ def _note(bed: Bed, entry: LoggedEntry) -> None:
         bed.promised = content.get("interval")
     bed.heard = entry.time
     if entry.type == "association":
-        bed.associated = True
-        bed.occupied = content["action"] == "begin"
-        bed.subject = entry.subject if bed.occupied else None
+        bed.known.apply(Association.from_content(content, subject=entry.subject, time=entry.time))
+        lasting = [stay.subject for stay in bed.known.of(bed.device) if stay.end == NEVER]
+        before, bed.subject = bed.subject, lasting[-1] if lasting else None
+        bed.associated, bed.occupied = True, bool(lasting)
         bed.location = content.get("location", bed.location)
-        bed.values.clear()  # they were the one before's
-        bed.alarm = None
+        if bed.subject != before:
+            bed.values.clear()  # they were the one before's
+            bed.alarm = None
     elif entry.type == "device.status":
         bed.said = LIVE if content["state"] == "on" else content["state"]
     elif entry.type == "reading":
         if content["samples"]:
             bed.signed = False
-        _measure(bed, entry, content["samples"])
+        if "quarantine" in content:  # it may be somebody else's
+            bed.last = entry.time
+            bed.values.clear()
+        else:
+            _measure(bed, entry, content["samples"])
         bed.alarm = content.get("alarm")
         bed.said = content.get("quality", LIVE)
     elif entry.type == "device.batch":
