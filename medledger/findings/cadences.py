@@ -7,7 +7,8 @@ Rules:
 - How long it was silent between two entries is what their blocks' monotonic clocks say, where both are of one boot.
   Between boots only the times that the author claims are left, and the finding says so (`measured` is false).
 - The last entry of a feed is followed by nothing: it is silent since then where the reader's clock says so. A replica
-  that is not in sync cannot tell "did not say" from "has not arrived": sync first.
+  that is not in sync cannot tell "did not say" from "has not arrived": sync first. A feed that was revoked or forked can
+  say nothing more that counts, and so keeps silent rightly.
 - A device is named by `reading`, `device.batch`, `device.status` and `association`. What a block holds late, an entry
   with an old time, keeps no promise of then: it counts when its block was made.
 """
@@ -38,15 +39,17 @@ def find(entries: Sequence[Observed], context: Context) -> Iterator[Finding]:
     for entry in by_position(entries):
         by_feed[entry.place.feed].append(entry)
     for found in by_feed.values():
-        yield from _of_feed(found, context.now)
+        yield from _of_feed(found, None if found[0].place.feed in context.ended else context.now)
 
 
 def _of_feed(entries: Sequence[Observed], now: int | None) -> Iterator[Finding]:
     promises: dict[str | None, _Promise] = {}
     for entry in entries:
         about = _device(entry)
-        for name in {None, about} & promises.keys():
-            promise = promises[name]
+        for name in dict.fromkeys((None, about)):  # in this order, whatever the hashes of names are
+            promise = promises.get(name)
+            if promise is None:
+                continue
             yield from _silence(name, promise, entry)
             promise.kept = entry
         if entry.type == CADENCE:

@@ -51,11 +51,16 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the entries are judged by. `now` (UTC ms) is the reader's clock, None where it shall not count."""
+    """What the entries are judged by.
+
+    `now` (UTC ms) is the reader's clock, None where it shall not count. `ended` are the feeds that were revoked or
+    forked: what their authors say since then does not count.
+    """
 
     ledger_id: bytes
     membership: Membership
     now: int | None = None
+    ended: frozenset[bytes] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ def find(replica: Replica, *, now: int | None = None, folds: Iterable[Fold] | No
     """
     from . import FOLDS
 
-    context = Context(replica.id, replica.membership, now)
+    ended = frozenset((*replica.membership.cuts, *replica.forks))
+    context = Context(replica.id, replica.membership, now, ended)
     for fold in FOLDS if folds is None else folds:
         yield from fold.find(list(observe(replica, fold)), context)
 

@@ -11,7 +11,7 @@ import pytest
 from medledger import Cadence, DeviceStatus, Reading
 from medledger.findings import Finding, find
 from medledger.header import Clock, Sync
-from worlds import found
+from worlds import found, join, sync
 
 NOON = 1_767_268_800_000
 SECOND = 1000
@@ -161,3 +161,27 @@ def test_an_old_reading_that_is_logged_late_does_not_fill_the_gap(box: Box) -> N
     box.wait(300)
     box.ledger.append(Reading(device="MON-7", samples=[("8867-4", "72", "/min")], time=NOON + 30 * SECOND))
     assert [each.facts["silent_ms"] for each in box.silences()] == [300_000]
+
+
+def test_a_revoked_box_is_not_silent_still(box: Box, tmp_path: Path) -> None:
+    """It may not speak: whatever it says since the cut does not count. What it left out before stays found."""
+    with closing(join(box.ledger, tmp_path, "bed-7")) as bed:
+        assert bed.me is not None
+        bed.append(Cadence(interval=60_000, time=NOON))
+        sync(bed, box.ledger)
+        later = box.wall + 10**12
+        assert [each.kind for each in box.silences(later)] == ["silent"]
+        box.ledger.revoke(bed.me, reason="replaced")
+        assert box.silences(later) == []
+
+
+def test_the_authors_promise_comes_first_whatever_names_hash_to(box: Box) -> None:
+    """Findings come in one order in every process, although Python hashes texts differently in each."""
+    names = [f"MON-{number}" for number in range(16)]
+    box.promise(60, device=None)
+    for name in names:
+        box.promise(60, device=name)
+        box.wait(61)
+        box.measure(name)
+    found = [each.facts["device"] for each in box.silences()]
+    assert found == [each for name in names for each in (None, name)]
