@@ -152,8 +152,16 @@ class SpoolSection:
 
 @dataclass(frozen=True, slots=True)
 class CadenceSection:
-    """What this box promises on the ledger, so that its silence is found."""
+    """What this box says of itself on the ledger, so that its silence is found."""
 
+    status: Annotated[
+        bool,
+        Key(
+            Flag(),
+            "Whether it logs that it is on, with the version of this software and a hash of this file, and that it "
+            "goes.",
+        ),
+    ] = True
     minutes: Annotated[
         int,
         Key(

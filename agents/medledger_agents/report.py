@@ -9,6 +9,7 @@
   state `on` (it is in service, so the configuration says) and the day, as its first moment in UTC.
 - A promise (`cadence`), where one is configured: an entry of this box at least so often. When nothing was logged for
   three quarters of that time, a `device.status` keeps the promise. The findings then name a box that fell silent.
+- `status = false` in [cadence] says nothing but what a promise asks for.
 - A role that may not write these types writes none of them, which is logged once. No failure here stops a reading.
 """
 
@@ -143,9 +144,9 @@ class Report:
         """What has changed; or that it is still on, where the promise asks for it."""
         now = config_hash(self._config, self._base)
         due = self._due()
-        if now != self._hash or (due is not None and due <= 0):
+        if (self._config.cadence.status and now != self._hash) or (due is not None and due <= 0):
             self._on = self._append(self._status("on", now)) or self._on
-            self._hash = now
+        self._hash = now
         for device, day in sorted((self._config.calibration.devices or {}).items()):
             if self._calibrated.get(device) != day and self._append(_calibration(device, day)):
                 self._calibrated[device] = day

@@ -178,6 +178,15 @@ def until_said(agent: Agent) -> None:
     assert until(lambda: any(event["event"] == "blocks" and event["feed"] == "own" for event in agent.log))
 
 
+def test_a_box_may_keep_its_own_state_to_itself(box: Box) -> None:
+    """With `status = false` nothing of the box itself is on the ledger; what it is for is."""
+    box.config.write_text(box.config.read_text() + "[cadence]\nstatus = false\n")
+    with box.start() as agent:
+        assert agent.till().ask(SCAN)["result"] == "dispensed"
+        agent.stop()
+    assert box.entries("device.status") == []
+
+
 def test_a_promise_is_logged_once_and_taken_back(box: Box) -> None:
     """`minutes` in [cadence] is a promise on the ledger, which stands over restarts; 0 says that there is none."""
     plain = box.config.read_text()

@@ -33,6 +33,12 @@ key = "box.key"
 [{listener}]
 port = 0
 {more}
+[cadence]
+status = false  # who ends last would hold what nobody else can hear any more
+
+[metrics]
+enabled = false
+
 [log]
 format = "json"
 level = "debug"
