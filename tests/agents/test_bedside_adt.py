@@ -14,14 +14,18 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from boxes import IDENTIFIERS, Box, World
 from hl7_messages import recorded
+from medledger.errors import ConfigurationError
 from medledger.records import Reading
 from medledger_agents.bedside.adt import EVENTS, Location, movements
-from medledger_agents.bedside.associations import Margins, standing
+from medledger_agents.bedside.associations import Associations, Margins, standing
 from medledger_agents.bedside.config import BedsideConfig
 from medledger_agents.bedside.intake import Intake
+from medledger_agents.bedside.moves import Beds, plan
 from medledger_agents.bedside.patients import Patient
 from medledger_agents.bedside.ward import Told, Unplaced, logged_associations
 from medledger_agents.subjects import Subjects
@@ -276,9 +280,62 @@ def test_every_recorded_message_gives_readings_movements_or_a_reason(
     assert sum(outcomes.values()) == len(recorded(shared_data)) > 60
 
 
+FIELD = st.one_of(
+    st.sampled_from(("", '""', "4711", "ICU^1^A", "A^^^B^MR~C", "00010101000000", "99991231235959", "20260701100000")),
+    st.text(max_size=12),
+)
+
+
+@given(
+    st.sampled_from([*EVENTS, "A60", ""]),
+    st.lists(st.tuples(st.sampled_from(("EVN", "PID", "PV1", "MRG")), st.lists(FIELD, max_size=9)), max_size=6),
+)
+def test_whatever_a_ward_system_sends_has_an_answer(event: str, segments: list[tuple[str, list[str]]]) -> None:
+    """Movements that can be planned, or a reason; never a fault of ours, never a reply that cannot be sent."""
+    intake = Intake(Subjects(bytes(32), "month"), by_adt=True, zone=ZoneInfo("Pacific/Auckland"), issuer="HOSP")
+    text = "\r".join(
+        [f"MSH|^~\\&|ADT|H|||x||ADT^{event}|1|P|2.5", *("|".join((name, *fields)) for name, fields in segments)]
+    )
+    taken = intake.take(text.encode("utf-8", "replace"), UTC_TEN)
+    assert taken.delivery is not None
+    assert taken.acknowledgement(taken.code, taken.reason)
+    known = Associations()
+    for draft in taken.delivery.records:
+        assert isinstance(draft, Told)
+        for each in draft.movements:
+            plan(
+                each,
+                known,
+                Beds({"MON-7": Location("ICU", "1", "A")}),
+                lambda who, _: bytes(15) + bytes([len(who.number) % 7]),
+                UTC_TEN,
+            )
+    known.of("MON-7")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[beds]\nassociation = "adt"\ndevices = { "MON-7" = "" }\n',
+        '[beds]\nassociation = "adt"\ndevices = { "" = "ICU" }\n',
+        '[beds]\nassociation = "adt"\ndevices = { "MON-7" = 7 }\n',
+        '[beds]\nassociation = "adt"\ndevices = { "MON-7" = "ICU\\u202e" }\n',
+        '[beds]\nzone = "Berlin"\n',
+        "[signals]\nstale_seconds = 300\n",
+        '[mllp]\ntls_key_file = "a"\n[beds]\nzone = 1\n',
+    ],
+)
+def test_settings_that_cannot_be_are_refused(tmp_path: Path, text: str) -> None:
+    """By name, before anything is listened on."""
+    path = tmp_path / "agent.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError):
+        BedsideConfig.load(path)
+
+
 def test_beds_need_adt(tmp_path: Path) -> None:
     """A table of beds that would count for nothing is refused."""
     path = tmp_path / "agent.toml"
     path.write_text('[beds]\ndevices = { "MON-7" = "ICU^1^A" }\n')
-    with pytest.raises(Exception, match="association takes it from the messages"):
+    with pytest.raises(ConfigurationError, match="association takes it from the messages"):
         BedsideConfig.load(path)

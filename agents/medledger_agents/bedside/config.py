@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from medledger.errors import ConfigurationError
+from medledger.errors import ConfigurationError, SchemaError
 from medledger.limits import MAX_ENTRIES_PER_BLOCK
+from medledger.records import Association
 
 from ..config import (
     CadenceSection,
@@ -74,8 +75,12 @@ class Places:
             return None
         found = {}
         for device, text in value.items():
-            place = Location.parse(text) if type(text) is str and len(text) <= 64 and text.isprintable() else None
-            if place is None or not 0 < len(device) <= 64 or not device.isprintable():
+            place = Location.parse(text) if type(text) is str else None
+            if place is None:
+                return None
+            try:
+                Association(device=device, action="begin", location=str(place))  # as it will stand on the ledger
+            except SchemaError:
                 return None
             found[device] = place
         return found
