@@ -160,14 +160,14 @@ def run(device: Device, source: Iterator[Samples], line: Line, *, interval: int,
 
     ended = False
     while not (once and ended and device.idle):
-        while not ended and now() >= due:
+        if not ended and now() >= due:  # one at a time: a slow store must not keep the device from speaking
             samples = next(source, None) if count is None or taken < count else None
             if samples is None:
                 device.seal(now())
                 ended = True
             else:
                 device.measure(now(), samples)
-                due, taken = due + interval, taken + 1
+                due, taken = max(due + interval, now()), taken + 1  # a moment that was missed is not measured later
         line.write(device, now())
         times = [now() + 1000] if ended else [due]
         if device.deadline is not None and not line.full:  # while the line takes nothing, nothing is said again

@@ -132,7 +132,7 @@ static int run(void)
     bool ended = false;
 
     while (!host_line_lost() && !(chosen.once && ended && device_idle(&device))) {
-        while (!ended && hal_millis() >= due) {
+        if (!ended && hal_millis() >= due) { /* one at a time: a slow store must not keep the device from speaking */
             int count = chosen.counted && taken == chosen.count ? -1 : next_samples(samples);
             if (count == -2)
                 return fputs("medledger-device: the recording holds a cell that is no figure\n", stderr), 1;
@@ -141,6 +141,8 @@ static int run(void)
                       : !device_measure(&device, hal_millis(), samples, (size_t)count))
                 return 1;
             taken++, due += chosen.interval;
+            if (due < hal_millis())
+                due = hal_millis(); /* a moment that was missed is not measured later */
         }
         while (written < size || (written = 0, size = device_send(&device, hal_millis())) > 0) {
             size_t more = hal_write(device.frame + written, size - written);
