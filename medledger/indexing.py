@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from hashlib import sha256
 from heapq import merge
-from itertools import chain, takewhile
+from itertools import chain, groupby, takewhile
 from operator import itemgetter
 from typing import Any, Protocol
 
@@ -257,25 +257,16 @@ class Indexer:
             with self._store.lock:  # a page and the feeds it names, of one moment
                 page = self._store.query(sql, (*values, *after))
                 by_no = self._store.feeds_by_number()
-            for time, pos, index, void in page:
-                after = (time, pos, index)
-                logged = self._logged(by_no[pos >> SEQ_BITS], pos & MAX_SEQ, index, void)
-                if logged is not None:
-                    yield after, logged
+            for pos, of_block in groupby(page, key=itemgetter(1)):  # read and split once: it may hold thousands
+                feed, seq = by_no[pos >> SEQ_BITS], pos & MAX_SEQ
+                row = self._store.row(feed, seq)
+                items = [] if row is None else split_body(row.body)
+                for time, _, index, void in of_block:
+                    after = (time, pos, index)
+                    if row is not None:  # else truncated since the page was read
+                        yield after, _logged(feed, row, items[index], index, void)
             if len(page) < _ENTRY_PAGE:
                 return
-
-    def _logged(self, feed: Feed, seq: int, index: int, void: str | None) -> LoggedEntry | None:
-        row = self._store.row(feed, seq)
-        if row is None:
-            return None  # truncated since the page was read
-        item = split_body(row.body)[index]
-        if isinstance(item, bytes) and void != "malformed":
-            return LoggedEntry(feed.author, seq, index, void, decode_entry(item), sha256(row.header).digest())
-        raw = item if isinstance(item, bytes) else b""
-        return LoggedEntry(
-            feed.author, seq, index, void, Entry(b"", "", 0, None, None, raw), sha256(row.header).digest()
-        )
 
     # --- checking -----------------------------------------------------------------------------------------------
 
@@ -357,6 +348,14 @@ class Indexer:
             if row is not None and sha256(row.header).digest().startswith(block_id):
                 return parse_block(join_block(row.header, row.body))
         return None
+
+
+def _logged(feed: Feed, row: BlockRow, item: bytes | Hidden, index: int, void: str | None) -> LoggedEntry:
+    block_id = sha256(row.header).digest()
+    if isinstance(item, bytes) and void != "malformed":
+        return LoggedEntry(feed.author, row.seq, index, void, decode_entry(item), block_id)
+    raw = item if isinstance(item, bytes) else b""
+    return LoggedEntry(feed.author, row.seq, index, void, Entry(b"", "", 0, None, None, raw), block_id)
 
 
 def _prefix(block_id: bytes) -> int:

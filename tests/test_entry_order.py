@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from medledger import Association, Identity, Ledger, Reading
 from medledger.indexing import _ENTRY_PAGE, LoggedEntry
+from worlds import found, reading
 
 SUBJECT = bytes(16)
 
@@ -89,3 +91,15 @@ def test_a_page_is_found_through_an_index(ledger: Ledger, asked: dict[str, objec
         assert "SEARCH entries USING INDEX" in plan, plan
         assert "SCAN entries" not in plan, plan
         assert "TEMP B-TREE" not in plan, plan
+
+
+def test_a_block_of_many_entries_is_read_once_a_page(tmp_path: Path) -> None:
+    """Not once for each of them: what reads a whole ledger would take the square of a block's length."""
+    with found(tmp_path) as ledger:
+        ledger.append(*(reading(rate, time=1_767_268_800_000 + rate) for rate in range(40, 240)))
+        assert len(list(ledger.entries("reading"))) == 200
+        statements: list[str] = []
+        ledger.store.connection.set_trace_callback(statements.append)
+        assert len(list(ledger.entries("reading"))) == 200
+        ledger.store.connection.set_trace_callback(None)
+    assert sum("FROM blocks" in each for each in statements) == 1
