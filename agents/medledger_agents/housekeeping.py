@@ -20,7 +20,7 @@ DAY_MS: Final = 86_400_000
 
 
 class Housekeeping:
-    """The part. `confirmed`: how many blocks of our feed a peer has shown to hold; `looked`: called after each."""
+    """The part. `confirmed`: how many blocks of our feed some peer holds; `looked` is called after, in a thread."""
 
     name = "housekeeping"
     essential = True
@@ -49,7 +49,7 @@ class Housekeeping:
     async def run(self) -> None:
         """Look for ever."""
         while True:
-            self._looked()
+            await asyncio.to_thread(self._looked)
             await asyncio.sleep(LOOK_SECONDS)
             await asyncio.to_thread(self.look)
 

@@ -18,7 +18,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
@@ -207,7 +206,7 @@ class Agent:
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         if until_input_ends:
             threading.Thread(target=_await_end_of_input, daemon=True).start()
-        HEALTH.watch(lambda: _soon(loop, self._show))
+        HEALTH.watch(self._show)
         await self._supervisor.start()
         self._notifier.ready()
         ends = [asyncio.ensure_future(stopping.wait()), asyncio.ensure_future(self._supervisor.failed())]
@@ -268,7 +267,7 @@ class Agent:
         return render(METERS, figures(sources))
 
     def _show(self) -> None:
-        """One line for `systemctl status`."""
+        """One line for `systemctl status`, in any thread. With a fault nothing is asked: it may be what hangs."""
         faults = HEALTH.faults()
         if faults:
             self._notifier.status("unhealthy: " + "; ".join(f"{what}: {why}" for what, why in faults.items()))
@@ -307,11 +306,6 @@ class Agent:
         self._report.reload(config)
         if isinstance(self._listener.service, Reloading):
             self._listener.service.reload(config)
-
-
-def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
-    with suppress(RuntimeError):  # the loop has ended
-        loop.call_soon_threadsafe(call)
 
 
 def _end_after(seconds: float) -> None:

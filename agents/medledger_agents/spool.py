@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from medledger.errors import StoreError
+
 from .config import SpoolSection
 from .health import HEALTH, Health
 from .inbox import Inbox
@@ -144,7 +146,10 @@ class Spool:
 
 
 def _free(directory: Path) -> int:
-    found = os.statvfs(directory)
+    try:
+        found = os.statvfs(directory)
+    except OSError as error:
+        raise StoreError(f"the disk of {directory} cannot be looked at: {error.strerror or error}") from error
     return found.f_bavail * found.f_frsize
 
 

@@ -21,6 +21,8 @@ from . import logs
 from .health import HEALTH, Health
 
 LOOK_SECONDS: Final = 1.0
+GATHER_SECONDS: Final = 0.1
+"""Blocks come in bursts: one look for each."""
 
 
 def hindrance(ledger: Ledger, entry_type: str) -> str | None:
@@ -56,7 +58,7 @@ class Standing:
             logs.event(
                 "blocks", level=logging.DEBUG, feed="own" if own else fingerprint(advance.feed), last=advance.last
             )
-            if not self._changed.is_set():
+            if not own and not self._changed.is_set():
                 with suppress(RuntimeError):  # the loop has ended
                     loop.call_soon_threadsafe(self._changed.set)
 
@@ -67,13 +69,14 @@ class Standing:
         told: str | None = "unknown"
         while True:
             self._changed.clear()
-            why = hindrance(self._ledger, self._entry_type)
+            why = await asyncio.to_thread(hindrance, self._ledger, self._entry_type)  # waits while a block is written
             if why != told:
                 self._tell(why)
                 told = why
-            recovering = why is not None and self._ledger.state == RECOVERING
+            recovering = why == RECOVERING
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), LOOK_SECONDS if recovering else None)
+                await asyncio.sleep(GATHER_SECONDS)
 
     async def stop(self) -> None:
         """Watch no more."""
