@@ -346,6 +346,25 @@ def test_the_fold_does_not_ask_for_the_order(order: list[int]) -> None:
     assert Associations(entries[place] for place in order).of("MON-A") == Associations(entries).of("MON-A")
 
 
+@given(st.integers(1, 60), st.integers(0, 59))
+def test_what_is_long_past_is_forgotten_and_stays_past(count: int, again: int) -> None:
+    """With few stays remembered the present is as with all; an old admission that is told again opens nothing."""
+    few, every = Ledger(Associations(most=4)), Ledger()
+    for ledger in (few, every):
+        for number in range(count):
+            begin = NINE + number * HOUR
+            ledger.tell(ADMIT, PATIENTS[number % 3], begin, location=A)
+            if number < count - 1:
+                ledger.tell(DISCHARGE, PATIENTS[number % 3], begin + 30 * MINUTE, prior=A)
+        old = again % count
+        ledger.tell(ADMIT, PATIENTS[old % 3], NINE + old * HOUR, location=A)
+    for hour in range(max(0, count - 4), count + 1):
+        for minutes in (10, 50):
+            at = NINE + hour * HOUR + minutes * MINUTE
+            assert few.read("MON-A", at) == every.read("MON-A", at)
+    assert len(few.known.of("MON-A")) <= 9
+
+
 def test_with_the_clock_in_1970_the_order_of_arrival_decides() -> None:
     """A box whose clock was never set knows no times: what it was told last holds."""
     known = Associations()

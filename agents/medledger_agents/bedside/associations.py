@@ -80,7 +80,10 @@ class _Begin:
 class Associations:
     """All intervals of all devices. `apply` takes entries as they are logged."""
 
-    def __init__(self, entries: Iterable[Association] = ()) -> None:
+    def __init__(self, entries: Iterable[Association] = (), *, most: int | None = None) -> None:
+        self._most = most  # stays of a device that are remembered; older ones are closed for good
+        self._horizon: dict[str, int] = {}
+        self._count: dict[str, int] = {}
         self._begins: dict[tuple[str, bytes], list[_Begin]] = {}
         self._ends: dict[tuple[str, bytes], list[tuple[int, int]]] = {}
         self._last: dict[str, tuple[bytes, bool]] = {}
@@ -104,6 +107,9 @@ class Associations:
         key = (entry.device, entry.subject)
         past = entry.reason == "manual" and entry.at is not None  # somebody sets right what was
         if entry.action == "begin":
+            if at < self.horizon(entry.device):
+                return
+            self._count[entry.device] = self._count.get(entry.device, 0) + 1
             self._begins.setdefault(key, []).append(_Begin(at, self._order, entry, entry.time))
             if not past:
                 self._last[entry.device] = (entry.subject, True)
@@ -112,6 +118,29 @@ class Associations:
             if not past and self._last.get(entry.device, (None,))[0] == entry.subject:
                 self._last[entry.device] = (entry.subject, False)
         self._known[entry.device] = None
+        if self._most is not None and self._count.get(entry.device, 0) > 2 * self._most:
+            self._forget(entry.device)
+
+    def horizon(self, device: str) -> int:
+        """Before this time nothing of the device is remembered, and no begin is taken any more (UTC ms)."""
+        return self._horizon.get(device, -NEVER)
+
+    def _forget(self, device: str) -> None:
+        """Close what is older than the last `most` stays: years of patients do not fit into a small box."""
+        assert self._most is not None  # asked by who has looked
+        kept = list(self.of(device))[-self._most :]
+        horizon = min([each.begin for each in kept] + [each.begin for each in self.of(device) if each.end == NEVER])
+        self._horizon[device] = horizon
+        self._count[device] = 0
+        for key in [key for key in self._begins | self._ends if key[0] == device]:
+            begins = [each for each in self._begins.pop(key, ()) if each.at >= horizon]
+            ends = [each for each in self._ends.pop(key, ()) if each[0] >= horizon]
+            if begins:
+                self._begins[key] = begins
+                self._count[device] += len(begins)
+            if ends:
+                self._ends[key] = ends
+        self._known[device] = None
 
     def devices(self) -> list[str]:
         """Every device of which anything is known."""

@@ -49,7 +49,9 @@ class Plan:
     entries: list[Association]
 
     def begin(self, device: str, subject: bytes, at: int) -> None:
-        """The subject is at this device from then on."""
+        """The subject is at this device from then on; before what is remembered, nobody is any more."""
+        if at < self.known.horizon(device):
+            return
         self._note(device, "begin", subject, at, self.reason)
 
     def end(self, device: str, subject: bytes, at: int, reason: str | None = None) -> None:
@@ -83,7 +85,7 @@ def plan(movement: Movement, known: Associations, beds: Beds, pseudonym: Pseudon
     elif movement.event == CANCEL_ADMIT:
         for stay in _holding(stays, movement.at):
             gathered.end(stay.device, stay.subject, stay.begin)
-        if not stays:
+        if not _holding(stays, movement.at):
             _leave(gathered, subject, stays, movement.at, beds.at(movement.prior))
     elif movement.event == UPDATE:
         if movement.location is not None:
@@ -134,12 +136,11 @@ def _arrive(gathered: Plan, movement: Movement, stays: list[Interval], subject: 
 def _leave(
     gathered: Plan, subject: bytes, stays: list[Interval], at: int, places: list[str], reason: str | None = None
 ) -> None:
-    """Ends every stay that holds then; where none is known at these places, the end is noted for a begin to come."""
+    """Ends every stay that holds then, and notes the end at these places for a begin that may still come."""
     for stay in _holding(stays, at):
         gathered.end(stay.device, stay.subject, at, reason)
     for device in places:
-        if not any(stay.device == device and stay.begin <= at for stay in stays):
-            gathered.end(device, subject, at, reason)
+        gathered.end(device, subject, at, reason)
 
 
 def _merge(gathered: Plan, movement: Movement, stays: list[Interval], survivor: bytes, given_up: bytes) -> None:
@@ -149,9 +150,8 @@ def _merge(gathered: Plan, movement: Movement, stays: list[Interval], survivor: 
         gathered.begin(stay.device, survivor, movement.at)
         if stay.end != NEVER:
             gathered.end(stay.device, survivor, stay.end)
-    if not stays:
-        for device in sorted(gathered.beds.devices):
-            gathered.end(device, given_up, movement.at)
+    for device in sorted(gathered.beds.devices):
+        gathered.end(device, given_up, movement.at)
 
 
 def _holding(stays: list[Interval], at: int) -> list[Interval]:

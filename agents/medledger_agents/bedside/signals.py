@@ -23,6 +23,8 @@ from medledger.records import Cadence, DeviceStatus, Record
 LIVE: Final = "live"
 STALE: Final = "stale"
 LOST: Final = "lost"
+MAX_WATCHED: Final = 1024
+"""Devices that one agent watches; names come from outside, and more than that are no ward."""
 
 
 @dataclass(slots=True)
@@ -42,6 +44,8 @@ class Signals:
     def heard(self, device: str, now: int) -> list[Record]:
         """The device said something."""
         watch = self._watches.get(device)
+        if watch is None and len(self._watches) >= MAX_WATCHED:
+            return []
         if watch is None:
             self._watches[device] = _Watch(LIVE, now)
             return [Cadence(device=device, interval=self._interval)]

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from medledger.ledger import Ledger
 from medledger.records import Association, DeviceBatch, DeviceStatus, Reading, Record
@@ -23,6 +24,12 @@ from .adt import Movement
 from .associations import NEVER, RECENT, RELEASED, Associations, Interval, Margins, Window, owner, window
 from .moves import Beds, by_hand, plan, reconcile
 from .patients import Patient
+
+REMEMBERED: Final = 4 * RECENT
+"""Stays of a device that the agent keeps in memory."""
+
+MAX_DEVICES: Final = 1024
+"""Devices of which it is remembered what was last said about them: names come from outside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +86,7 @@ class Ward:
     def known(self) -> Associations:
         """All associations that stand on our feed, and those that were decided on since."""
         if self._known is None:
-            self._known = logged_associations(self._ledger)
+            self._known = logged_associations(self._ledger, most=REMEMBERED)
         return self._known
 
     def undo(self) -> None:
@@ -149,6 +156,8 @@ class Ward:
             found = "conflict"
         reason = found if isinstance(found, str) else None
         if self._reasons.get(reading.device) != reason:
+            if len(self._reasons) >= MAX_DEVICES:
+                self._reasons.clear()
             self._reasons[reading.device] = reason
             logs.warning("readings in quarantine" if reason else "readings have a patient again", reason=reason)
         return replace(reading, quarantine=found) if isinstance(found, str) else replace(reading, subject=found.subject)
@@ -175,6 +184,8 @@ class Ward:
         astray = abs(ahead) > self._margins.delay
         if astray is (reading.device in self._astray):
             return ()
+        if len(self._astray) >= MAX_DEVICES:
+            self._astray.clear()
         (self._astray.add if astray else self._astray.discard)(reading.device)
         detail = f"its time is {abs(ahead) // 1000} s {'ahead of' if ahead > 0 else 'behind'} ours" if astray else None
         logs.warning("a device's clock is far from ours" if astray else "a device's clock is near ours again")
@@ -203,10 +214,11 @@ class Ward:
         return not numbers or any(self._pseudonym(each, interval.noted) == interval.subject for each in numbers)
 
 
-def logged_associations(ledger: Ledger, author: bytes | None = None) -> Associations:
+def logged_associations(ledger: Ledger, author: bytes | None = None, *, most: int | None = None) -> Associations:
     """What an author, by default this box, has logged about who is where, in the order of its feed."""
     found = ledger.entries("association", author=author or ledger.me)
-    return Associations(
+    entries = (
         Association.from_content(each.content, subject=each.subject, time=each.time)
         for each in sorted(found, key=lambda each: (each.seq, each.index))
     )
+    return Associations(entries, most=most)
