@@ -44,6 +44,7 @@ class Partitioned(RuleBasedStateMachine):
         # The reference: by supply (its index), who supplied what of which prescription and number, and what came back.
         self.supplies: dict[int, tuple[str, bytes, int, Fraction, str]] = {}
         self.back: dict[int, Fraction] = defaultdict(Fraction)
+        self.begun: dict[str, int] = {}  # where each pharmacy first received something: its stock counts from there
         self.shelf: dict[str, dict[str, Fraction]] = {name: defaultdict(Fraction) for name in PHARMACIES}
 
     # --- what happens -------------------------------------------------------------------------------------------
@@ -113,7 +114,8 @@ class Partitioned(RuleBasedStateMachine):
         )
         at = self.write(name, record)
         self.supplies[at] = (name, prescription, refill, Fraction(quantity), serial)
-        self.shelf[name]["supplied"] += Fraction(quantity)
+        if name in self.begun:
+            self.shelf[name]["supplied"] += Fraction(quantity)
 
     @precondition(lambda self: self.supplies)
     @rule(name=st.sampled_from(PHARMACIES), quantity=AMOUNTS, undo=st.booleans(), data=st.data())
@@ -124,7 +126,6 @@ class Partitioned(RuleBasedStateMachine):
         issue = self.everything[at].leaf
         self.write(name, DispenseReturn(issue=issue, quantity=quantity, action=action))
         self.back[at] += Fraction(quantity)
-        self.shelf[name]["undone" if undo else "brought"] += Fraction(quantity)
 
     @rule(
         name=st.sampled_from(PHARMACIES),
@@ -136,10 +137,11 @@ class Partitioned(RuleBasedStateMachine):
         """A step of stock, possible or not."""
         out = source and step in ("shipping", "removing", "destroying")
         record = Stock(step=step, product=GTIN, quantity=quantity, unit=UNIT, source="holding" if out else None)
-        self.write(name, record)
-        self.shelf[name][step] += Fraction(quantity)
-        if out:
-            self.shelf[name]["out of hold"] += Fraction(quantity)
+        at = self.write(name, record)
+        if step == "receiving":
+            self.begun.setdefault(name, at)
+        if name in self.begun:
+            self.shelf[name][step] += Fraction(quantity)
 
     @rule(giver=st.sampled_from(PHARMACIES), taker=st.sampled_from(PHARMACIES), data=st.data())
     def merge_some(self, giver: str, taker: str, data: st.DataObject) -> None:
@@ -175,6 +177,7 @@ class Partitioned(RuleBasedStateMachine):
                 entry
                 for at, entry in enumerate(self.everything)
                 if at in self.held[name]
+                and at > self.begun.get(name, len(self.everything))
                 and entry.type == "dispense.return"
                 and entry.place.feed == feed_of(name)
                 and any(self.everything[supply].leaf == entry.content["issue"] for supply in self.held[name])

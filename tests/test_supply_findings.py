@@ -121,6 +121,7 @@ CASES: dict[str, tuple[str | None, Make]] = {
         "more left than came",
         of(("a", stock("receiving")), ("a", stock("holding", quantity=2, serial=None))),
     ),
+    "supplied before stock was kept": (None, of(("a", pack(serial=None)), ("a", stock("receiving")))),
     "no stock is kept": (None, of(("a", stock("removing", serial=None)))),
     "waste of a controlled drug": ("no witness", of(("a", stock("destroying", schedule="II")))),
     "waste without saying so": (

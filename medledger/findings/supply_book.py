@@ -17,12 +17,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Final
+from typing import Final, NamedTuple
 
 from medledger.supplies import recall_names
 
 from .amounts import NOTHING, amount
-from .finding import Observed
+from .finding import Observed, Place
 
 TYPES: Final = frozenset(("prescription", "dispense", "dispense.return", "stock", "recall"))
 COUNTS: Final = "completed"
@@ -59,11 +59,23 @@ class Issue:
         return self.given_back > self.supplied
 
 
+class Move(NamedTuple):
+    """One entry's effect on a shelf: a step of stock, or `supplied`, `undone`, `brought_back`."""
+
+    place: Place
+    kind: str
+    quantity: Fraction
+    from_hold: bool = False
+
+
 @dataclass(slots=True)
 class Shelf:
     """One author's stock of a product in a unit, as sums. `available + held` is what is on hand.
 
     received = on hand + supplied - undone - brought back + shipped + removed + destroyed, whatever the order.
+
+    It begins with the first receipt, by the position in the author's feed: what was supplied before that was of a stock
+    that nobody had counted.
     """
 
     received: Fraction = NOTHING
@@ -74,6 +86,8 @@ class Shelf:
     removed: Fraction = NOTHING
     destroyed: Fraction = NOTHING
     held: Fraction = NOTHING
+    begin: Place | None = None
+    moves: list[Move] = field(default_factory=list, compare=False, repr=False)
 
     @property
     def on_hand(self) -> Fraction:
@@ -86,11 +100,29 @@ class Shelf:
         """What of it may be supplied."""
         return self.on_hand - self.held
 
-    def step(self, name: str, quantity: Fraction, *, from_hold: bool) -> None:
-        """Count one step of a `stock` entry."""
-        match name:
+    def add(self, move: Move) -> None:
+        """Count a move; an earlier receipt than was known makes earlier moves count."""
+        self.moves.append(move)
+        if move.kind == "receiving" and (self.begin is None or move.place < self.begin):
+            before, self.begin = self.begin, move.place
+            for each in self.moves:
+                if each.place >= move.place and (before is None or each.place < before):
+                    self._count(each)
+        elif self.begin is not None and move.place >= self.begin:
+            self._count(move)
+
+    def _count(self, move: Move) -> None:
+        quantity = move.quantity
+        match move.kind:
             case "receiving":
                 self.received += quantity
+            case "supplied":
+                self.supplied += quantity
+            case "undone":
+                self.undone += quantity
+            case "brought_back":
+                self.brought_back += quantity
+                self.held += quantity
             case "holding":
                 self.held += quantity
             case "storing":
@@ -101,7 +133,7 @@ class Shelf:
                 self.removed += quantity
             case "destroying":
                 self.destroyed += quantity
-        if from_hold:
+        if move.from_hold:
             self.held -= quantity
 
 
@@ -164,19 +196,16 @@ class SupplyBook:
             self._by_prescription[content["prescription"]].append(entry.leaf)
         if "serial" in content:
             self._by_pack[content["product"], content["serial"]].append(entry.leaf)
-        self.shelves[entry.place.feed, content["product"], content["unit"]].supplied += amount(content["quantity"])
+        shelf = self.shelves[entry.place.feed, content["product"], content["unit"]]
+        shelf.add(Move(entry.place, "supplied", amount(content["quantity"])))
         for back in self._returns.get(entry.leaf, ()):
             self._shelve_return(entry, back)
 
     def _shelve_return(self, supply: Observed, back: Observed) -> None:
         """What comes back lies where it was brought to."""
         shelf = self.shelves[back.place.feed, supply.content["product"], supply.content["unit"]]
-        quantity = amount(back.content["quantity"])
-        if back.content["action"] == "undo":
-            shelf.undone += quantity
-        else:
-            shelf.brought_back += quantity
-            shelf.held += quantity
+        kind = "undone" if back.content["action"] == "undo" else "brought_back"
+        shelf.add(Move(back.place, kind, amount(back.content["quantity"])))
 
     def _add_step(self, entry: Observed) -> None:
         content = entry.content
@@ -184,7 +213,7 @@ class SupplyBook:
         if "serial" in content:
             self.pack_steps[content["product"], content["serial"]].append(entry)
         shelf = self.shelves[entry.place.feed, content["product"], content["unit"]]
-        shelf.step(content["step"], amount(content["quantity"]), from_hold="source" in content)
+        shelf.add(Move(entry.place, content["step"], amount(content["quantity"]), "source" in content))
 
     # --- asking -------------------------------------------------------------------------------------------------
 
