@@ -29,7 +29,8 @@ from .schema import Array, Bytes, Int, Map, Text, Tuple, Validator, Where
 BATCH_DOMAIN: Final = "medledger/device-batch/1"
 KEY: Final = Bytes(32)
 UPTIME: Final = Int(0, MAX_UPTIME_MS)
-_SIGNED: Final = ("device", "key", "boot", "counter", "uptime", "readings")
+SIGNED: Final = ("device", "key", "boot", "counter", "uptime", "readings")
+"""The fields of a batch that its signature covers."""
 
 BatchReadings = tuple[tuple[int, tuple[Sample, ...]], ...]
 """Each moment's uptime in milliseconds, and its samples."""
@@ -43,7 +44,7 @@ def batch_message(
 
 
 def _signature_problem(content: Any) -> str | None:
-    message = batch_message(**{name: content[name] for name in _SIGNED})
+    message = batch_message(**{name: content[name] for name in SIGNED})
     try:
         keys.verify(content["key"], message, content["signature"])
     except MedledgerError:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from hashlib import sha512
 from typing import Any
 
 import cbor2
+from nacl import bindings
 from nacl.signing import SigningKey
 
 from medledger import DeviceBatch, DeviceEnrol
+from medledger.devices import batch_message
 
 
 class Instrument:
@@ -45,3 +49,15 @@ class Instrument:
             },
             **fields,
         )
+
+    def signed_at_random(self, batch: DeviceBatch) -> bytes:
+        """Another valid signature of the batch, with a random nonce in the place of RFC 8032's."""
+        said = {name: batch.to_content()[name] for name in ("device", "key", "boot", "counter", "uptime", "readings")}
+        half = sha512(bytes(self._signer)).digest()[:32]
+        scalar = (int.from_bytes(half, "little") & (2**254 - 8) | 2**254).to_bytes(32, "little")
+        nonce = bindings.crypto_core_ed25519_scalar_reduce(os.urandom(64))
+        point = bindings.crypto_scalarmult_ed25519_base_noclamp(nonce)
+        hashed = bindings.crypto_core_ed25519_scalar_reduce(sha512(point + self.key + batch_message(**said)).digest())
+        reduced = bindings.crypto_core_ed25519_scalar_reduce(scalar + bytes(32))
+        product = bindings.crypto_core_ed25519_scalar_mul(hashed, reduced)
+        return point + bindings.crypto_core_ed25519_scalar_add(nonce, product)

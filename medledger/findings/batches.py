@@ -5,10 +5,12 @@ That a batch was signed by the key it names is checked before any entry counts (
 - *unenrolled key*: nobody has enrolled the key, so the signature says nothing about any instrument.
 - *other device*: the batch calls itself another device than its key was enrolled for.
 - *retired key*: its counter is beyond the last one that counts.
-- *missing batches*: counters that no replica's batch has, below the highest one of their key.
-- *counter used twice*: two different batches of one key under one counter. The key is in two places.
+- *missing batches*: counters that no replica's batch has, below the highest one of their key that counts.
+- *counter used twice*: two different batches of one key under one counter. The key is in two places. What was signed
+  tells: the same words under another signature are the same batch, and so is one that two boxes logged.
+- *batch of two patients*: one batch was logged for two subjects.
 - *unsigned reading*: a `reading` about a device that signs for itself, by an author that had its batches before, or at
-  a time after its enrolment. An agent says so; the device does not.
+  a time after its enrolment. An agent says so; the device does not. A device whose last key was retired signs no more.
 - *key of two devices*: one key was enrolled under two names.
 """
 
@@ -18,7 +20,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from .finding import Context, Finding, Fold, Observed, by_position
+from medledger.devices import SIGNED, batch_message
+from medledger.limits import MAX_COUNTER
+
+from .finding import Context, Finding, Fold, Observed, Place, by_position
 
 MAX_RANGES: Final = 16
 """Ranges of missing counters that a sentence and its facts name; the rest is counted."""
@@ -38,7 +43,7 @@ def find(entries: Sequence[Observed], _: Context) -> Iterator[Finding]:
             yield _finding("key of two devices", f"was enrolled for {' and for '.join(names)}", key, enrolments)
     for key, found in batches.items():
         yield from _of_key(key, found, enrolled.get(key, []), retired.get(key, []))
-    yield from _unsigned(by_type["reading"], by_type["device.enrol"], by_type["device.batch"])
+    yield from _unsigned(by_type["reading"], _signing(enrolled, retired), by_type["device.batch"])
 
 
 def _by_key(entries: Iterable[Observed]) -> dict[bytes, list[Observed]]:
@@ -59,34 +64,51 @@ def _of_key(
     if strangers:
         called = strangers[0].content["device"]
         yield _finding("other device", f"is {_listed(names)}'s, and signs as {called}", key, strangers)
-    if retirements:
-        last = min(each.content["last"] for each in retirements)
-        late = [each for each in batches if each.content["counter"] > last]
-        if late:
-            said = f"was retired after batch {last}, and signed {len(late)} more"
-            yield _finding("retired key", said, key, [*retirements, *late])
-    by_counter: dict[int, dict[bytes, Observed]] = defaultdict(dict)
-    for each in batches:  # what was logged twice is one batch: its signature tells
-        by_counter[each.content["counter"]].setdefault(each.content["signature"], each)
-    for counter, versions in sorted(by_counter.items()):
-        if len(versions) > 1:
-            said = f"signed {len(versions)} different batches as number {counter}: it is in two places"
-            yield _finding("counter used twice", said, key, list(versions.values()), counter=counter)
-    yield from _missing(key, batches[0].content["device"], sorted(by_counter), by_counter)
+    last = min((each.content["last"] for each in retirements), default=MAX_COUNTER)
+    late = [each for each in batches if each.content["counter"] > last]
+    if late:
+        said = f"was retired after batch {last}, and signed {len(late)} more"
+        yield _finding("retired key", said, key, [*retirements, *late])
+    by_counter: dict[int, list[Observed]] = defaultdict(list)
+    for each in batches:
+        by_counter[each.content["counter"]].append(each)
+    for counter, found in sorted(by_counter.items()):
+        yield from _of_counter(key, counter, found)
+    yield from _missing(key, batches[0].content["device"], by_counter, last)
 
 
-def _missing(
-    key: bytes, device: str, counters: list[int], by_counter: dict[int, dict[bytes, Observed]]
-) -> Iterator[Finding]:
-    gaps = [
-        (before + 1, after - 1) for before, after in zip([0, *counters], counters, strict=False) if after > before + 1
-    ]
+def _of_counter(key: bytes, counter: int, found: list[Observed]) -> Iterator[Finding]:
+    """What there is to say about the batches of one key under one number."""
+    if len(found) == 1:
+        return
+    versions: dict[bytes, dict[bytes | None, Observed]] = defaultdict(dict)
+    for each in found:
+        signed = batch_message(**{name: each.content[name] for name in SIGNED})
+        versions[signed].setdefault(each.subject, each)
+    if len(versions) > 1:
+        said = f"signed {len(versions)} different batches as number {counter}: it is in two places"
+        places = [next(iter(version.values())) for version in versions.values()]
+        yield _finding("counter used twice", said, key, places, counter=counter)
+    for version in versions.values():
+        patients = [each for subject, each in version.items() if subject is not None]
+        if len(patients) > 1:
+            said = f"signed batch {counter} once, and it was logged for {len(patients)} patients"
+            yield _finding("batch of two patients", said, key, patients, counter=counter)
+
+
+def _missing(key: bytes, device: str, by_counter: dict[int, list[Observed]], last: int) -> Iterator[Finding]:
+    """What is missing up to the last batch that counts, shown by the batches after it."""
+    counters = sorted(by_counter)
+    gaps, behind = [], []
+    for before, after in zip([0, *counters], counters, strict=False):
+        if before + 1 <= min(after - 1, last):
+            gaps.append((before + 1, min(after - 1, last)))
+            behind.append(by_counter[after][0])
     if not gaps:
         return
-    count = sum(last - first + 1 for first, last in gaps)
+    count = sum(end - first + 1 for first, end in gaps)
     shown = ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in gaps[:MAX_RANGES])
     more = f" and {len(gaps) - MAX_RANGES} more ranges" if len(gaps) > MAX_RANGES else ""
-    behind = [next(iter(by_counter[last + 1].values())) for _, last in gaps[:MAX_RANGES]]
     yield _finding(
         "missing batches",
         f"({device}) signed {count} batches that are not here: {shown}{more}",
@@ -98,28 +120,49 @@ def _missing(
     )
 
 
+def _signing(
+    enrolled: dict[bytes, list[Observed]], retired: dict[bytes, list[Observed]]
+) -> dict[str, tuple[int, int | None]]:
+    """From when on each device signs, and until when: None while a key of it was not retired."""
+    keys: dict[str, list[bytes]] = defaultdict(list)
+    since: dict[str, int] = {}
+    for key, enrolments in enrolled.items():
+        for each in enrolments:
+            device = each.content["device"]
+            keys[device].append(key)
+            since[device] = min(each.time, since.get(device, each.time))
+    ends = {key: min(each.time for each in found) for key, found in retired.items()}
+    return {
+        device: (since[device], max(ends[key] for key in held) if all(key in ends for key in held) else None)
+        for device, held in keys.items()
+    }
+
+
 def _unsigned(
-    readings: Sequence[Observed], enrolments: Sequence[Observed], batches: Sequence[Observed]
+    readings: Sequence[Observed], signing: dict[str, tuple[int, int | None]], batches: Sequence[Observed]
 ) -> Iterator[Finding]:
     """Readings of devices that sign for themselves, and did not sign these."""
-    since: dict[str, int] = {}
-    for each in enrolments:
-        device = each.content["device"]
-        since[device] = min(each.time, since.get(device, each.time))
-    first: dict[tuple[bytes, str], tuple[int, int]] = {}
+    first: dict[tuple[bytes, str], Place] = {}
     for each in batches:
-        first.setdefault((each.place.feed, each.content["device"]), (each.place.seq, each.place.index))
+        first.setdefault((each.place.feed, each.content["device"]), each.place)
     suspect: dict[tuple[bytes, str], list[Observed]] = defaultdict(list)
+    known: set[tuple[bytes, str]] = set()  # without a look at any clock
     for each in readings:
         device, feed = each.content["device"], each.place.feed
+        if device not in signing:
+            continue
+        since, until = signing[device]
         begun = first.get((feed, device))
-        signs = begun is not None and begun < (each.place.seq, each.place.index)
-        if device in since and (signs or each.time >= since[device]):
+        heard = begun is not None and begun < each.place
+        if (heard or each.time >= since) and (until is None or each.time < until):
             suspect[feed, device].append(each)
-    for (_, device), found in suspect.items():
+            if heard and until is None:
+                known.add((feed, device))
+    for (feed, device), found in suspect.items():
+        claimed = "" if (feed, device) in known else ", by the clocks' claims"
         yield Finding(
             "unsigned reading",
-            f"{device} signs for itself, and did not sign {len(found)} readings that are said to be its own",
+            f"{device} signs for itself, and did not sign {len(found)} readings said to be its own{claimed}",
             tuple(each.place for each in found[:MAX_RANGES]),
             {"device": device, "count": len(found)},
         )

@@ -7,8 +7,8 @@ Rules:
 - How long it was silent between two entries is what their blocks' monotonic clocks say, where both are of one boot.
   Between boots only the times that the author claims are left, and the finding says so (`measured` is false).
 - The last entry of a feed is followed by nothing: it is silent since then where the reader's clock says so. A replica
-  that is not in sync cannot tell "did not say" from "has not arrived": sync first. A feed that was revoked or forked can
-  say nothing more that counts, and so keeps silent rightly.
+  that is not in sync cannot tell "did not say" from "has not arrived": sync first. A feed that was revoked or forked
+  can say nothing more that counts, and so keeps silent rightly.
 - A device is named by `reading`, `device.batch`, `device.status` and `association`. What a block holds late, an entry
   with an old time, keeps no promise of then: it counts when its block was made.
 """

@@ -21,6 +21,7 @@ from worlds import found, join, sync
 
 MINUTE = 60_000
 NOON = 1_767_268_800_000
+ANNA, BERTA = bytes(range(16)), bytes(range(1, 17))
 
 
 @pytest.fixture
@@ -152,15 +153,76 @@ def test_one_key_for_two_devices_is_named(hospital: Ledger, box: Ledger) -> None
     assert kinds(hospital, box) == ["key of two devices"]
 
 
+def test_one_batch_of_two_patients_is_named(hospital: Ledger, box: Ledger) -> None:
+    """The agent says whose a batch is, once: logged again for somebody else, it would invent a reading after all."""
+    oximeter = Instrument("PO-1")
+    hospital.append(oximeter.enrolment())
+    batch = oximeter.batch(72)
+    box.append(replace(batch, subject=ANNA))
+    box.append(batch)  # a second box that does not know whose it is
+    box.append(replace(batch, subject=ANNA))
+    assert kinds(hospital, box) == []
+    box.append(replace(batch, subject=BERTA))
+    (finding,) = findings(hospital, box)
+    assert (finding.kind, finding.facts["counter"], len(finding.places)) == ("batch of two patients", 1, 2)
+
+
+def test_a_batch_that_is_signed_again_is_the_same_batch(hospital: Ledger, box: Ledger) -> None:
+    """A secure element that adds randomness gives another signature over the same words each time it is asked."""
+    oximeter = Instrument("PO-1")
+    hospital.append(oximeter.enrolment())
+    batch = oximeter.batch(72)
+    again = replace(batch, signature=oximeter.signed_at_random(batch))
+    assert again.signature != batch.signature
+    box.append(batch, again)
+    assert findings(hospital, box) == []
+
+
+def test_what_is_missing_beyond_a_retirement_is_not_missed(hospital: Ledger, box: Ledger) -> None:
+    """Batches that would not count are no loss; the one that came is found."""
+    oximeter = Instrument("PO-1")
+    hospital.append(oximeter.enrolment())
+    for counter in (1, 2, 9):
+        box.append(oximeter.batch(72, counter=counter))
+    hospital.append(DeviceRetire(key=oximeter.key, last=2))
+    assert kinds(hospital, box) == ["retired key"]
+
+
+def test_a_device_whose_last_key_was_retired_signs_no_more(hospital: Ledger, box: Ledger) -> None:
+    """An oximeter without a key took its place under its name: its readings are not signed, and need not be."""
+    first, second = Instrument("PO-1"), Instrument("PO-1", 2)
+    hospital.append(first.enrolment(time=NOON), second.enrolment(time=NOON))
+    box.append(first.batch(72, time=NOON))
+    plain = Reading(device="PO-1", samples=[("8867-4", "60", "/min")], time=NOON + 2 * MINUTE)
+    hospital.append(DeviceRetire(key=first.key, last=1, time=NOON + MINUTE))
+    box.append(plain)
+    assert kinds(hospital, box) == ["unsigned reading"]  # it has a key yet
+    hospital.append(DeviceRetire(key=second.key, last=0, time=NOON + MINUTE))
+    assert kinds(hospital, box) == []
+    box.append(replace(plain, time=NOON + MINUTE - 1))
+    assert kinds(hospital, box) == ["unsigned reading"]
+
+
+def test_what_only_times_say_is_said_to_be_claimed(hospital: Ledger, box: Ledger) -> None:
+    """A box that never heard the device sign, or whose clock is ahead, may not have known."""
+    hospital.append(Instrument("PO-1").enrolment(time=NOON))
+    box.append(Reading(device="PO-1", samples=[("8867-4", "60", "/min")], time=NOON + MINUTE))
+    (finding,) = findings(hospital, box)
+    assert "by the clocks' claims" in finding.sentence
+    box.append(Instrument("PO-1").batch(72), Reading(device="PO-1", samples=[("8867-4", "60", "/min")], time=0))
+    (finding,) = findings(hospital, box)
+    assert "by the clocks' claims" not in finding.sentence
+
+
 @pytest.fixture(scope="module")
 def observed(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Observed], Context]:
     """Entries with every kind of finding among them."""
     with closing(found(tmp_path_factory.mktemp("observed"))) as hospital:
         one, two = Instrument("PO-1"), Instrument("PO-2", 2)
-        hospital.append(one.enrolment(), Instrument("PO-3").enrolment())
+        hospital.append(one.enrolment(time=NOON), Instrument("PO-3").enrolment())
         hospital.append(one.batch(72), one.batch(60, counter=1), one.batch(61, counter=4), two.batch(50))
-        hospital.append(Reading(device="PO-1", samples=[("8867-4", "60", "/min")]))
-        hospital.append(DeviceRetire(key=one.key, last=3))
+        hospital.append(Reading(device="PO-1", samples=[("8867-4", "60", "/min")], time=NOON + MINUTE))
+        hospital.append(DeviceRetire(key=one.key, last=3, time=NOON + 2 * MINUTE))
         return list(observe(hospital, BATCHES)), Context(hospital.id, hospital.membership)
 
 
