@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from boxes import Agent, Box, World
+from boxes import Agent, Box, World, oru
 from medledger_agents.bedside.config import BedsideConfig
 from medledger_agents.pharmacy.config import PharmacyConfig
 from medledger_agents.reload import changes, merged
@@ -124,3 +124,15 @@ def test_merging_takes_exactly_the_live_keys(config: type, tmp_path: Path) -> No
     assert [change.name for change in changes(now, new)] == ["path in [ledger]"]
     assert changes(old, old) == []
     assert {each.name for each in fields(now)} == {each.name for each in fields(old)}
+
+
+def test_what_waits_is_logged_by_the_new_window(world: World) -> None:
+    """A message that would have waited for a minute is acknowledged as soon as the window is shorter."""
+    box = world.box("bed", "bedside", batch={"window_seconds": 60})
+    with box.start() as agent:
+        monitor = agent.monitor()
+        monitor.send(oru(1))
+        agent.wait_for("connected")
+        reload(agent, ("window_seconds = 60", "window_seconds = 0"))
+        assert monitor.receive()[0] == "AA"
+        agent.stop()
