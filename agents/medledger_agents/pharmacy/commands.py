@@ -58,7 +58,7 @@ def counter(
     elif request is not None:
         requests = iter([parse(request)])
     else:
-        requests = (found for line in sys.stdin if line.strip() and (found := _typed(line)) is not None)
+        requests = (found for line in _lines() if line.strip() and (found := _typed(line)) is not None)
     delivered = None if delivery is None else _delivered(delivery)
     refused = False
     with closing(_Connection(to)) as connection:
@@ -73,6 +73,18 @@ def counter(
         for product, serial in delivered.missing:
             click.echo(f"NOT SCANNED: {product}, serial {serial}", err=True)
     sys.exit(1 if refused else 0)
+
+
+def _lines() -> Iterator[str]:
+    """Standard input; with a prompt where somebody sits at it."""
+    prompt = sys.stdin.isatty()
+    while True:
+        if prompt:
+            click.echo("scan> ", nl=False, err=True)
+        line = sys.stdin.readline()
+        if not line:
+            return
+        yield line
 
 
 def _delivered(delivery: Path) -> Delivered:
