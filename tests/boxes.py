@@ -221,7 +221,7 @@ class Monitor:
             if not data:
                 raise ConnectionError("the agent closed the connection")
             self._replies += self._framer.feed(data)
-        lines = self._replies.pop(0).decode().split("\r")
+        lines = self._replies.pop(0).decode(errors="replace").split("\r")
         (msa,) = [line.split(lines[0][3]) for line in lines if line.startswith("MSA")]
         return msa[1], msa[2], msa[3] if len(msa) > 3 else ""
 
