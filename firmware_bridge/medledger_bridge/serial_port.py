@@ -28,6 +28,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -64,6 +66,8 @@ class SerialDevice:
         _serial()  # a missing library is the operator's to mend, at once and not at the first outage
         self.path = path
         self.link = link or Link()
+        self.quiet = monotonic_ms()
+        """When the line was last seen with nothing on it, no byte and no half frame: what came since was said since."""
         self._baud = baud
         self._port: Any = None
         self._unsent = b""
@@ -116,11 +120,14 @@ class SerialDevice:
             self._close()
 
     def _open(self) -> None:
+        self.quiet = monotonic_ms()  # what waited before, opening the port drops
         self._port = _serial().Serial(self.path, self._baud, timeout=0, exclusive=True)
 
     async def _read(self) -> bytes:
         """What came, at least one byte."""
         loop, descriptor = asyncio.get_running_loop(), self._port.fileno()
+        if self.link.between and not _waits(descriptor):
+            self.quiet = monotonic_ms()
         readable = asyncio.Event()
         loop.add_reader(descriptor, readable.set)
         try:
@@ -158,6 +165,17 @@ class SerialDevice:
             with suppress(OSError):
                 self._port.close()
         self._port = None
+
+
+def monotonic_ms() -> int:
+    """Milliseconds that only go forward."""
+    return time.monotonic_ns() // 1_000_000
+
+
+def _waits(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _serial() -> Any:

@@ -12,6 +12,7 @@ import select
 import shutil
 import subprocess
 import sys
+import time
 import tty
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -32,6 +33,7 @@ from medledger_agents.bedside.config import BedsideConfig
 from medledger_agents.bedside.intake import wired
 from medledger_agents.inbox import Inbox, Received
 from medledger_agents.instruments import envelope
+from medledger_agents.instruments.dating import SLACK_MS
 from medledger_agents.recorder import Delivery, Recorder
 from medledger_bridge.devices import new_driver
 from waiting import until
@@ -283,6 +285,28 @@ def test_a_patient_by_the_bed_gets_what_the_device_signs(world: World, line: Lin
     subjects = [entry.subject for entry in sorted(box.entries("device.batch"), key=lambda each: each.seq)]
     assert subjects[0] is None
     assert subjects[-1] is not None
+
+
+def test_a_patient_who_comes_while_the_device_runs_gets_what_it_signs(world: World, line: Line) -> None:
+    """It said hello once, when it was plugged in; nobody plugs it in again for each patient."""
+    box = world.box("bed-7", "bedside", instruments=wiring(line), gossip={"offline": True}, beds={"association": "adt"})
+    line.start("--interval", "200")
+    with box.start() as agent:
+        agent.wait_for("batch logged")
+        time.sleep(1)  # what was measured before is not the patient's
+        said = subprocess.run(
+            [sys.executable, "-m", "medledger", "agent", "associate", DEVICE, "--patient", "4711"]
+            + ["--config", str(box.config)],
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
+        assert said.returncode == 0, said.stderr
+        time.sleep(2 * SLACK_MS / 1000 + 2)
+        agent.stop()
+    entries = sorted(box.entries("device.batch"), key=lambda each: each.seq)
+    assert entries[0].subject is None
+    assert entries[-1].subject is not None
 
 
 def test_other_bytes_on_the_line_are_no_readings(world: World, tmp_path: Path, stack: ExitStack) -> None:

@@ -33,6 +33,7 @@ from ..health import HEALTH, Health
 from ..inbox import Inbox, Received
 from ..recorder import Answer, Delivery
 from .config import SIGNED, Wiring
+from .dating import Dating
 from .envelope import Taken, of_batch, of_values
 
 PAUSE_SECONDS: Final = 5.0
@@ -40,7 +41,7 @@ AGAIN_SECONDS: Final = 2.0
 """How long a batch waits that could not be logged, before it is tried again."""
 
 FRESH_MS: Final = 2000
-"""How old a value may be that comes over Bluetooth as it is measured, or over a serial line."""
+"""How old a value may be that comes over Bluetooth as it is measured, or over a serial line unsigned."""
 
 RECENT_BATCHES: Final = 256
 
@@ -99,17 +100,17 @@ class Instruments:
     # --- devices that sign ----------------------------------------------------------------------------------------
 
     async def _signed(self, device: str, wiring: Wiring) -> None:
-        from medledger_bridge.serial_port import Plugged, SerialDevice, Unplugged
+        from medledger_bridge.serial_port import Plugged, SerialDevice, Unplugged, monotonic_ms
 
         port = SerialDevice(str(wiring.port), baud=wiring.baud)
-        hello: tuple[Hello, int] | None = None
+        dating = Dating()
         async for event in port.events():
             match event:
                 case Hello():
-                    hello = event, _now()
+                    dating.greeted(event, port.quiet)
                     self._greet(device, port, event)
                 case SignedBatch():
-                    await self._log_batch(event, _sealed(event, hello))
+                    await self._log_batch(event, dating.span(event, monotonic_ms(), _now()))
                     port.acknowledge(event.counter)
                 case Duplicate(batch, known=False):
                     await self._log_batch(batch, None)
@@ -235,14 +236,6 @@ class Instruments:
 
     def _mended(self, device: str) -> None:
         self._health.mended(f"instrument {device}")
-
-
-def _sealed(batch: SignedBatch, hello: tuple[Hello, int] | None) -> tuple[int, int] | None:
-    """Between which times a batch was measured: known of one that was sealed since the device said hello."""
-    if hello is None or hello[0].boot != batch.boot or batch.counter < hello[0].next:
-        return None
-    took = batch.uptime - batch.readings[0][0]
-    return hello[1] - took - FRESH_MS, _now()
 
 
 def _sender(key: bytes) -> str:

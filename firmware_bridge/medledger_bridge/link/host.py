@@ -98,6 +98,11 @@ class Link:
         return self._deframer.noise
 
     @property
+    def between(self) -> bool:
+        """Whether no frame is half here."""
+        return self._deframer.kept == 0
+
+    @property
     def accepted(self) -> bool:
         """Whether batches of the device that said hello are taken."""
         return self._accepted
