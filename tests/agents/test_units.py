@@ -86,7 +86,8 @@ def allowed(unit: Path) -> set[str]:
     """The system calls that a unit's filter lets through."""
     found: set[str] = set()
     for value in settings(unit)["SystemCallFilter"]:
-        names = {call for group in value.removeprefix("~").split() for call in calls(group)}
+        words = value.removeprefix("~").split()
+        names = {call for word in words for call in (calls(word) if word.startswith("@") else {word})}
         found = found - names if value.startswith("~") else found | names
     return found
 
