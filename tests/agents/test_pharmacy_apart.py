@@ -82,13 +82,25 @@ def test_both_supplied_the_same_prescription_and_pack(world: World, broker: Brok
 
 @pytest.mark.timeout(300)
 def test_what_the_till_was_told_is_logged_once_whenever_the_power_goes(world: World, rng: random.Random) -> None:
-    """30 kills: each answered request is on the ledger exactly once, each unanswered one at most once, no fork."""
+    """20 kills: each answered request is on the ledger exactly once, each unanswered one at most once, no fork."""
+    kill_again_and_again(world, rng, 20)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_two_hundred_kills_of_a_pharmacy(world: World, rng: random.Random) -> None:
+    """200 kills: the same."""
+    kill_again_and_again(world, rng, 200)
+
+
+def kill_again_and_again(world: World, rng: random.Random, kills: int) -> None:
+    """So many kills at random moments around the reply; then everything is looked at."""
     box = world.box("counter", "pharmacy", log={"format": "json", "level": "info"})
     answered: set[bytes] = set()
     asked: set[bytes] = set()
     number = 0
     pending: dict[str, str] | None = None
-    for _ in range(30):
+    for _ in range(kills):
         with box.start() as agent:
             till = agent.till()
             deadline = time.monotonic() + rng.uniform(0.02, 0.3)
@@ -114,7 +126,7 @@ def test_what_the_till_was_told_is_logged_once_whenever_the_power_goes(world: Wo
         agent.stop()
     entries = [*box.entries("dispense"), *box.entries("stock")]
     logged = Counter(entry.content["raw"] for entry in entries)
-    assert len(answered) > 30
+    assert len(answered) > kills
     assert answered <= logged.keys() <= asked
     assert set(logged.values()) == {1}
     with box.ledger() as ledger:
