@@ -4,6 +4,8 @@ A block of ```console holds lines that begin with `$ `, each followed by what it
 of a page run in one shell, in one empty directory, in order. Keys, ids, times, sizes and the like differ from run to
 run: they are compared by kind, and where a later command names one, it gets the one of this run.
 
+A page that starts a broker and agents of its own names their usual ports; each run gets free ones in their place.
+
 `python tests/doc_runner.py docs/cli.md` writes the outputs of a real run into the page.
 """
 
@@ -15,12 +17,14 @@ import socket
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BROKER = "mqtt://localhost:1883"  # as pages write it
 WEB = re.compile(r"\b8000\b(?=/|\))")  # the port of a web server that a page starts, as it writes it
+USUAL_PORTS = ("1883", "2575", "2576", "9575", "9576")  # of a broker and of agents that a page starts itself
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 KINDS = {
     "secret": r"mlre[qp]1:[\w-]+",
@@ -65,22 +69,25 @@ def normal(text: str) -> str:
 class Shell:
     """One bash in one directory, in which `medledger` is this checkout's."""
 
-    def __init__(self, directory: Path, broker: str) -> None:
-        self._broker = broker
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self._port = str(free.getsockname()[1])
+    def __init__(self, directory: Path, broker: str | None) -> None:
+        """`broker` is the address of one that runs, None where the page starts its own, and its agents."""
+        self._directory = directory
+        self._broker = broker or BROKER
+        self._port, *free = _free_ports(1 + len(USUAL_PORTS))
+        self._ports = {} if broker else dict(zip(USUAL_PORTS, free, strict=True))
         self._known: dict[str, str] = {}  # ids as the page writes them, to those of this run
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MEDLEDGER_")}
         environment = {**environment, "no_proxy": "localhost"}
         program = directory.parent / "programs"
         program.mkdir(exist_ok=True)
-        (program / "medledger").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m medledger "$@"\n')
-        (program / "medledger").chmod(0o755)
+        for name, what in (("medledger", "-m medledger"), ("python", "")):
+            (program / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {what} "$@"\n')
+            (program / name).chmod(0o755)
         path = os.pathsep.join(str(ROOT / area) for area in ("", "agents", "firmware_bridge"))
         self._process = subprocess.Popen(
             ["bash", "--norc"],
             cwd=directory,
-            env={**environment, "PATH": f"{program}:{os.environ['PATH']}", "PYTHONPATH": path},
+            env={**environment, "PATH": f"{program}:{os.environ['PATH']}:/usr/sbin", "PYTHONPATH": path},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -92,16 +99,24 @@ class Shell:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         command = WEB.sub(self._port, self.translated(step.command).replace(BROKER, self._broker))
+        command = _replaced(command, self._ports)
         self._process.stdin.write(f'{command}\necho "<<$?>>"\n')
         self._process.stdin.flush()
         lines: list[str] = []
         for line in self._process.stdout:
             if end := re.fullmatch(r"(.*)<<(\d+)>>\n", line, re.DOTALL):
                 output = "".join([*lines, end[1]]).strip("\n").replace(f":{self._port}/", ":8000/")
+                output = _replaced(output, {there: here for here, there in self._ports.items()})
+                self._give_ports()
                 self._learn(step.output, output)
                 return output, int(end[2])
             lines.append(line)
         raise AssertionError(f"the shell ended in {command!r}: {''.join(lines)}")
+
+    def _give_ports(self) -> None:
+        """Agents that were set up listen on free ports."""
+        for path in self._directory.glob("*/agent.toml") if self._ports else ():
+            path.write_text(_replaced(path.read_text(), self._ports))
 
     def translated(self, command: str) -> str:
         """A command of the page, with the ids of this run."""
@@ -122,6 +137,17 @@ class Shell:
         self._process.wait(SECONDS)
         assert self._process.stdout is not None
         self._process.stdout.close()
+
+
+def _free_ports(count: int) -> list[str]:
+    """Different ones."""
+    with ExitStack() as held:
+        free = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [str(each.getsockname()[1]) for each in free]
+
+
+def _replaced(text: str, ports: dict[str, str]) -> str:
+    return re.sub(r"\b\d{4,5}\b", lambda match: ports.get(match[0], match[0]), text) if ports else text
 
 
 def rewrite(page: str, run: list[Step]) -> str:
@@ -148,11 +174,16 @@ def main(path: Path) -> None:
     with tempfile.TemporaryDirectory() as name, new_broker(Path(name)) as broker:
         directory = Path(name) / "work"
         directory.mkdir()
-        shell = Shell(directory, broker.url)
+        shell = Shell(directory, None if "$ mosquitto " in page else broker.url)
         run = []
         for step in steps(page):
             command = shell.translated(step.command)
-            run.append(Step(command, shell.run(step)[0].replace(broker.url, BROKER)))
+            if "-v" in sys.argv:
+                print("$", command, flush=True)
+            output, code = shell.run(step)
+            if "-v" in sys.argv:
+                print(output, f"[{code}]", flush=True)
+            run.append(Step(command, output.replace(broker.url, BROKER)))
         shell.close()
     path.write_text(rewrite(page, run))
 

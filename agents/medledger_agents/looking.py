@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ import click
 
 from medledger.cli.command import Command
 from medledger.cli.exits import Exit
-from medledger.cli.options import json_option
+from medledger.cli.options import Duration, json_option
 from medledger.cli.output import count_text, emit, fact_lines, number_text, printable, say, size_text, style
 from medledger.errors import ConfigurationError, TransportError
 from medledger_bridge.errors import ExtraMissingError
@@ -25,6 +26,7 @@ from medledger_bridge.errors import ExtraMissingError
 from .exposition import PREFIX
 
 MAX_PAGE_BYTES: Final = 1024 * 1024
+AGAIN_SECONDS: Final = 0.2
 PATIENCE_SECONDS: Final = 6.0  # a second more than the agent gives itself
 File = click.Path(dir_okay=False, path_type=Path)
 ANY: Final = "0.0.0.0"  # noqa: S104 - compared with, not listened on
@@ -64,6 +66,16 @@ def ask(host: str, port: int) -> Seen | None:
             f"what answers on {here}:{port} does not answer as an agent does: {str(error) or type(error).__name__}",
             hint="Is another program on that port? Is the agent's disk hanging? See its log.",
         ) from error
+
+
+def ask_until_well(host: str, port: int, seconds: float) -> Seen | None:
+    """As `ask`, again and again until the agent is well or the time is over."""
+    deadline = time.monotonic() + seconds
+    while True:
+        seen = ask(host, port)
+        if (seen is not None and not seen.faults) or time.monotonic() >= deadline:
+            return seen
+        time.sleep(AGAIN_SECONDS)
 
 
 def _get(host: str, port: int, path: str) -> tuple[int, bytes]:
@@ -144,7 +156,7 @@ def _messages(seen: Seen) -> str:
 
 def _disk(seen: Seen) -> str:
     parts = []
-    for kind, text in (("inbox", "{} of messages"), ("unconfirmed", "{} that no peer confirmed"), ("free", "{} free")):
+    for kind, text in (("inbox", "{} of messages"), ("free", "{} free")):  # what is unconfirmed, `gossip` says
         size = seen.one("spool_bytes", kind)
         if size is not None:
             parts.append(text.format(size_text(int(size))))
@@ -182,11 +194,13 @@ def for_programs(kind: str, seen: Seen) -> dict[str, Any]:
     examples=(
         "medledger agent status --config /var/lib/medledger/agent.toml",
         "medledger agent status --config agent.toml --json",
+        "medledger agent status --wait 30s                    after a start, until it is well",
     ),
 )
 @click.option("--config", "config_file", type=File, help="The agent's configuration file. [default: as setup wrote it]")
+@click.option("--wait", type=Duration(), default=0, help="Look again until it is well, for so long (30s, 5min).")
 @json_option
-def status(config_file: Path | None, as_json: bool) -> int:
+def status(config_file: Path | None, wait: int, as_json: bool) -> int:
     """Show how a running agent is.
 
     \b
@@ -212,7 +226,7 @@ def status(config_file: Path | None, as_json: bool) -> int:
             f"{config_file} gives the agent no port to be asked on",
             hint="Set enabled and port in [metrics]; with port = 0 only the log knows which.",
         )
-    seen = ask(section.host, section.port)
+    seen = ask_until_well(section.host, section.port, wait / 1000)
     if seen is None:
         if as_json:
             emit({"kind": kind.name, "running": False})
