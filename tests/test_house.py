@@ -48,7 +48,7 @@ IMPURE = {
     *["time", "random", "secrets", "uuid", "socket", "ssl", "select", "sqlite3", "sqlite_utils", "paho"],
 }
 PASSED_IN = {"random.Random"}  # the type of a generator that the caller seeds and hands over
-BRIDGE_MAY_IMPORT = {"records", "entry", "errors", "limits"}
+BRIDGE_MAY_IMPORT = {"records", "entry", "cbor", "errors", "limits"}
 
 
 def modules(package: str | None = None) -> list[Path]:

@@ -110,6 +110,7 @@ bool device_seal(struct device *device, uint64_t now)
     write_fields(&batch, device, next.counter, now);
     write_bytes(&batch, signature, SIGNATURE_BYTES);
     device->ring[next.counter % RING].size = (uint16_t)batch.size;
+    device->ring[next.counter % RING].uptime = now;
     device->readings = device->readings_size = 0;
     if (device->next_to_send < device->oldest)
         device->next_to_send = device->oldest;
@@ -207,8 +208,9 @@ size_t device_send(struct device *device, uint64_t now)
     device->next_to_send++;
     if (device->deadline == NEVER)
         device->deadline = now + device->timeout;
-    write_array(&body, 2);
+    write_array(&body, 3);
     write_uint(&body, device->oldest);
+    write_uint(&body, now - device->ring[counter % RING].uptime);
     write_raw(&body, device->ring[counter % RING].bytes, device->ring[counter % RING].size);
     return wrap(device, BATCH, &body);
 }

@@ -2,6 +2,7 @@
  *
  * - Readings gather in the open batch. Sealing gives it the next counter, made durable before anything is sent under
  *   it: no counter is ever used for two batches, whenever the power fails.
+ * - Each transmission of a batch says how long ago it was sealed.
  * - Sealed batches stay in the ring until they are acknowledged. A full ring drops its oldest and counts it.
  * - When nothing is acknowledged for a while, all that is kept is said again from the oldest on, after a hello.
  * - The host's bytes are hostile: what is no frame, for another boot or out of range changes nothing.
@@ -38,6 +39,7 @@ struct device {
     size_t readings, readings_size; /* of the open batch */
     uint8_t open[READINGS_BYTES];
     struct {
+        uint64_t uptime; /* when it was sealed */
         uint16_t size;
         uint8_t bytes[BATCH_BYTES];
     } ring[RING]; /* the batch of a counter stands at the counter modulo RING */

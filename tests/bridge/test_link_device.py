@@ -65,6 +65,23 @@ def test_what_is_not_acknowledged_is_said_again_ever_less_often() -> None:
     assert frames(instrument, now + 10 * LAST_TIMEOUT_MS) == []
 
 
+def test_each_transmission_says_how_old_the_batch_is() -> None:
+    """By the device's own count, anew each time; what it signed stays the same bytes."""
+
+    def batches_at(now: int) -> list[SignedBatch]:
+        found = Deframer().feed(b"".join(frames(instrument, now)))
+        return [batches.decode(frame.body)[1] for frame in found if frame.kind == BATCH]
+
+    instrument = device()
+    measure(instrument, 1, 700)
+    measure(instrument, 1, 950)
+    first = batches_at(1_000)
+    assert [batch.age for batch in first] == [300, 50]
+    again = batches_at(3_600_700)
+    assert [batch.age for batch in again] == [3_600_000, 3_599_750]
+    assert [batch.content() for batch in again] == [batch.content() for batch in first]
+
+
 def test_a_full_ring_drops_its_oldest_and_says_so() -> None:
     """Nothing is lost unsaid: the figure in the hello, the lowest counter kept, and the gap for ever."""
     instrument = device()
@@ -90,7 +107,7 @@ def test_a_batch_that_grows_too_large_is_sealed_before_it_does() -> None:
         instrument.measure(2**53 - 1, reading)
     instrument.seal(2**53 - 1)
     assert instrument.counter == 2
-    for frame in frames(instrument):
+    for frame in frames(instrument, 2**53 - 1):
         assert len(frame) < READINGS_BYTES + 400
 
 

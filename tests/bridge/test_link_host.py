@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
+import cbor2
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from devices_on_lines import BOOT, KEY, SEED, device, frames, measure, signed
@@ -14,7 +16,6 @@ from medledger.errors import MedledgerError, UsageError
 from medledger.records import DeviceBatch
 from medledger_bridge.errors import LinkBatchError, LinkBodyError, LinkRollbackError
 from medledger_bridge.link import batch as batches
-from medledger_bridge.link import body
 from medledger_bridge.link.batch import SignedBatch
 from medledger_bridge.link.frames import Deframer, wrap
 from medledger_bridge.link.host import Duplicate, Event, Link, Missing, Refused
@@ -193,7 +194,7 @@ def test_a_batch_that_was_altered_is_refused(field: int) -> None:
         5: [[1, [["8867-4", [200, 0], "/min"]]]],
         6: bytes(64),
     }[field]
-    raw = body.encode([1, fields])
+    raw = cbor.encode([1, 0, fields])
     [refused] = link.feed(wrap(BATCH, 1, raw))
     assert isinstance(refused, Refused)
     assert refused.reason == "batch"
@@ -215,7 +216,7 @@ def test_a_batch_of_another_key_or_name_is_refused() -> None:
 def test_a_forged_batch_under_the_devices_key_is_refused() -> None:
     """Signed by somebody else, in the name of the device."""
     forged = signed(1, seed=OTHER_SEED)
-    raw = body.encode([1, [forged.device, KEY, *[getattr(forged, name) for name in batches.FIELDS[2:]]]])
+    raw = cbor.encode([1, 0, [forged.device, KEY, *[getattr(forged, name) for name in batches.FIELDS[2:]]]])
     [refused] = accepted().feed(wrap(BATCH, 1, raw))
     assert isinstance(refused, Refused)
     assert refused.reason == "batch"
@@ -300,11 +301,16 @@ def test_a_device_that_is_refused_is_told_so_and_heard_no_more() -> None:
         (wrap(BATCH, 1, b"\xfb" + bytes(8)), "body"),
         (wrap(BATCH, 1, b"\x82\x01\x80\x00"), "body"),
         (wrap(BATCH, 1, b"\x81" * 200 + b"\x80"), "body"),
-        (wrap(BATCH, 1, body.encode([1, [None] * 7])), "batch"),
-        (wrap(BATCH, 1, body.encode([1.5, [None] * 7])), "body"),
-        (wrap(BATCH, 1, body.encode([True, [None] * 7])), "body"),
-        (wrap(BATCH, 1, body.encode([1, ["SIM-1", KEY, BOOT, 1.0, 1, [[1, []]], bytes(64)]])), "batch"),
-        (wrap(BATCH, 1, body.encode([1, ["SIM-1", KEY, BOOT, 1, 1, [[1, [{1: 2}]]], bytes(64)]])), "batch"),
+        (wrap(BATCH, 1, cbor.encode([1, 0, [None] * 7])), "batch"),
+        (wrap(BATCH, 1, cbor.encode([1, [None] * 7])), "body"),
+        (wrap(BATCH, 1, cbor.encode([True, 0, [None] * 7])), "body"),
+        (wrap(BATCH, 1, cbor.encode([1, 0, ["SIM-1", KEY, BOOT, True, 1, [[1, []]], bytes(64)]])), "batch"),
+        (wrap(BATCH, 1, cbor.encode([1, 0, ["SIM-1", KEY, BOOT, 1, 1, [[1, [{1: 2}]]], bytes(64)]])), "batch"),
+        (wrap(BATCH, 1, cbor2.dumps([1.5, 0, [None] * 7], canonical=True)), "body"),
+        (wrap(BATCH, 1, cbor2.dumps([1, 0, ["SIM-1", KEY, BOOT, 1.5, 1, [], bytes(64)]], canonical=True)), "body"),
+        (said(replace(signed(3), age=-1)), "body"),
+        (said(replace(signed(3), age=2**53 - 3)), "body"),  # it was sealed at an uptime of 3 ms
+        (said(replace(signed(3), age=True)), "body"),
         (said(signed(3), oldest=4), "body"),
     ],
 )
@@ -357,37 +363,34 @@ def test_no_frames_make_the_host_raise(messages: list[tuple[int, bytes]]) -> Non
                 message.decode(content)
 
 
-CBOR = st.recursive(
-    st.integers(-(2**63), 2**63 - 1) | st.binary(max_size=9) | st.text(max_size=9) | st.none(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
-    max_leaves=12,
-)
+WORD = Ack(BOOT, 3).encode()
 
 
-@given(CBOR)
-def test_bodies_are_the_ledgers_deterministic_cbor(value: object) -> None:
-    """What a device signs has the same bytes on the line and on the ledger; each value has one encoding."""
-    raw = body.encode(value)
-    assert raw == cbor.encode(value)
-    if depth(value) <= body.MAX_DEPTH:
-        assert body.decode(raw) == value
-
-
-def depth(value: object) -> int:
-    """How deep containers nest."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    return 1 + max(map(depth, value), default=0) if isinstance(value, list) else 0
-
-
-@given(st.binary(max_size=60))
-def test_any_bytes_are_a_body_or_are_refused(raw: bytes) -> None:
+@given(st.binary(max_size=60) | st.tuples(st.binary(max_size=3), st.integers(0, 10)).map(lambda a: _altered(*a)))
+@example(WORD[:-1] + b"\x18\x03")
+@example(WORD + b"\0")
+def test_any_bytes_are_a_message_or_are_refused(raw: bytes) -> None:
     """Strict: what is accepted is exactly what would be written for it."""
     try:
-        value = body.decode(raw)
+        word = Ack.decode(raw)
     except LinkBodyError:
         return
-    assert body.encode(value) == raw
+    assert word.encode() == raw
+
+
+def _altered(piece: bytes, at: int) -> bytes:
+    return WORD[:at] + piece + WORD[at + len(piece) :]
+
+
+def test_an_age_is_of_the_transmission_and_not_of_the_batch() -> None:
+    """As the device said it, or none where it does not know; it is in no entry and makes no other batch."""
+    link = accepted()
+    for counter, age in ((1, 0), (2, 3_600_000), (3, None), (4, 2**53 - 5)):
+        [batch] = link.feed(said(replace(signed(counter), age=age)))
+        assert isinstance(batch, SignedBatch)
+        assert batch.age == age
+        assert "age" not in batch.content()
+        assert link.feed(said(replace(signed(counter), age=17))) == [Duplicate(batch, known=True)]
 
 
 def test_frames_of_a_message_round_trip() -> None:

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devices_on_lines import BOOT, SEED, device, firmware_library
+from medledger.cbor import encode
 from medledger_bridge.link import cobs
-from medledger_bridge.link.body import encode
 from medledger_bridge.link.device import RING, Device
 from medledger_bridge.link.frames import wrap
 from medledger_bridge.link.messages import ACK, ASK, BATCH, EMPTY, ERROR, Ack

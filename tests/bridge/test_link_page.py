@@ -10,7 +10,8 @@ from zlib import crc32
 
 import pytest
 
-from devices_on_lines import FIRMWARE, firmware
+from devices_on_lines import FIRMWARE, device, firmware
+from devices_on_lines import frames as said
 from medledger_bridge.link import cobs, frames, messages
 from medledger_bridge.link import device as machine
 from medledger_bridge.link.batch import SignedBatch
@@ -42,6 +43,17 @@ def test_the_example_is_what_both_devices_say(language: str, tmp_path: Path) -> 
     runs = [run for run in said.split(b"\0") if run]
     assert [cobs.decode(run) for run in runs] == [example("hello"), example("batch")]
     assert said.startswith(example("frame"))
+
+
+def test_the_batch_is_said_again_as_the_page_says() -> None:
+    """With another sequence number and age, and the same batch."""
+    instrument = device(seed=bytes(32), save=lambda _: None)
+    instrument.measure(1000, [["8867-4", [71, 0], "/min"], ["59408-5", [970, -1], "%"]])
+    first, again = ([cobs.decode(frame.strip(b"\0")) for frame in said(instrument, now)][1] for now in (1000, 2000))
+    assert first == example("batch")
+    assert again[: len(example("again"))] == example("again")
+    rest = example("batch").index(b"\x87")
+    assert again[len(example("again")) : -4] == example("batch")[rest:-4]
 
 
 def test_the_example_is_read_by_the_host() -> None:

@@ -1,20 +1,23 @@
 """The batch that a device signs, in the body of a frame.
 
-The checks, in order: (1) the body is deterministic CBOR, (2) it is `[oldest, batch]` with as many fields as a batch
-has, (3) the fields conform to the ledger's record type `device.batch`, signature included. That the key is the enrolled
-one is not known here: the ledger's verifier checks it.
+The checks, in order: (1) the body is deterministic CBOR, (2) it is `[oldest, age, batch]` with as many fields as a
+batch has, (3) the fields conform to the ledger's record type `device.batch`, signature included, (4) `oldest` and `age`
+can be those of this batch. That the key is the enrolled one is not known here: the ledger's verifier checks it.
+
+The age is what the device, or whoever holds the line, says: the signature does not cover it, and it is in no entry.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+from medledger import cbor
 from medledger.errors import SchemaError
+from medledger.limits import MAX_UPTIME_MS
 from medledger.records import DeviceBatch
 
 from ..errors import LinkBatchError, LinkBodyError
-from . import body
 from .messages import fields_of, number
 
 FIELDS: Final = ("device", "key", "boot", "counter", "uptime", "readings", "signature")
@@ -23,7 +26,10 @@ FIELDS: Final = ("device", "key", "boot", "counter", "uptime", "readings", "sign
 
 @dataclass(frozen=True, slots=True)
 class SignedBatch:
-    """What a device signed, whole, as the ledger keeps it. It conforms, and its signature verifies."""
+    """What a device signed, whole, as the ledger keeps it. It conforms, and its signature verifies.
+
+    `age` is beside it, and changes with every transmission: two are the same batch whatever their ages.
+    """
 
     device: str
     key: bytes
@@ -32,6 +38,7 @@ class SignedBatch:
     uptime: int
     readings: list[Any]  # [uptime ms, samples], samples as on the ledger
     signature: bytes
+    age: int | None = field(default=0, compare=False)  # ms from the sealing to the transmission; None: not known
 
     def content(self) -> dict[str, Any]:
         """The content of its entry."""
@@ -44,20 +51,24 @@ class SignedBatch:
 
 def encode(oldest: int, batch: SignedBatch) -> bytes:
     """The body of BATCH. `oldest` is the lowest counter that the device still keeps."""
-    return body.encode([oldest, [getattr(batch, name) for name in FIELDS]])
+    return cbor.encode([oldest, batch.age, [getattr(batch, name) for name in FIELDS]])
 
 
 def decode(data: bytes) -> tuple[int, SignedBatch]:
     """The lowest counter kept, and the batch, in the body of BATCH. Raises LinkBodyError and LinkBatchError."""
-    oldest, fields = fields_of("BATCH", data, 2)
+    oldest, age, fields = fields_of("BATCH", data, 3)
     number("oldest", oldest, 1)
+    if age is not None:
+        number("age", age)
     if type(fields) is not list or len(fields) != len(FIELDS):
         raise LinkBodyError(f"a batch is not an array of {len(FIELDS)}")
     try:
         DeviceBatch.SCHEMA.check(dict(zip(FIELDS, fields, strict=True)))
     except SchemaError as error:
         raise LinkBatchError(f"a batch is refused: {error}") from error
-    batch = SignedBatch(*fields)
+    batch = SignedBatch(*fields, age=age)
+    if age is not None and age > MAX_UPTIME_MS - batch.uptime:
+        raise LinkBodyError("a batch is older than any device runs")
     if oldest > batch.counter:
         raise LinkBodyError("the oldest batch kept has a higher counter than this one")
     return oldest, batch

@@ -4,6 +4,7 @@ Rules (docs/serial-link.md; the firmware's `device.c` is the same machine, and a
 
 - Readings gather in the open batch. Sealing gives it the next counter, which is persisted *before* anything is sent
   under it: whatever happens, no counter is used for two batches.
+- Each transmission of a batch says how long ago it was sealed.
 - Sealed batches stay in a ring until the host acknowledges them. A full ring drops its oldest, which the host sees in
   `oldest` and `dropped`, and everybody in the counter that is missing for ever.
 - At most `WINDOW` batches are under way. When nothing is acknowledged for a while, all that is kept is said again from
@@ -15,14 +16,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from nacl.bindings import crypto_sign, crypto_sign_seed_keypair
 
+from medledger import cbor
 from medledger.records import batch_message
 
 from ..errors import LinkBodyError
-from . import body
 from .batch import SignedBatch
 from .batch import encode as encode_batch
 from .frames import VERSION, Deframer, Frame, wrap
@@ -82,7 +84,7 @@ class Device:
     def measure(self, now: int, samples: Sequence[Any]) -> None:
         """Add one reading, taken at `now` ms since the boot; a batch that is full with it, or before it, is sealed."""
         reading = [now, list(samples)]
-        size = len(body.encode(reading))
+        size = len(cbor.encode(reading))
         if self._open_bytes + size > READINGS_BYTES or len(self._open) >= self._per_batch:
             self.seal(now)
         self._open.append(reading)
@@ -145,7 +147,8 @@ class Device:
         self._next_to_send += 1
         if self._deadline is None:
             self._deadline = now + self._timeout
-        return self._wrap(BATCH, encode_batch(self.oldest, self._ring[counter]))
+        batch = self._ring[counter]
+        return self._wrap(BATCH, encode_batch(self.oldest, replace(batch, age=now - batch.uptime)))
 
     @property
     def deadline(self) -> int | None:

@@ -3,7 +3,8 @@
 Rules:
 
 - Kinds 0x01 to 0x3f are the device's, 0x41 to 0x7f the host's; an end that reads a kind of its own hears an echo.
-- Each body is an array of a fixed length. A field of another type or size makes the whole message malformed.
+- Each body is an array of a fixed length, in the ledger's deterministic CBOR (medledger.cbor), so that what a device
+  signs has the same bytes on the line. A field of another type or size makes the whole message malformed.
 - Nothing here is signed: a hello is a claim, and what proves a batch is the batch's own signature.
 """
 
@@ -12,11 +13,12 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass
 from typing import Any, Final, Self
 
-from medledger.errors import UsageError
+from medledger import cbor
+from medledger.errors import MalformedError, UsageError
 from medledger.limits import MAX_INT
 
 from ..errors import LinkBodyError
-from . import body
+from .frames import MAX_BODY_BYTES
 
 HELLO: Final = 0x01
 BATCH: Final = 0x02
@@ -59,7 +61,7 @@ class Hello:
 
     def encode(self) -> bytes:
         """The body of HELLO."""
-        return body.encode(list(astuple(self)))
+        return cbor.encode(list(astuple(self)))
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -89,7 +91,7 @@ class Ack:
 
     def encode(self) -> bytes:
         """The body of ACK."""
-        return body.encode([self.boot, self.counter])
+        return cbor.encode([self.boot, self.counter])
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -112,7 +114,7 @@ class Refusal:
         """The body of ERROR."""
         if self.reason not in REASONS:
             raise UsageError(f"there is no reason {self.reason!r} of a refusal")
-        return body.encode([self.sequence, self.reason, self.counter])
+        return cbor.encode([self.sequence, self.reason, self.counter])
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -124,13 +126,16 @@ class Refusal:
         return cls(sequence, reason, counter)
 
 
-EMPTY: Final = body.encode([])
+EMPTY: Final = cbor.encode([])
 """The body of ASK."""
 
 
 def fields_of(name: str, data: bytes, count: int) -> list[Any]:
     """The fields of a body, an array of so many; LinkBodyError otherwise."""
-    value = body.decode(data)
+    try:
+        value = cbor.decode(data, max_size=MAX_BODY_BYTES)
+    except MalformedError as error:
+        raise LinkBodyError(f"the body of {name} is refused: {error}") from error
     if type(value) is not list or len(value) != count:
         raise LinkBodyError(f"the body of {name} is not an array of {count}")
     return value
