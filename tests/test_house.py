@@ -232,7 +232,6 @@ def test_the_extras_of_the_design_are_there() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = {
         "agents",
-        "hl7",
         "serial",
         "ble",
         "supply",

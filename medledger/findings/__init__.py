@@ -10,6 +10,7 @@ supplied against what was prescribed. Each is a pure function of the set of entr
 
 from __future__ import annotations
 
+from .associations import ASSOCIATIONS
 from .batches import BATCHES
 from .cadences import CADENCES
 from .finding import Context, Finding, Fold, Observed, Place
@@ -22,5 +23,5 @@ from .witnesses import WITNESSES
 
 __all__ = ["FOLDS", "Context", "Finding", "Fold", "Observed", "Place", "find", "observe"]
 
-FOLDS: tuple[Fold, ...] = (BATCHES, CADENCES, PRESCRIPTIONS, SERIALS, RECALLS, STOCK, WITNESSES)
+FOLDS: tuple[Fold, ...] = (BATCHES, CADENCES, ASSOCIATIONS, PRESCRIPTIONS, SERIALS, RECALLS, STOCK, WITNESSES)
 """Every question that is asked of a ledger, in the order of the answers."""

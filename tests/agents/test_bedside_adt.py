@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 
 from boxes import IDENTIFIERS, Box, World
 from hl7_messages import recorded
+from medledger.associations import Associations, Margins, standing
 from medledger.errors import ConfigurationError
 from medledger.records import Reading
 from medledger_agents.bedside.adt import EVENTS, Location, movements
-from medledger_agents.bedside.associations import Associations, Margins, standing
 from medledger_agents.bedside.config import BedsideConfig
 from medledger_agents.bedside.intake import Intake
 from medledger_agents.bedside.moves import Beds, plan

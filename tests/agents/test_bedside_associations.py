@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from medledger.associations import NEVER, Associations, Margins, owner, standing, window
 from medledger.records import Association, Reading
 from medledger_agents.bedside.adt import (
     ADMIT,
@@ -22,7 +23,6 @@ from medledger_agents.bedside.adt import (
     Location,
     Movement,
 )
-from medledger_agents.bedside.associations import NEVER, Associations, Margins, owner, standing, window
 from medledger_agents.bedside.moves import Beds, by_hand, plan, reconcile
 from medledger_agents.bedside.patients import Patient
 

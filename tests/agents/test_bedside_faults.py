@@ -15,8 +15,8 @@ from hashlib import sha256
 import pytest
 
 from boxes import Agent, World
+from medledger.associations import Margins, standing
 from medledger.records import Reading
-from medledger_agents.bedside.associations import Margins, standing
 from medledger_agents.bedside.ward import logged_associations
 from medledger_bridge.mllp import wrap
 from ward_messages import WARD, adt, now

@@ -62,7 +62,8 @@ def measured(rate: int | None = 72, **fields: Any) -> Reading:
 
 def begin(subject: bytes = ANNA, **fields: Any) -> Association:
     """A patient comes."""
-    return Association(device="MON-7", action="begin", location="ICU-3", subject=subject, time=NOON, **fields)
+    said = {"device": "MON-7", "action": "begin", "location": "ICU-3", "time": NOON, **fields}
+    return Association(subject=subject, **said)
 
 
 def test_a_live_bed_shows_its_values_and_their_age(beds: Beds) -> None:
@@ -116,7 +117,8 @@ def test_a_discharge_frees_the_bed(beds: Beds) -> None:
     """What the device still measures is shown as nobody's by nobody."""
     beds.say(begin())
     beds.say(measured())
-    beds.say(Association(device="MON-7", action="end", reason="discharge", time=NOON))
+    beds.say(Association(device="MON-7", action="end", reason="discharge", subject=ANNA, time=NOON))
+    assert beds.row().state == "free"
     beds.say(measured(99, subject=None))
     row = beds.row()
     assert (row.state, row.patient, row.cells["HR"]) == ("free", "", "")
@@ -181,6 +183,55 @@ def test_blood_pressure_needs_both_and_lasts_longer(beds: Beds) -> None:
     beds.say(measured(samples=[("9279-1", "14", "/min")], time=NOON + 1_800_000))
     row = beds.row(NOON + 1_800_000)
     assert (row.cells["NIBP"], row.cells["HR"], row.cells["RR"]) == ("120/80", "", "14")
+
+
+def test_a_batch_of_nobody_is_not_shown_as_the_patients(beds: Beds) -> None:
+    """What was sealed while nobody knows who lay there has no subject, and no quarantine to say so."""
+    beds.say(begin(device="PO-1"))
+    assert beds.row().state == "waiting"
+    oximeter = Instrument("PO-1")
+    beds.say(oximeter.batch(71, time=NOON))
+    assert (beds.row().state, beds.row().cells["HR"]) == ("nobody's", "")
+    beds.say(oximeter.batch(72, time=NOON, subject=ANNA))
+    assert (beds.row().state, beds.row().cells["HR"]) == ("live", "72")
+
+
+@pytest.mark.parametrize("promised", [True, False])
+def test_a_value_from_the_future_is_not_shown(beds: Beds, promised: bool) -> None:
+    """Of a box whose clock is ahead nobody knows how old a value is: it would look live for ever."""
+    beds.say(begin())
+    if promised:
+        beds.say(Cadence(device="MON-7", interval=60_000, time=NOON))
+    beds.say(measured(time=NOON + 61_000))
+    assert (beds.row().state, beds.row().cells["HR"]) == ("clock", "")
+    beds.say(measured(samples=[("9279-1", "14", "/min")], time=NOON))  # its clock was set
+    row = beds.row()
+    assert (row.state, row.cells["HR"], row.cells["RR"]) == ("live", "", "14")
+
+
+def test_an_old_value_does_not_come_back_with_the_signal(beds: Beds) -> None:
+    """Lost, and there again: what was measured before the loss is not the present value."""
+    beds.say(begin())
+    beds.say(measured())
+    beds.say(DeviceStatus(device="MON-7", state="lost", time=NOON))
+    beds.say(DeviceStatus(device="MON-7", state="live", time=NOON + 1000))
+    assert beds.row(NOON + 2000).cells["HR"] == ""
+
+
+def test_two_halves_of_two_pressures_are_none(beds: Beds) -> None:
+    """The systolic of one measurement with the diastolic of another."""
+    beds.say(begin())
+    beds.say(measured(samples=[("8480-6", "120", "mm[Hg]"), ("8462-4", "80", "mm[Hg]")]))
+    beds.say(measured(samples=[("8480-6", "190", "mm[Hg]")], time=NOON + 1000))
+    assert beds.row(NOON + 2000).cells["NIBP"] == ""
+
+
+def test_of_two_codes_of_a_value_the_present_one_is_shown(beds: Beds) -> None:
+    """The monitor's oximeter was taken off, a laboratory's saturation came."""
+    beds.say(begin())
+    beds.say(measured(samples=[("59408-5", "97", "%")]))
+    beds.say(measured(samples=[("2708-6", "91", "%")], time=NOON + 300_000))
+    assert beds.row(NOON + 300_001).cells["SpO2"] == "91"
 
 
 # --- the command -----------------------------------------------------------------------------------------------------

@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from medledger.associations import NEVER, RECENT, Associations, Interval
 from medledger.records import Association
 
 from .adt import CANCEL, CANCEL_ADMIT, DISCHARGE, MERGE, TRANSFER, UPDATE, Location, Movement
-from .associations import NEVER, RECENT, Associations, Interval
 from .patients import Patient
 
 Pseudonym = Callable[[Patient, int], bytes]

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from medledger.associations import Associations, Margins, instant, standing
 from medledger.ledger import Ledger
 from medledger.records import Reading
 
-from .associations import Associations, Margins, instant, standing
 from .ward import logged_associations
 
 GAP: Final = 15 * 60 * 1000

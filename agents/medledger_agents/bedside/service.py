@@ -24,6 +24,7 @@ from contextlib import suppress
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from medledger.associations import Margins
 from medledger.errors import MedledgerError, TransportError
 from medledger.ledger import Ledger
 from medledger_bridge.errors import MllpError
@@ -36,7 +37,6 @@ from ..instruments.driving import Instruments
 from ..recorder import Answer, Delivery, Recorder
 from ..subjects import Subjects
 from . import hand
-from .associations import Margins
 from .config import BedsideConfig
 from .intake import ACCEPTED, ERROR, Intake, devices_of, wired
 from .moves import Beds

@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from medledger.associations import NEVER, RECENT, RELEASED, Associations, Interval, Margins, Window, owner, window
 from medledger.ledger import Ledger
 from medledger.records import Association, DeviceBatch, DeviceStatus, Reading, Record
 
 from .. import logs
 from ..subjects import Subjects
 from .adt import Movement
-from .associations import NEVER, RECENT, RELEASED, Associations, Interval, Margins, Window, owner, window
 from .moves import Beds, by_hand, plan, reconcile
 from .patients import Patient
 

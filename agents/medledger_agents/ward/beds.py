@@ -9,6 +9,7 @@ Rules:
   or unassociated no value is shown at all, and an old one is never shown as the present one.
 - `lost`, `stale`, `off`, `fault`, `standby` are what the agent said last (`device.status`). `silent` is our own
   conclusion: the agent promised an entry (`cadence`), and none has arrived here for longer than that.
+- Nobody knows how old a value is that claims to come from the future: its box's `clock` is ahead, and it is not shown.
 - Of two entries about a device the later one by its author's position counts, whatever their times say.
 """
 
@@ -18,11 +19,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from medledger.associations import NEVER, Associations
 from medledger.decimals import format_decimal
 from medledger.indexing import LoggedEntry
 from medledger.records import Association
-
-from ..bedside.associations import NEVER, Associations
 
 TYPES: Final = ("association", "cadence", "device.batch", "device.status", "reading")
 """The entry types that say something about a bed."""
@@ -37,6 +37,9 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {  # LOINC, the first that there is
 PAIRED: Final = "NIBP"
 QUIET: Final = frozenset(("lost", "off", "fault", "standby", "stale"))
 LIVE: Final = "live"
+AHEAD_MS: Final = 60_000
+"""How far an author's clock may be ahead of ours."""
+
 OLD_MS: Final = 5 * 60_000
 """A value is not shown as the present one for longer, where nothing was promised about its device."""
 
@@ -61,6 +64,7 @@ class Bed:
     known: Associations = field(default_factory=Associations)
     associated: bool = False  # an association was ever made
     occupied: bool = False
+    measured: bytes | None = None  # of whom it measured last
     said: str = LIVE
     last: int | None = None  # time of the last reading
     heard: int | None = None  # time of the last entry
@@ -123,16 +127,15 @@ def _note(bed: Bed, entry: LoggedEntry) -> None:
         if bed.subject != before:
             bed.values.clear()  # they were the one before's
             bed.alarm = None
+            bed.last = None if bed.occupied else bed.last  # nothing yet was measured of who came
     elif entry.type == "device.status":
         bed.said = LIVE if content["state"] == "on" else content["state"]
+        if bed.said in QUIET:
+            bed.values.clear()  # they are not the present ones when it is live again
     elif entry.type == "reading":
         if content["samples"]:
             bed.signed = False
-        if "quarantine" in content:  # it may be somebody else's
-            bed.last = entry.time
-            bed.values.clear()
-        else:
-            _measure(bed, entry, content["samples"])
+        _measure(bed, entry, content["samples"])
         bed.alarm = content.get("alarm")
         bed.said = content.get("quality", LIVE)
     elif entry.type == "device.batch":
@@ -143,11 +146,11 @@ def _note(bed: Bed, entry: LoggedEntry) -> None:
 
 
 def _measure(bed: Bed, entry: LoggedEntry, samples: list[Any]) -> None:
-    bed.last = entry.time
     if not bed.associated:
-        if bed.subject != entry.subject:
-            bed.values.clear()
         bed.subject = entry.subject
+    if bed.measured != entry.subject:
+        bed.values.clear()  # they are somebody else's
+    bed.last, bed.measured = entry.time, entry.subject
     for sample in samples:
         code, value = sample[0], sample[1]
         qualifiers = sample[3] if len(sample) > 3 else {}
@@ -185,19 +188,20 @@ def _state(bed: Bed, now: int) -> str:
         return bed.said
     if bed.last is None:
         return "waiting"
+    if max(bed.last, bed.heard or bed.last) > now + AHEAD_MS:
+        return "clock"
     if bed.promised is None and now - bed.last > OLD_MS:
         return "stale"
-    return LIVE if bed.subject is not None else "nobody's"
+    return LIVE if bed.subject is not None and bed.measured == bed.subject else "nobody's"
 
 
 def _cell(bed: Bed, name: str, now: int) -> str:
-    codes = COLUMNS[name]
     limit = bed.promised if bed.promised is not None else OLD_MS
     if name == PAIRED:
         limit = max(limit, 12 * OLD_MS)  # a cuff measures every quarter or half hour
-        found = [bed.values[code].text for code in codes if code in bed.values and now - bed.values[code].time <= limit]
-        return "/".join(found) if len(found) == len(codes) and all(found) else ""
-    value = next((bed.values[code] for code in codes if code in bed.values), None)
-    if value is None or now - value.time > limit:
-        return ""
-    return value.text or f"({value.flag})"
+    held = [bed.values.get(code) for code in COLUMNS[name]]
+    found = [value for value in held if value is not None and -AHEAD_MS <= now - value.time <= limit]
+    if name == PAIRED:
+        whole = len(found) == len(held) and all(each.text for each in found) and len({each.time for each in found}) == 1
+        return "/".join(each.text for each in found) if whole else ""
+    return found[0].text or f"({found[0].flag})" if found else ""

@@ -53,6 +53,7 @@ def ward(ledger: Path, once: bool, since: int, offline: bool, key: Path | None, 
     stale     the agent says: no reading for longer than there should be
     lost      the agent says: no signal
     silent    the agent promised an entry and none has come here: agent, network or power
+    clock     the agent's clock is ahead of this one: how old its values are is not known
     nobody's  measuring, and associated with no patient
     free      the association has ended
 

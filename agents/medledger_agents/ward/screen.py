@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from .beds import COLUMNS, Row
+from .beds import AHEAD_MS, COLUMNS, Row
 
 STYLES: Final = {
     "live": "green",
@@ -17,6 +17,7 @@ STYLES: Final = {
     "silent": "bold red",
     "lost": "bold red",
     "fault": "bold red",
+    "clock": "bold red",
     "nobody's": "yellow",
     "waiting": "dim",
     "free": "dim",
@@ -78,7 +79,7 @@ def age_text(milliseconds: int | None) -> str:
     if milliseconds is None:
         return "-"
     seconds = milliseconds // 1000
-    if seconds < -60:
+    if milliseconds < -AHEAD_MS:
         return "clock ahead"
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:

@@ -25,7 +25,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from medledger.records import Association, Reading
+from .records import Association, Reading
 
 RELEASED: Final = 1_767_225_600_000
 """2026-01-01, UTC ms: a clock before that has not been set."""
