@@ -294,9 +294,9 @@ def test_a_patient_who_comes_while_the_device_runs_gets_what_it_signs(world: Wor
     with box.start() as agent:
         agent.wait_for("batch logged")
         time.sleep(1)  # what was measured before is not the patient's
+        options = ["--patient", "4711", "--config", str(box.config)]
         said = subprocess.run(
-            [sys.executable, "-m", "medledger", "agent", "associate", DEVICE, "--patient", "4711"]
-            + ["--config", str(box.config)],
+            [sys.executable, "-m", "medledger", "agent", "associate", DEVICE, *options],
             capture_output=True,
             text=True,
             timeout=SECONDS,

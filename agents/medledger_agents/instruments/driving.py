@@ -33,7 +33,7 @@ from ..health import HEALTH, Health
 from ..inbox import Inbox, Received
 from ..recorder import Answer, Delivery
 from .config import SIGNED, Wiring
-from .dating import Dating
+from .dating import measured
 from .envelope import Taken, of_batch, of_values
 
 PAUSE_SECONDS: Final = 5.0
@@ -103,14 +103,12 @@ class Instruments:
         from medledger_bridge.serial_port import Plugged, SerialDevice, Unplugged, monotonic_ms
 
         port = SerialDevice(str(wiring.port), baud=wiring.baud)
-        dating = Dating()
         async for event in port.events():
             match event:
                 case Hello():
-                    dating.greeted(event, port.quiet)
                     self._greet(device, port, event)
                 case SignedBatch():
-                    await self._log_batch(event, dating.span(event, monotonic_ms(), _now()))
+                    await self._log_batch(event, measured(event, port.quiet, monotonic_ms(), _now()))
                     port.acknowledge(event.counter)
                 case Duplicate(batch, known=False):
                     await self._log_batch(batch, None)
