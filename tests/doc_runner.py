@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +41,7 @@ KINDS = {
     "broker": r"mqtt://[\w.]+:\d+",
 }
 VARIABLE = re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, pattern in KINDS.items()))
-SECONDS = 110
+END_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ class Shell:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
         )
 
     def run(self, step: Step) -> tuple[str, int]:
@@ -131,10 +133,14 @@ class Shell:
                     self._known[one] = other
 
     def close(self) -> None:
-        """End the shell and what it has started."""
+        """End the shell and whatever it has started, were it in the middle of a command."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(SECONDS)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(END_SECONDS)
+        with suppress(ProcessLookupError):  # a page that did not come to its end has left jobs behind
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(END_SECONDS)
         assert self._process.stdout is not None
         self._process.stdout.close()
 
