@@ -168,10 +168,12 @@ class Ward:
         """
         record = draft.record
         assert record.time is not None  # it was received
-        if record.time < RELEASED:
+        stamped = isinstance(record, Reading) and record.device_time is not None
+        span = window(record, None, self._margins) if stamped else draft.span
+        if record.time < RELEASED and span is not None:
             found: Interval | str = self.known.last(record.device) or "unassociated"
         else:
-            found = owner(self.known.of(record.device)[-RECENT:], draft.span)
+            found = owner(self.known.of(record.device)[-RECENT:], span)
         if isinstance(found, Interval):
             return replace(record, subject=found.subject)
         return replace(record, quarantine=found) if isinstance(record, Reading) else record
