@@ -44,7 +44,6 @@ WITNESS_MINUTES: Final = 15
 MAX_ENTRIES: Final = 2
 """Entries of one request: a receipt, and its quarantine."""
 _SENDER: Final = "counter"
-_ALERTS: Final = "counter-alert"
 
 Clock = Callable[[], datetime]
 PLANS: Final[Mapping[str, Callable[[Desk, Request], Plan]]] = {
@@ -170,10 +169,9 @@ class Counter:
         return {"result": OPERATIONS[request.do].result, **self._said(plan), **place}
 
     def _logged(self, raw: bytes, block: int | None = None) -> Observed | None:
-        """The first entry of ours, in that block, that a request was logged as; an alert about it is none."""
+        """The first entry of ours, in that block, that a request was logged as."""
         found = self._view.book.by_raw.get((self._view.me, raw), ())
-        ours = (each for each in found if each.content.get("step") != "inspecting")
-        return next((each for each in ours if block is None or each.place.seq == block), None)
+        return next((each for each in found if block is None or each.place.seq == block), None)
 
     def _record(self, received: Received, records: tuple[Record, ...]) -> Answer:
         (answer,) = self._recorder.record([Delivery(received, records)])
@@ -193,12 +191,12 @@ class Counter:
             record = shelving.inspection(desk, request, error)
             if record is None:
                 return True
-            answer = self._record(Received(_ALERTS, desk.raw.hex(), desk.raw, line, desk.at), (record,))
+            self._recorder.note((record,))
         except MedledgerError as failure:
             logs.warning("an alert cannot be logged", reason=type(failure).__name__)
             return False
         self.look()
-        return answer.block is not None
+        return True
 
     # --- the second person ------------------------------------------------------------------------------------------
 

@@ -87,9 +87,12 @@ def move(desk: Desk, request: Request) -> Plan:
 
 
 def inspection(desk: Desk, request: Request, error: RefusedError) -> Stock | None:
-    """The alert that a refusal is, as an entry; None where this pharmacy has logged it already."""
+    """The alert that a refusal is, as an entry; None where this pharmacy has logged it already.
+
+    It does not name the request's bytes: what names them is what the request was logged as.
+    """
     scan = desk.scan(request)
-    fields = _fields(desk, request, scan)
+    fields = _fields(desk, request, scan) | {"raw": None}
     record = Stock(step="inspecting", disposition=error.disposition, reason=str(error)[:80], **fields)
     same = ("product", "lot", "expiry", "serial", "disposition")
     mine = record.to_content()
