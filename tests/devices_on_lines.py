@@ -5,13 +5,17 @@ from __future__ import annotations
 import atexit
 import ctypes
 import os
+import select
 import shutil
 import subprocess
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from itertools import islice
 from pathlib import Path
 from tempfile import mkdtemp
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -52,6 +56,40 @@ def measure(of: Device, batches: int, now: int = 0) -> None:
 def frames(of: Device, now: int = 0) -> list[bytes]:
     """All that it has to say now."""
     return list(iter(lambda: of.send(now), b""))
+
+
+@contextmanager
+def plugged(instrument: Device, link: Path, *, uptime: int = 0) -> Iterator[Callable[[Device], None]]:
+    """The instrument, on since `uptime` ms, on a pseudo-terminal behind a symbolic link, until it is pulled out.
+
+    Gives a function that plugs another one into the same terminal.
+    """
+    master, side = os.openpty()
+    link.symlink_to(os.ttyname(side))
+    stop_read, stop_write = os.pipe()
+    plugged_in, started = [instrument], time.monotonic()
+
+    def live() -> None:
+        while True:
+            now = uptime + int((time.monotonic() - started) * 1000)
+            while frame := plugged_in[-1].send(now):
+                os.write(master, frame)
+            ready, _, _ = select.select([master, stop_read], [], [], 0.05)
+            if stop_read in ready:
+                return
+            if ready:
+                plugged_in[-1].receive(os.read(master, 4096), now)
+
+    thread = Thread(target=live)
+    thread.start()
+    try:
+        yield plugged_in.append
+    finally:
+        os.write(stop_write, b"x")
+        thread.join()
+        link.unlink()
+        for descriptor in (master, side, stop_read, stop_write):
+            os.close(descriptor)
 
 
 def signed(counter: int, *, seed: bytes = SEED, boot: bytes = BOOT, name: str = "SIM-1", start: int = 1) -> SignedBatch:

@@ -1,22 +1,23 @@
 """A device on a serial port, for asyncio: the port's bytes to the events of `link.host`, opened again when it is lost.
 
     port = SerialDevice("/dev/ttyUSB0")
-    async for event in port.events():
-        match event:
-            case Hello():
-                port.accept(highest_durable_counter(event.key))   # or port.refuse()
-            case SignedBatch():
-                commit(event)
-                port.acknowledge(event.counter)                    # only now may the device forget it
-            case Duplicate(batch, known=False):
-                commit_if_it_differs(batch)
-                port.acknowledge(batch.counter)
-            case Missing() | Refused() | Plugged() | Unplugged():
-                log(event)
+    async with aclosing(port.events()) as events:
+        async for event in events:
+            match event:
+                case Hello():
+                    port.accept(highest_durable_counter(event.key))   # or port.refuse()
+                case SignedBatch():
+                    commit(event)
+                    port.acknowledge(event.counter)                    # only now may the device forget it
+                case Duplicate(batch, known=False):
+                    commit_if_it_differs(batch)
+                    port.acknowledge(batch.counter)
+                case Missing() | Refused() | Plugged() | Unplugged():
+                    log(event)
 
 Rules:
 
-- The generator runs for ever; cancel its task, or leave the loop and `aclose` it, to close the port.
+- The generator runs for ever, and keeps the port until it is closed: `aclosing` does so, however the loop is left.
 - A port that is not there, or goes away, is tried again after `FIRST_PAUSE` seconds, then twice as many, at most
   `LAST_PAUSE`; the first failure of each outage is an `Unplugged`, a success a `Plugged`.
 - Nothing waits but for bytes: no thread, no polling. While the driver handles an event, nothing is read, and the kernel
@@ -30,7 +31,7 @@ import asyncio
 import os
 import select
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -94,7 +95,7 @@ class SerialDevice:
         self.link.acknowledge(counter)
         self._flush()
 
-    async def events(self) -> AsyncIterator[Event | Plugged | Unplugged]:
+    async def events(self) -> AsyncGenerator[Event | Plugged | Unplugged, None]:
         """What happens on the line, until the generator is closed."""
         pause, down = FIRST_PAUSE, False
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Final
 
@@ -21,7 +21,7 @@ class PortError(MedledgerError):
     fault = Fault.NOBODY
 
 
-async def stream(path: str, baud: int) -> AsyncIterator[bytes]:
+async def stream(path: str, baud: int) -> AsyncGenerator[bytes, None]:
     """What comes in, in pieces of any size, until the port is lost. Raises PortError, and ExtraMissingError at once."""
     try:
         import serial

@@ -22,6 +22,7 @@ from medledger_bridge.link.host import Duplicate, Event, Link, Missing, Refused
 from medledger_bridge.link.messages import ACK, ASK, BATCH, ERROR, HELLO, Ack, Hello, Refusal
 
 OTHER_SEED = bytes(32)
+HOUR = 3_600_000
 
 
 def hello(following: int = 1, *, boot: bytes = BOOT, key: bytes = KEY, name: str = "SIM-1", sequence: int = 0) -> bytes:
@@ -269,6 +270,18 @@ def test_a_batch_sealed_after_a_hello_does_not_make_its_device_one_that_went_bac
     assert replies(link)[-1] == Ack(BOOT, 5)
 
 
+def test_a_frame_that_waited_while_the_line_was_closed_does_not_count() -> None:
+    """Its age is that of the moment when it was made. The device says hello, and the batch again."""
+    link = accepted()
+    link.opened()
+    assert link.feed(said(signed(1))) == []
+    link.outgoing()
+    link.feed(hello(2))
+    link.accept(0)
+    assert replies(link) == [Ack(BOOT, 0), Refusal(0, "order", 1)]
+    assert link.feed(said(replace(signed(1), age=HOUR))) == [signed(1)]
+
+
 def test_another_device_on_the_line_begins_anew() -> None:
     """The cable was moved: nothing of the first device's counters is applied to the second."""
     link = accepted(durable=40, following=41)
@@ -385,7 +398,7 @@ def _altered(piece: bytes, at: int) -> bytes:
 def test_an_age_is_of_the_transmission_and_not_of_the_batch() -> None:
     """As the device said it, or none where it does not know; it is in no entry and makes no other batch."""
     link = accepted()
-    for counter, age in ((1, 0), (2, 3_600_000), (3, None), (4, 2**53 - 5)):
+    for counter, age in ((1, 0), (2, HOUR), (3, None), (4, 2**53 - 5)):
         [batch] = link.feed(said(replace(signed(counter), age=age)))
         assert isinstance(batch, SignedBatch)
         assert batch.age == age

@@ -4,56 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
-import select
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 
-from devices_on_lines import KEY, device, measure
+from devices_on_lines import KEY, device, measure, plugged
 from medledger_bridge import serial_port
 from medledger_bridge.errors import ExtraMissingError
 from medledger_bridge.link.batch import SignedBatch
-from medledger_bridge.link.device import Device
 from medledger_bridge.link.messages import Hello
 from medledger_bridge.serial_port import Plugged, SerialDevice, Unplugged
 
 SECONDS = 30
-
-
-@contextmanager
-def plugged(instrument: Device, link: Path) -> Iterator[None]:
-    """The instrument on a pseudo-terminal of its own, behind a symbolic link, until it is pulled out."""
-    master, side = os.openpty()
-    link.symlink_to(os.ttyname(side))
-    stop_read, stop_write = os.pipe()
-
-    def live() -> None:
-        now = 0
-        while True:
-            while frame := instrument.send(now):
-                os.write(master, frame)
-            ready, _, _ = select.select([master, stop_read], [], [], 0.05)
-            now += 50
-            if stop_read in ready:
-                return
-            if ready:
-                instrument.receive(os.read(master, 4096), now)
-
-    thread = Thread(target=live)
-    thread.start()
-    try:
-        yield
-    finally:
-        os.write(stop_write, b"x")
-        thread.join()
-        link.unlink()
-        for descriptor in (master, side, stop_read, stop_write):
-            os.close(descriptor)
 
 
 def run(story: Callable[[], Any]) -> None:

@@ -8,6 +8,7 @@
   readings would be another patient's. A key that was retired is refused. One that nobody has enrolled is logged all the
   same, with a warning: the enrolment may be on its way, and until it is there the batches prove nothing.
 - Two different batches under one number are both logged: one key is in two devices, and that has to be seen.
+- What a Bluetooth device may have stored is dated by its own clock alone, and else is of no known time.
 - Bluetooth confirms a value before anybody could commit it: one that cannot be logged is lost to us, and counted. A
   meter's stored records are asked for again with the next connection.
 """
@@ -18,6 +19,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
 from hashlib import sha256
 from typing import Any, Final
 
@@ -34,7 +36,7 @@ from ..inbox import Inbox, Received
 from ..recorder import Answer, Delivery
 from .config import SIGNED, Wiring
 from .dating import measured
-from .envelope import Taken, of_batch, of_values
+from .envelope import Span, Taken, of_batch, of_values
 
 PAUSE_SECONDS: Final = 5.0
 AGAIN_SECONDS: Final = 2.0
@@ -103,25 +105,26 @@ class Instruments:
         from medledger_bridge.serial_port import Plugged, SerialDevice, Unplugged, monotonic_ms
 
         port = SerialDevice(str(wiring.port), baud=wiring.baud)
-        async for event in port.events():
-            match event:
-                case Hello():
-                    self._greet(device, port, event)
-                case SignedBatch():
-                    await self._log_batch(event, measured(event, port.quiet, monotonic_ms(), _now()))
-                    port.acknowledge(event.counter)
-                case Duplicate(batch, known=False):
-                    await self._log_batch(batch, None)
-                    port.acknowledge(batch.counter)
-                case Missing():
-                    logs.warning("batches are missing", device=device, first=event.first, last=event.last)
-                case Refused():
-                    logs.warning("frame refused", device=device, reason=event.reason)
-                case Plugged():
-                    self._mended(device)
-                    logs.event("instrument plugged in", device=device)
-                case Unplugged():
-                    self._fault(device, "it is not plugged in")
+        async with aclosing(port.events()) as events:
+            async for event in events:
+                match event:
+                    case Hello():
+                        self._greet(device, port, event)
+                    case SignedBatch():
+                        await self._log_batch(event, measured(event, port.quiet, monotonic_ms(), _now()))
+                        port.acknowledge(event.counter)
+                    case Duplicate(batch, known=False):
+                        await self._log_batch(batch, None)
+                        port.acknowledge(batch.counter)
+                    case Missing():
+                        logs.warning("batches are missing", device=device, first=event.first, last=event.last)
+                    case Refused():
+                        logs.warning("frame refused", device=device, reason=event.reason)
+                    case Plugged():
+                        self._mended(device)
+                        logs.event("instrument plugged in", device=device)
+                    case Unplugged():
+                        self._fault(device, "it is not plugged in")
 
     def _greet(self, device: str, port: Any, hello: Hello) -> None:
         """Take its batches, or say why not."""
@@ -190,31 +193,35 @@ class Instruments:
         from medledger_bridge.serial_stream import stream
 
         driver = devices.new_driver(wiring.driver, device, **wiring.options)
-        async for data in stream(str(wiring.port), wiring.baud):
-            self._mended(device)
-            await self._take(driver, device, "", _now(), data)
+        async with aclosing(stream(str(wiring.port), wiring.baud)) as pieces:
+            async for data in pieces:
+                self._mended(device)
+                at = _now()
+                await self._take(driver, device, "", at, data, (at - FRESH_MS, at))
 
     async def _hear(self, device: str, wiring: Wiring) -> None:
         """Values over Bluetooth."""
         from medledger_bridge.ble.central import Device, Link, listen
 
         driver: Any = devices.new_driver(wiring.driver, device, **wiring.options)
-        async for event in listen([Device(wiring.address or "", driver)], now=_now):
-            if isinstance(event, Link):
-                if event.up:
-                    self._mended(device)
+        async with aclosing(listen([Device(wiring.address or "", driver)], now=_now)) as events:
+            async for event in events:
+                if isinstance(event, Link):
+                    if event.up:
+                        self._mended(device)
+                    else:
+                        self._fault(device, "it is out of reach, or off")
+                    logs.event("instrument in reach" if event.up else "instrument out of reach", device=device)
                 else:
-                    self._fault(device, "it is out of reach, or off")
-                logs.event("instrument in reach" if event.up else "instrument out of reach", device=device)
-            else:
-                await self._take(driver, device, event.channel, event.at, event.data)
+                    span = (event.at - FRESH_MS, event.at) if driver.at_once(event.channel) else None
+                    await self._take(driver, device, event.channel, event.at, event.data, span)
 
-    async def _take(self, driver: Any, device: str, channel: str, at: int, data: bytes) -> None:
+    async def _take(self, driver: Any, device: str, channel: str, at: int, data: bytes, span: Span | None) -> None:
         try:
             records = devices.feed(driver, data, at, channel)
             if not records:
                 return
-            taken = of_values(device, channel, at, data, records, (at - FRESH_MS, at))
+            taken = of_values(device, channel, at, data, records, span)
         except MedledgerError as error:
             logs.warning("value not read", device=device, bytes=len(data), reason=type(error).__name__)
             return

@@ -18,7 +18,7 @@ that client's methods against the signatures of bleak's own class. No test has m
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -87,7 +87,7 @@ async def listen(
     client: NewClient | None = None,
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     queue: int = QUEUE,
-) -> AsyncIterator[Value | Link]:
+) -> AsyncGenerator[Value | Link, None]:
     """Values and links of all devices, until it is closed. `now` gives UTC ms."""
     heard: asyncio.Queue[Value | Link] = asyncio.Queue(queue)
     make = client or bleak_client()

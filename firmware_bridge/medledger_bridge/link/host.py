@@ -3,7 +3,8 @@
 Rules:
 
 - Nothing of a device counts before its HELLO has come and the driver has called `accept` with the highest counter that
-  is durable for its key. Until then batches are left with the device, which says them again.
+  is durable for its key. Until then batches are left with the device, which says them again. When the line is opened
+  again that begins anew: a frame that has waited for it is older than it says.
 - Batches come out in the order of their counters, each once. A batch whose predecessor is missing on the line is not
   taken: the host asks for the predecessor. One whose predecessor the device no longer keeps is taken, and what is lost
   is named in a `Missing` before it; the claim is bound by the signed counter, so a line that lies cannot name more.
@@ -111,7 +112,7 @@ class Link:
         """The line was opened, or opened again: forget half a frame and ask the device who it is."""
         self._deframer.restart()
         self._device_sequence = None
-        self._early, self._asked_back = False, 0
+        self._accepted, self._early, self._asked_back = False, False, 0
         self._pending.clear()
         self._pending[ASK] = None
 
