@@ -26,6 +26,7 @@ from typing import Any, Final
 from medledger.errors import MedledgerError
 from medledger.ledger import Ledger
 from medledger_bridge import devices
+from medledger_bridge.errors import BridgeError
 from medledger_bridge.link.batch import SignedBatch
 from medledger_bridge.link.host import Duplicate, Missing, Refused
 from medledger_bridge.link.messages import Hello
@@ -214,21 +215,29 @@ class Instruments:
                     logs.event("instrument in reach" if event.up else "instrument out of reach", device=device)
                 else:
                     span = (event.at - FRESH_MS, event.at) if driver.at_once(event.channel) else None
-                    await self._take(driver, device, event.channel, event.at, event.data, span)
+                    known = driver.numbered(event.channel)
+                    taken = await self._take(driver, device, event.channel, event.at, event.data, span, known=known)
+                    if known and not taken:
+                        raise BridgeError("a stored record could not be logged: all are asked for again")
 
-    async def _take(self, driver: Any, device: str, channel: str, at: int, data: bytes, span: Span | None) -> None:
+    async def _take(
+        self, driver: Any, device: str, channel: str, at: int, data: bytes, span: Span | None, *, known: bool = False
+    ) -> bool:
+        """Log a value; whether nothing of it is lost. `known`: the same bytes are the same value whenever they come."""
         try:
             records = devices.feed(driver, data, at, channel)
             if not records:
-                return
+                return True
             taken = of_values(device, channel, at, data, records, span)
         except MedledgerError as error:
             logs.warning("value not read", device=device, bytes=len(data), reason=type(error).__name__)
-            return
+            return True  # it will not be read the next time
         self._number += 1
-        answer = await self._log(f"{driver.NAME}:{device}", f"{at}.{self._number}", taken)
+        message_id = sha256(taken.raw).hexdigest() if known else f"{at}.{self._number}"
+        answer = await self._log(f"{driver.NAME}:{device}", message_id, taken)
         if answer.refused is not None:
             self._fault(device, f"a value was lost: {answer.refused}")
+        return answer.refused is None
 
     # --- what both have in common ---------------------------------------------------------------------------------
 

@@ -7,8 +7,8 @@ The form is `MAGIC` and the deterministic CBOR of `[device, channel, at, bytes, 
 is the UTC ms of receipt, `measured` the [first, last] UTC ms between which it was measured, or null. No HL7 message
 begins with that magic. A reading names by `raw` the hash of the whole, which holds the bytes of the device.
 
-A batch that a device signed is the same wherever and whenever it comes in. It is kept with an `at` of 0 and without
-`measured`, so that its hash can be made again from the entry.
+A batch that a device signed is the same wherever and whenever it comes in, and so is a meter's record. They are kept
+with an `at` of 0 and without `measured`: the hash is the same each time, and a batch's can be made from its entry.
 """
 
 from __future__ import annotations
@@ -41,12 +41,16 @@ class Taken:
 
 
 def of_values(device: str, channel: str, at: int, data: bytes, records: Sequence[Record], span: Span | None) -> Taken:
-    """What is kept and logged of bytes that a driver has read. Raises a `MedledgerError`."""
+    """What is kept and logged of bytes that a driver has read. Raises a `MedledgerError`.
+
+    Without a span it may be stored, and is kept as what comes in at any time.
+    """
     for record in records:
         if not isinstance(record, Reading):
             raise MalformedError(f"a driver made a {record.TYPE}: only readings are logged of its device")
     content = [["reading", record.to_content()] for record in records]
-    raw = MAGIC + cbor.encode([device, channel, at, data, content, None if span is None else list(span)])
+    received, measured = (0, None) if span is None else (at, list(span))
+    raw = MAGIC + cbor.encode([device, channel, received, data, content, measured])
     return opened(raw, at)
 
 

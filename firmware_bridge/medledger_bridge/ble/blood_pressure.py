@@ -106,3 +106,4 @@ class BloodPressure(GattDriver):
 
     NAME = "blood-pressure"
     DECODERS: ClassVar[Decoders] = {0x2A35: measurement, 0x2A36: cuff_pressure}
+    AT_ONCE = frozenset((0x2A36,))

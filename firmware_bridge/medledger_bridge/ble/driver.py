@@ -5,6 +5,8 @@ Rules:
 - `feed` takes one value and the UUID of its characteristic. An entry's time is when the value was received.
 - A value that no decoder knows is kept as a reading without a value (`unsupported`) under the UUID as `sent`, with the
   hash of its bytes: that it was there is not lost, and it can be decoded later from what the agent keeps.
+- A value comes as it is measured only where its characteristic is in `AT_ONCE`: a meter, a cuff or a thermometer sends
+  what it has stored the same way, perhaps of somebody else, when the connection comes.
 - Facts are characteristics that are read once: they say nothing about the patient and something about how to read the
   others. A configured offset from UTC goes before the one that the device tells.
 """
@@ -51,6 +53,8 @@ class GattDriver:
     NAME: ClassVar[str]
     NEEDS: ClassVar[str] = "ble"
     DECODERS: ClassVar[Decoders]
+    AT_ONCE: ClassVar[frozenset[int]] = frozenset()
+    NUMBERED: ClassVar[frozenset[int]] = frozenset()  # of records with a number: the same bytes are the same record
     FACTS: ClassVar[Facts] = {LOCAL_TIME: ("offset", utc_offset)}
 
     def __init__(self, device: str, *, utc_offset: int | None = None) -> None:
@@ -66,6 +70,15 @@ class GattDriver:
     def read_once(self) -> tuple[int, ...]:
         """The characteristics to read after connecting, where the device has them."""
         return tuple(self.FACTS)
+
+    def at_once(self, channel: str) -> bool:
+        """Whether the values of a characteristic come as they are measured."""
+        number = characteristic(channel)
+        return number == BATTERY_LEVEL or number in self.AT_ONCE
+
+    def numbered(self, channel: str) -> bool:
+        """Whether a value of a characteristic that came before is the same record."""
+        return characteristic(channel) in self.NUMBERED
 
     def on_connect(self) -> list[tuple[int, bytes]]:
         """What to write after subscribing: (characteristic, value)."""

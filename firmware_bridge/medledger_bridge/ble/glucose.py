@@ -181,6 +181,7 @@ class Glucose(GattDriver):
 
     NAME = "glucose"
     DECODERS: ClassVar[Decoders] = {MEASUREMENT: measurement, CONTEXT: context}
+    NUMBERED = frozenset((MEASUREMENT, CONTEXT))
 
     def __init__(self, device: str, *, utc_offset: int | None = None, after: int | None = None) -> None:
         super().__init__(device, utc_offset=utc_offset)

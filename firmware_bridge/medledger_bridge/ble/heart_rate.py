@@ -61,3 +61,4 @@ class HeartRate(GattDriver):
 
     NAME = "heart-rate"
     DECODERS: ClassVar[Decoders] = {0x2A37: measurement}
+    AT_ONCE = frozenset((0x2A37,))

@@ -129,3 +129,4 @@ class PulseOximeter(GattDriver):
 
     NAME = "pulse-oximeter"
     DECODERS: ClassVar[Decoders] = {0x2A5E: spot_check, 0x2A5F: continuous}
+    AT_ONCE = frozenset((0x2A5F,))

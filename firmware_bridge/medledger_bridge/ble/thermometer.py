@@ -83,4 +83,5 @@ class Thermometer(GattDriver):
 
     NAME = "thermometer"
     DECODERS: ClassVar[Decoders] = {0x2A1C: measurement, 0x2A1E: intermediate}
+    AT_ONCE = frozenset((0x2A1E,))
     FACTS: ClassVar[Facts] = {**GattDriver.FACTS, 0x2A1D: ("site", temperature_type)}
