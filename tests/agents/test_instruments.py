@@ -24,7 +24,7 @@ import pytest
 from boxes import Box, World, oru
 from brokers import Broker
 from devices import Instrument
-from devices_on_lines import firmware
+from devices_on_lines import device, firmware, measure, plugged
 from medledger import DeviceEnrol, DeviceRetire, Ledger
 from medledger.errors import ConfigurationError
 from medledger.findings import find
@@ -35,12 +35,15 @@ from medledger_agents.inbox import Inbox, Received
 from medledger_agents.instruments import envelope
 from medledger_agents.instruments.dating import SLACK_MS
 from medledger_agents.recorder import Delivery, Recorder
+from medledger_agents.subjects import Subjects
 from medledger_bridge.devices import new_driver
 from waiting import until
+from ward_messages import WARD, adt
 from worlds import sync
 
 SECONDS = 30
 DEVICE = "PO-1"
+MINUTE = 60_000
 
 
 class Line:
@@ -239,6 +242,29 @@ def test_a_card_copied_into_a_second_device_is_seen(world: World, line: Line, tm
     assert kinds == [("counter used twice", 1), ("counter used twice", 2)]
 
 
+def test_a_copied_card_is_seen_by_a_box_that_knows_the_others_batches(world: World, line: Line, tmp_path: Path) -> None:
+    """What another box logged under those numbers is not what this device holds: it is logged beside it, not dropped."""
+    world.hospital.append(DeviceEnrol(device=DEVICE, key=line.key()))
+    box, other = box_with(world, line), box_with(world, line, "bed-8")
+    state = tmp_path / f"{DEVICE}.state"
+    shutil.copy(state, tmp_path / "copy")
+    line.start("--count", "4", "--once")
+    with box.start():
+        line.wait()
+    with box.ledger() as ledger:
+        sync(ledger, world.hospital)
+    with other.ledger() as ledger:
+        sync(world.hospital, ledger)
+    line.port.unlink(missing_ok=True)
+    shutil.copy(tmp_path / "copy", state)
+    line.start("--count", "4", "--once", "--vitals", "99")
+    with other.start():
+        line.wait()
+    with other.ledger() as ledger:
+        sync(ledger, world.hospital)
+    assert [each.kind for each in find(world.hospital)] == ["counter used twice"] * 2
+
+
 def test_an_unplugged_instrument_harms_nobody_else(world: World, line: Line) -> None:
     """Its absence is a fault that is named; monitors are served, and it is read when it comes."""
     box = box_with(world, line)
@@ -307,6 +333,35 @@ def test_a_patient_who_comes_while_the_device_runs_gets_what_it_signs(world: Wor
     entries = sorted(box.entries("device.batch"), key=lambda each: each.seq)
     assert entries[0].subject is None
     assert entries[-1].subject is not None
+
+
+def test_what_a_device_kept_is_of_the_patient_who_was_there_then(world: World, tmp_path: Path) -> None:
+    """A batch comes when it comes: an hour old it is the last patient's, of the change it is nobody's."""
+    port = tmp_path / "port"
+    box = world.box(
+        "bed-7",
+        "bedside",
+        instruments={"devices": {DEVICE: {"driver": "signed", "port": str(port)}}},
+        gossip={"offline": True},
+        beds={**WARD, "devices": {DEVICE: "ICU^1^A"}},
+    )
+    instrument = device(device=DEVICE)
+    for minutes in (60, 30, 25, 20, 10, 0):
+        measure(instrument, 1, (60 - minutes) * MINUTE)
+    with box.start() as agent:
+        monitor = agent.monitor()
+        assert monitor.ask(adt("a", "A01", patient="P-4711", at=-120))[0] == "AA"
+        assert monitor.ask(adt("b", "A03", patient="P-4711", at=-30))[0] == "AA"
+        assert monitor.ask(adt("c", "A01", patient="P-4712", at=-20))[0] == "AA"
+        with plugged(instrument, port, uptime=60 * MINUTE):
+            assert until(lambda: instrument.idle, SECONDS)
+        agent.stop()
+    names = Subjects.open(box.home / "subjects.key", "month")
+    owners = {names.subject(name, "WARD", time.time_ns() // 1_000_000): name for name in ("P-4711", "P-4712")}
+    entries = sorted(box.entries("device.batch"), key=lambda each: (each.seq, each.index))
+    assert [entry.content["counter"] for entry in entries] == [1, 2, 3, 4, 5, 6]
+    found = [None if entry.subject is None else owners[entry.subject] for entry in entries]
+    assert found == ["P-4711", None, None, None, "P-4712", "P-4712"]
 
 
 def test_other_bytes_on_the_line_are_no_readings(world: World, tmp_path: Path, stack: ExitStack) -> None:
