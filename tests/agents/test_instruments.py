@@ -243,7 +243,7 @@ def test_a_card_copied_into_a_second_device_is_seen(world: World, line: Line, tm
 
 
 def test_a_copied_card_is_seen_by_a_box_that_knows_the_others_batches(world: World, line: Line, tmp_path: Path) -> None:
-    """What another box logged under those numbers is not what this device holds: it is logged beside it, not dropped."""
+    """What another box logged under those numbers is not what this device holds: both are logged, none is dropped."""
     world.hospital.append(DeviceEnrol(device=DEVICE, key=line.key()))
     box, other = box_with(world, line), box_with(world, line, "bed-8")
     state = tmp_path / f"{DEVICE}.state"

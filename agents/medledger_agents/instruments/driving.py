@@ -46,8 +46,6 @@ AGAIN_SECONDS: Final = 2.0
 FRESH_MS: Final = 2000
 """How old a value may be that comes over Bluetooth as it is measured, or over a serial line unsigned."""
 
-RECENT_BATCHES: Final = 256
-
 Submit = Callable[[Delivery], Awaitable[Answer]]
 Draft = Callable[[Taken], tuple[Any, ...]]
 
@@ -73,6 +71,7 @@ class Instruments:
         self._health = health
         self._tasks: list[asyncio.Task[None]] = []
         self._number = 0
+        self._logged: dict[bytes, int] = {}  # by key: the highest counter
 
     def start(self) -> None:
         """Begin to drive each of them."""
@@ -117,8 +116,10 @@ class Instruments:
                     case Duplicate(batch, known=False):
                         await self._log_batch(batch, None)
                         port.acknowledge(batch.counter)
-                    case Missing():
-                        logs.warning("batches are missing", device=device, first=event.first, last=event.last)
+                    case Missing(1, last):
+                        logs.event("instrument was in use before it came here", device=device, batches=last)
+                    case Missing(first, last):
+                        logs.warning("batches are missing", device=device, first=first, last=last)
                     case Refused():
                         logs.warning("frame refused", device=device, reason=event.reason)
                     case Plugged():
@@ -159,14 +160,12 @@ class Instruments:
         return None
 
     def _durable(self, key: bytes) -> int:
-        """The highest counter of that key that is logged: by this box, or by another of late."""
-        found = self._inbox.highest_logged(_sender(key))
-        for number, entry in enumerate(self._ledger.entries("device.batch", newest_first=True)):
-            if entry.content["key"] == key:
-                return max(found, int(entry.content["counter"]))
-            if number == RECENT_BATCHES:
-                break
-        return found
+        """The highest counter of that key that this box has logged.
+
+        What others logged under higher ones need not be what this device holds: its key may have been copied, and what
+        is acknowledged it forgets. A batch that two boxes log is one batch to every reader.
+        """
+        return self._logged.get(key) or self._inbox.highest_logged(_sender(key))
 
     async def _log_batch(self, batch: SignedBatch, span: tuple[int, int] | None) -> None:
         """Return when it is on the disk; while it cannot be, the device waits."""
@@ -182,6 +181,7 @@ class Instruments:
                     "batch logged", level=logging.DEBUG, device=batch.device, counter=batch.counter, block=answer.block
                 )
                 self._mended(batch.device)
+                self._logged[batch.key] = max(batch.counter, self._durable(batch.key))
                 return
             else:
                 self._fault(batch.device, f"nothing of it can be logged: {answer.refused}")
