@@ -159,3 +159,17 @@ def firmware_library() -> ctypes.CDLL:
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
     assert done.returncode == 0, done.stderr
     return ctypes.CDLL(str(library))
+
+
+@cache
+def firmware_reader() -> Path:
+    """The firmware's CBOR reader as a program, with the address sanitizer; without one the test is skipped."""
+    if not has_sanitizers():
+        pytest.skip("the compiler has no address sanitizer")
+    program = build_place() / "reader"
+    sources = [ROOT / "tests" / "firmware_reader.c", FIRMWARE / "cbor.c"]
+    flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-O1", "-g", f"-I{FIRMWARE}"]
+    flags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    done = subprocess.run(["cc", *flags, "-o", program, *sources], capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == 0, done.stderr
+    return program
