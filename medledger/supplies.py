@@ -363,16 +363,3 @@ class Recall(RecordBase):
 
     def __post_init__(self) -> None:
         self.check()
-
-
-def recall_names(content: Mapping[str, Any], lot: str | None, serial: str | None) -> bool:
-    """Whether a recall's content names a pack of its product. What may be one of those named and cannot be told, is.
-
-    A pack whose lot nobody could read is taken for recalled as soon as any lot of its product is.
-    """
-    lots, serials = content.get("lots"), content.get("serials")
-    if lots is None and serials is None:
-        return True
-    return (lots is not None and (lot is None or lot in lots)) or (
-        serials is not None and (serial is None or serial in serials)
-    )

@@ -12,10 +12,9 @@ import pytest
 from medledger.findings import FOLDS
 from medledger.findings.finding import Finding, Observed
 from medledger.findings.prescriptions import surely_after
-from medledger.findings.supply_book import TYPES
+from medledger.findings.supply_book import TYPES, SupplyBook
 from medledger.records import Dispense, DispenseReturn, Prescription, Recall, Stock
 from medledger.registry import Record
-from medledger.supplies import recall_names
 from supply_entries import GTIN, NOON, RX, Feeds, by_kind, context, feed_of
 
 OTHER = "09520123456016"
@@ -192,7 +191,9 @@ def test_the_proof_names_both_pharmacies() -> None:
 )
 def test_what_a_recall_names(content: dict[str, Any], lot: str | None, serial: str | None, named: bool) -> None:
     """Lots or serials, all of it where neither is named, and what may be one of them."""
-    assert recall_names(content, lot, serial) is named
+    book = SupplyBook.of(of(("r", Recall(product=GTIN, **content)))(Feeds()))
+    assert (book.recalled(feed_of("a"), GTIN, lot, serial) is not None) is named
+    assert book.recalled(feed_of("a"), OTHER, lot, serial) is None
 
 
 def test_a_day_is_over_when_it_is_everywhere() -> None:

@@ -7,7 +7,7 @@
 - *pack alert*: a pack that was looked at because a counter refused it (expired, recalled, wrong serial number), or that
   was put into quarantine. What one pharmacy saw, all should know.
 
-A pack whose lot nobody read is counted among the recalled: see `medledger.supplies.recall_names`.
+Which recalls count for whom, and which packs they name, is told in supply_book.py.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .supply_book import Issue, SupplyBook
 
 def find(entries: Sequence[Observed], context: Context) -> Iterator[Finding]:
     """Every supply that should not have been, and every alert."""
-    book = SupplyBook.of(entries)
+    book = SupplyBook.of(entries, context.membership)
     for issue in book.issues():
         if issue.open > 0:
             yield from findings_of(book, issue, context)
@@ -44,9 +44,8 @@ def findings_of(book: SupplyBook, issue: Issue, context: Context) -> Iterator[Fi
     if "expiry" in content and surely_after(issue.entry.time, content["expiry"]):
         said = f"{who} supplied {_pack(content)}, which expired on {content['expiry']}, {why}"
         yield Finding("expired supplied", said, (issue.entry.place,), facts)
-    found = book.recalled(content["product"], content.get("lot"), content.get("serial"))
-    if found:
-        first = min(found, key=lambda each: (each.time, each.place))
+    first = book.recalled(issue.entry.place.feed, content["product"], content.get("lot"), content.get("serial"))
+    if first is not None:
         before = issue.entry.time < first.time
         when = "before the recall came, by the clocks' claims: tell the patient" if before else why
         said = f"{who} supplied {_pack(content)}, which is recalled{_reference(first)}, {when}"

@@ -6,13 +6,15 @@ supplied from a replica that did not know of the other supply.
   in one place. A pharmacy with several boxes supplies a divided pack from one of them.
 - One author may divide a pack. What does not fit is more than one whole pack ({pack}), or a whole one and a part.
 
-- *supplied after it left*: a pack that its pharmacy had destroyed, lost or sent away before, by its own feed's order.
+- *supplied after it left*: a pack that its pharmacy had destroyed, lost or sent away before, by its own feed's order,
+  and that had not come back since: from a supplier, from a patient, or found again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any, Final
 
 from medledger.supplies import LEAVING
@@ -44,12 +46,8 @@ def findings_of(book: SupplyBook, pack: Pack, context: Context) -> Iterator[Find
         authors = sorted({issue.entry.place.feed for issue in out})
         places = tuple(each.place for each in proof[:MAX_PLACES])
         yield Finding("serial supplied twice", said, places, {**facts, "authors": authors})
-    for issue in out:
-        gone = _gone_before(book, pack, issue.entry)
-        if gone is not None:
-            who = author_name(issue.entry, context)
-            said = f"serial {serial} of {product} was supplied by {who} after its own entry {gone.content['step']}"
-            yield Finding("supplied after it left", said, (gone.place, issue.entry.place), facts)
+    for feed in {issue.entry.place.feed: None for issue in out}:
+        yield from _after_it_left(book, pack, feed, {issue.entry.leaf for issue in out}, context)
 
 
 def clashes(out: Sequence[Issue]) -> bool:
@@ -63,18 +61,15 @@ def clashes(out: Sequence[Issue]) -> bool:
     return whole > 1 or (whole >= Fraction(1) and parts)
 
 
-def _gone_before(book: SupplyBook, pack: Pack, supply: Observed) -> Observed | None:
-    """The step in the supplier's own feed by which the pack had left, if it did not come in again since."""
-    before = sorted(
-        (
-            each
-            for each in book.pack_steps.get(pack, ())
-            if each.place.feed == supply.place.feed and each.place < supply.place
-        ),
-        key=lambda each: each.place,
-    )
-    moves = [each for each in before if each.content["step"] in {*LEAVING, "receiving"}]
-    return moves[-1] if moves and moves[-1].content["step"] in LEAVING else None
+def _after_it_left(book: SupplyBook, pack: Pack, feed: bytes, out: set[bytes], context: Context) -> Iterator[Finding]:
+    life = book.life(feed, pack)
+    for (before, state), (supply, _) in pairwise(life):
+        if state in LEAVING and supply.leaf in out:
+            product, serial = pack
+            who = author_name(supply, context)
+            said = f"serial {serial} of {product} was supplied by {who} after its own entry {state}"
+            places = (before.place, supply.place)
+            yield Finding("supplied after it left", said, places, {"product": product, "serial": serial})
 
 
 SERIALS: Final = Fold("serial numbers", ("dispense",), frozenset(("dispense", "dispense.return", "stock")), find)

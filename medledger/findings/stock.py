@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from .amounts import amount_text
-from .finding import Context, Finding, Fold, Observed, Place
+from .finding import Context, Finding, Fold, Observed
+from .prescriptions import MAX_PLACES
 from .supply_book import SupplyBook
 
 
@@ -26,18 +27,7 @@ def find(entries: Sequence[Observed], context: Context) -> Iterator[Finding]:
                 f"would be left to supply, and {amount_text(shelf.held)} held"
             )
             facts = {"product": product, "unit": unit, "available": amount_text(shelf.available)}
-            yield Finding("more left than came", said, _receipts(book, feed, product, unit), facts)
-
-
-def _receipts(book: SupplyBook, feed: bytes, product: str, unit: str) -> tuple[Place, ...]:
-    return tuple(
-        sorted(
-            each.place
-            for each in book.steps
-            if each.place.feed == feed
-            and (each.content["step"], each.content["product"], each.content["unit"]) == ("receiving", product, unit)
-        )
-    )
+            yield Finding("more left than came", said, tuple(sorted(shelf.receipts)[:MAX_PLACES]), facts)
 
 
 STOCK: Final = Fold("stock", ("stock",), frozenset(("dispense", "dispense.return", "stock")), find)

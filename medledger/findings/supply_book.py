@@ -9,6 +9,10 @@ Rules:
 - Of one supply no more can come back than was supplied: further returns credit nothing, and are found (issues that are
   `overreturned`). Otherwise two pharmacies that were cut off could make an authorisation out of nothing.
 - Stock is kept for each author, product and unit, as sums: see `Shelf`.
+- A recall is everybody's, but one by a member that is a pharmacy and nothing else: that stops its own supplies alone,
+  for no pharmacy decides what the others may supply.
+- A recall that names neither lots nor serial numbers names every pack. A pack whose lot nobody could read is taken for
+  recalled as soon as any lot of its product is, and so is one without a serial number.
 """
 
 from __future__ import annotations
@@ -17,15 +21,25 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Final, NamedTuple
+from typing import Final
 
-from medledger.supplies import recall_names
+from medledger.membership import Membership
 
 from .amounts import NOTHING, amount
 from .finding import Observed, Place
+from .shelf import Shelf, move_of
 
 TYPES: Final = frozenset(("prescription", "dispense", "dispense.return", "stock", "recall"))
 COUNTS: Final = "completed"
+LOCAL_ROLES: Final = frozenset(("pharmacy",))
+"""Who has these roles and no other recalls for itself alone."""
+_STATES: Final = {
+    "receiving": "on-shelf",
+    "storing": "on-shelf",
+    "undo": "on-shelf",
+    "holding": "held",
+    "return": "held",
+}
 
 Pack = tuple[str, str]
 """Product (GTIN-14) and serial number."""
@@ -59,88 +73,11 @@ class Issue:
         return self.given_back > self.supplied
 
 
-class Move(NamedTuple):
-    """One entry's effect on a shelf: a step of stock, or `supplied`, `undone`, `brought_back`."""
-
-    place: Place
-    kind: str
-    quantity: Fraction
-    from_hold: bool = False
-
-
-@dataclass(slots=True)
-class Shelf:
-    """One author's stock of a product in a unit, as sums. `available + held` is what is on hand.
-
-    received = on hand + supplied - undone - brought back + shipped + removed + destroyed, whatever the order.
-
-    It begins with the first receipt, by the position in the author's feed: what was supplied before that was of a stock
-    that nobody had counted.
-    """
-
-    received: Fraction = NOTHING
-    supplied: Fraction = NOTHING
-    undone: Fraction = NOTHING
-    brought_back: Fraction = NOTHING
-    shipped: Fraction = NOTHING
-    removed: Fraction = NOTHING
-    destroyed: Fraction = NOTHING
-    held: Fraction = NOTHING
-    begin: Place | None = None
-    moves: list[Move] = field(default_factory=list, compare=False, repr=False)
-
-    @property
-    def on_hand(self) -> Fraction:
-        """What should be there when somebody counts."""
-        left = self.supplied + self.shipped + self.removed + self.destroyed
-        return self.received + self.undone + self.brought_back - left
-
-    @property
-    def available(self) -> Fraction:
-        """What of it may be supplied."""
-        return self.on_hand - self.held
-
-    def add(self, move: Move) -> None:
-        """Count a move; an earlier receipt than was known makes earlier moves count."""
-        self.moves.append(move)
-        if move.kind == "receiving" and (self.begin is None or move.place < self.begin):
-            before, self.begin = self.begin, move.place
-            for each in self.moves:
-                if each.place >= move.place and (before is None or each.place < before):
-                    self._count(each)
-        elif self.begin is not None and move.place >= self.begin:
-            self._count(move)
-
-    def _count(self, move: Move) -> None:
-        quantity = move.quantity
-        match move.kind:
-            case "receiving":
-                self.received += quantity
-            case "supplied":
-                self.supplied += quantity
-            case "undone":
-                self.undone += quantity
-            case "brought_back":
-                self.brought_back += quantity
-                self.held += quantity
-            case "holding":
-                self.held += quantity
-            case "storing":
-                self.held -= quantity
-            case "shipping":
-                self.shipped += quantity
-            case "removing":
-                self.removed += quantity
-            case "destroying":
-                self.destroyed += quantity
-        if move.from_hold:
-            self.held -= quantity
-
-
 @dataclass(slots=True)
 class SupplyBook:
-    """Add entries in any order; ask at any time."""
+    """Add entries in any order; ask at any time. Without `membership` every recall is everybody's."""
 
+    membership: Membership | None = None
     orders: dict[bytes, list[Observed]] = field(default_factory=lambda: defaultdict(list))
     recalls: dict[str, list[Observed]] = field(default_factory=lambda: defaultdict(list))
     steps: list[Observed] = field(default_factory=list)
@@ -153,11 +90,12 @@ class SupplyBook:
     _returns: dict[bytes, list[Observed]] = field(default_factory=lambda: defaultdict(list))
     _by_prescription: dict[bytes | str, list[bytes]] = field(default_factory=lambda: defaultdict(list))
     _by_pack: dict[Pack, list[bytes]] = field(default_factory=lambda: defaultdict(list))
+    _first_recalls: dict[tuple[bytes | None, str, str, str | None], Observed] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, entries: Iterable[Observed]) -> SupplyBook:
+    def of(cls, entries: Iterable[Observed], membership: Membership | None = None) -> SupplyBook:
         """The book of these entries."""
-        book = cls()
+        book = cls(membership)
         for entry in entries:
             book.add(entry)
         return book
@@ -177,7 +115,7 @@ class SupplyBook:
             case "prescription":
                 self.orders[content["prescription"]].append(entry)
             case "recall":
-                self.recalls[content["product"]].append(entry)
+                self._add_recall(entry)
             case "dispense":
                 self._add_supply(entry)
             case "dispense.return":
@@ -196,24 +134,31 @@ class SupplyBook:
             self._by_prescription[content["prescription"]].append(entry.leaf)
         if "serial" in content:
             self._by_pack[content["product"], content["serial"]].append(entry.leaf)
-        shelf = self.shelves[entry.place.feed, content["product"], content["unit"]]
-        shelf.add(Move(entry.place, "supplied", amount(content["quantity"])))
+        self.shelves[entry.place.feed, content["product"], content["unit"]].add(move_of(entry))
         for back in self._returns.get(entry.leaf, ()):
             self._shelve_return(entry, back)
 
     def _shelve_return(self, supply: Observed, back: Observed) -> None:
         """What comes back lies where it was brought to."""
-        shelf = self.shelves[back.place.feed, supply.content["product"], supply.content["unit"]]
-        kind = "undone" if back.content["action"] == "undo" else "brought_back"
-        shelf.add(Move(back.place, kind, amount(back.content["quantity"])))
+        self.shelves[back.place.feed, supply.content["product"], supply.content["unit"]].add(move_of(back))
 
     def _add_step(self, entry: Observed) -> None:
         content = entry.content
         self.steps.append(entry)
         if "serial" in content:
             self.pack_steps[content["product"], content["serial"]].append(entry)
-        shelf = self.shelves[entry.place.feed, content["product"], content["unit"]]
-        shelf.add(Move(entry.place, content["step"], amount(content["quantity"]), "source" in content))
+        self.shelves[entry.place.feed, content["product"], content["unit"]].add(move_of(entry))
+
+    def _add_recall(self, entry: Observed) -> None:
+        content, feed = entry.content, entry.place.feed
+        self.recalls[content["product"]].append(entry)
+        roles = None if self.membership is None else self.membership.roles(feed, entry.epoch)
+        named = [
+            (kind, each) for kind in ("lot", "serial") if f"{kind}s" in content for each in (*content[f"{kind}s"], None)
+        ]
+        for name in named or [("all", None)]:
+            key = (feed if roles == LOCAL_ROLES else None, content["product"], *name)
+            self._first_recalls[key] = min(entry, self._first_recalls.get(key, entry), key=_by_time)
 
     # --- asking -------------------------------------------------------------------------------------------------
 
@@ -258,7 +203,30 @@ class SupplyBook:
         """An author's stock of a product in a unit; an empty one where nothing is known of it."""
         return self.shelves.get((feed, product, unit)) or Shelf()
 
-    def recalled(self, product: str, lot: str | None, serial: str | None) -> list[Observed]:
-        """The recalls that name this pack, or that may."""
-        found = [each for each in self.recalls.get(product, ()) if recall_names(each.content, lot, serial)]
-        return sorted(found, key=lambda each: each.place)
+    def recalled(self, feed: bytes, product: str, lot: str | None, serial: str | None) -> Observed | None:
+        """The first recall, by its time, that stops this author's supply of a pack; None where none does."""
+        names = (("all", None), ("lot", lot), ("serial", serial))
+        keys = ((scope, product, *name) for scope in (None, feed) for name in names)
+        return min(filter(None, map(self._first_recalls.get, keys)), key=_by_time, default=None)
+
+    def life(self, feed: bytes, pack: Pack) -> list[tuple[Observed, str]]:
+        """What one author's entries made of a pack, in their order: on-shelf, held, supplied, or how it left."""
+        mine = [(step, step.content["step"]) for step in self.pack_steps.get(pack, ()) if step.place.feed == feed]
+        for issue in self.issues_of(pack):
+            mine += [(back, back.content["action"]) for back in issue.returns if back.place.feed == feed]
+            mine += [(issue.entry, "supplied")] if issue.entry.place.feed == feed else []
+        states = [(entry, _STATES.get(what, what)) for entry, what in mine if what != "inspecting"]
+        return sorted(states, key=lambda each: each[0].place)
+
+    def shelf_of_pack(self, feed: bytes, pack: Pack, unit: str) -> Shelf:
+        """What of an author's stock in a unit is of this one pack."""
+        shelf = Shelf()
+        for entry, _ in self.life(feed, pack):
+            supply = self._supplies[entry.content["issue"]] if entry.type == "dispense.return" else entry
+            if supply.content["unit"] == unit:
+                shelf.add(move_of(entry))
+        return shelf
+
+
+def _by_time(entry: Observed) -> tuple[int, Place]:
+    return entry.time, entry.place

@@ -373,8 +373,8 @@ def test_two_pharmacies_that_were_cut_off_hear_of_it_at_the_counter(
         assert counter.ask("conflicts")["conflicts"] == []
 
 
-def test_a_recall_by_a_pharmacy_reaches_the_others(founder: Ledger, counter: Desk, tmp_path: Path) -> None:
-    """As an entry of its own, sorted; and a pack that was supplied before is named as one to be told about."""
+def test_a_recall_by_a_pharmacy_stops_its_own_supplies_alone(founder: Ledger, counter: Desk, tmp_path: Path) -> None:
+    """Another one goes on, and nothing is found of it; what a hospital recalls is recalled for both."""
     with desk(founder, tmp_path, "south") as other:
         assert other.ask(scan=scan())["result"] == "dispensed"
         reply = counter.ask("recall", product=GTIN, lots=["L2", "L1"], level="I", reference="D-7")
@@ -382,4 +382,54 @@ def test_a_recall_by_a_pharmacy_reaches_the_others(founder: Ledger, counter: Des
         assert counter.ask(scan=scan(serial="S5"))["code"] == "recalled"
         sync(founder, other.ledger)
         sync(counter.ledger, other.ledger)
-        assert [each["kind"] for each in other.ask("conflicts")["conflicts"]] == ["recalled supplied"]
+        assert other.ask("conflicts")["conflicts"] == []
+        assert other.ask(scan=scan(serial="S6"))["result"] == "dispensed"
+        assert {finding.kind for finding in find(other.ledger)} == {"pack alert"}
+        founder.append(Recall(product=GTIN))
+        sync(founder, other.ledger)
+        assert other.ask(scan=scan(serial="S7"))["code"] == "recalled"
+        assert len(other.ask("conflicts")["conflicts"]) == 2
+
+
+def test_a_recalled_supply_that_came_back_is_no_conflict_any_more(founder: Ledger, counter: Desk) -> None:
+    """The till names it until the pack is back, and one that was supplied in spite of the recall at once."""
+    counter.counter.settings = replace(counter.counter.settings, allow_recalled=True)
+    assert counter.ask(scan=scan())["result"] == "dispensed"
+    founder.append(Recall(product=GTIN))
+    sync(founder, counter.ledger)
+    assert counter.ask(scan=scan(serial="S2"), override="no other", operator="7")["result"] == "dispensed"
+    assert [each["kind"] for each in counter.ask("conflicts")["conflicts"]] == ["recalled supplied"] * 2
+    for serial in ("S1", "S2"):
+        assert counter.ask("return", scan=scan(serial=serial))["result"] == "returned"
+    assert counter.ask("conflicts")["conflicts"] == []
+
+
+def test_a_pack_is_divided_into_what_it_held(counter: Desk) -> None:
+    """Of a pack that came in with its content no more is supplied, however much of the product there is."""
+    for serial in ("S1", "S2"):
+        assert counter.ask("receive", scan=scan(serial=serial), quantity="100", unit="{tablet}")["result"] == "received"
+    assert counter.ask(scan=scan(), quantity="60", unit="{tablet}")["result"] == "dispensed"
+    refused = counter.ask(scan=scan(), quantity="60", unit="{tablet}")
+    assert (refused["code"], refused["reason"][:19]) == ("not-in-stock", "of serial S1, 40 {t")
+    assert counter.ask(scan=scan(), quantity="40", unit="{tablet}")["result"] == "dispensed"
+
+
+def test_a_scan_alone_supplies_a_pack_once_in_any_unit(founder: Ledger, tmp_path: Path) -> None:
+    """A pharmacy that calls a pack a box does not divide it by scanning it twice."""
+    with desk(founder, tmp_path, "boxes", unit="{box}") as counter:
+        assert counter.ask(scan=scan())["result"] == "dispensed"
+        assert counter.ask(scan=scan())["code"] == "supplied-already"
+
+
+def test_a_pack_that_came_back_after_it_had_left_is_supplied_honestly(
+    founder: Ledger, counter: Desk, tmp_path: Path
+) -> None:
+    """Sent on to another pharmacy, supplied there, brought back here and released: nothing is found of it."""
+    with desk(founder, tmp_path, "south") as other:
+        assert counter.ask("ship", scan=scan())["result"] == "shipped"
+        assert other.ask(scan=scan())["result"] == "dispensed"
+        sync(founder, counter.ledger)
+        sync(other.ledger, counter.ledger)
+        for do in ("return", "release", "dispense"):
+            assert counter.ask(do, scan=scan())["result"] in ("returned", "released", "dispensed")
+        assert list(find(counter.ledger)) == []

@@ -90,7 +90,10 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         ("id", "key", "signature"), (), "", "The second person's signature for a request that needs one."
     ),
     "recall": Operation(
-        ("product",), ("lots", "serials", "level", "reference", "reason", "id"), "recalled", "Recall a product."
+        ("product",),
+        ("lots", "serials", "level", "reference", "reason", "id"),
+        "recalled",
+        "Recall a product: a pharmacy for itself, a hospital for all.",
     ),
     "stock": Operation((), ("scan", "product", "unit", "id"), "stock", "What is on hand of a product."),
     "balance": Operation(("prescription",), ("id",), "balance", "What may still be supplied on a prescription."),

@@ -56,7 +56,7 @@ def _problem(desk: Desk, request: Request, scan: Scan) -> tuple[str, str] | None
             return ("mismatch_serial" if name == "serial" else "mismatch_class"), f"{name} is not the one on the note"
     if scan.serial is not None and any(i.open > 0 for i in desk.view.book.issues_of((scan.gtin, scan.serial))):
         return "mismatch_serial", "this serial number is with a patient already"
-    if desk.view.book.recalled(scan.gtin, scan.lot, scan.serial):
+    if desk.view.book.recalled(desk.view.me, scan.gtin, scan.lot, scan.serial) is not None:
         return "recalled", "recalled"
     if scan.expiry is not None and scan.expiry < desk.today.isoformat():
         return "expired", f"expired on {scan.expiry}"

@@ -29,13 +29,6 @@ from .desk import Desk, Plan, described
 from .requests import RefusedError, Request, malformed, prescription_id
 
 DAY_MS: Final = 86_400_000
-_STATES: Final = {
-    "receiving": "on-shelf",
-    "storing": "on-shelf",
-    "undo": "on-shelf",
-    "holding": "held",
-    "return": "held",
-}
 _NAME: Final = "To supply it all the same, give the reason as override, and who decides as operator."
 
 
@@ -46,7 +39,7 @@ def dispense(desk: Desk, request: Request) -> Plan:
     quantity, unit = desk.quantity(request), desk.unit(request)
     _check_expiry(desk, scan, request)  # (3)
     _check_recalls(desk, scan, request)  # (4)
-    _check_pack(desk, scan, unit)  # (5)
+    _check_pack(desk, scan, request)  # (5)
     desk.check_enough(scan.gtin, unit, quantity, held=False)  # (6)
     named = request.get("prescription")
     account = None if named is None else balance(desk.view.book, desk.prescription(named))
@@ -99,11 +92,10 @@ def _check_expiry(desk: Desk, scan: Scan, request: Request) -> None:
 
 
 def _check_recalls(desk: Desk, scan: Scan, request: Request) -> None:
-    found = desk.view.book.recalled(scan.gtin, scan.lot, scan.serial)
-    if not found or (desk.settings.allow_recalled and _overrides(request)):
+    found = desk.view.book.recalled(desk.view.me, scan.gtin, scan.lot, scan.serial)
+    if found is None or (desk.settings.allow_recalled and _overrides(request)):
         return
-    content = found[0].content
-    told = ": ".join(content[name] for name in ("reference", "reason") if name in content)
+    told = ": ".join(found.content[name] for name in ("reference", "reason") if name in found.content)
     raise RefusedError(
         "recalled",
         f"the pack is recalled{f' ({told})' if told else ''}",
@@ -112,13 +104,16 @@ def _check_recalls(desk: Desk, scan: Scan, request: Request) -> None:
     )
 
 
-def _check_pack(desk: Desk, scan: Scan, unit: str) -> None:
+def _check_pack(desk: Desk, scan: Scan, request: Request) -> None:
     if scan.serial is None:
         return
+    unit = desk.unit(request)
     pack = (scan.gtin, scan.serial)
     out = [issue for issue in desk.view.book.issues_of(pack) if issue.open > 0]
     elsewhere = any(issue.entry.place.feed != desk.view.me for issue in out)
-    divided = unit != WHOLE and all(issue.entry.content["unit"] != WHOLE for issue in out)
+    # Whoever names no quantity means the pack, whatever this pharmacy calls one.
+    part = unit != WHOLE and request.get("quantity") is not None
+    divided = part and all(issue.entry.content["unit"] != WHOLE for issue in out)
     if out and (elsewhere or not divided):
         where = "by another pharmacy" if elsewhere else "here"
         raise RefusedError(
@@ -144,21 +139,19 @@ def _check_pack(desk: Desk, scan: Scan, unit: str) -> None:
             hint="Keep the pack apart: it may be falsified. If it was not scanned in, receive it.",
             disposition="mismatch_serial",
         )
+    shelf = desk.view.book.shelf_of_pack(desk.view.me, pack, unit)
+    if shelf.received > 0 and amount(desk.quantity(request)) > shelf.available:
+        raise RefusedError(
+            "not-in-stock",
+            f"of serial {scan.serial}, {amount_text(shelf.available)} {unit} are on the shelf, by what was recorded",
+            hint="Supply the rest from another pack.",
+        )
 
 
 def pack_state(desk: Desk, scan: Scan) -> str | None:
     """Where a pack is by this pharmacy's own entries: on-shelf, held, supplied, the step by which it left, or None."""
-    pack = (scan.gtin, scan.serial or "")
-    moves = []
-    for step in desk.view.book.pack_steps.get(pack, ()):
-        name = step.content["step"]
-        if name != "inspecting":
-            moves.append((step.place, _STATES.get(name, name)))
-    for issue in desk.view.book.issues_of(pack):
-        moves.append((issue.entry.place, "supplied"))
-        moves += [(back.place, _STATES[back.content["action"]]) for back in issue.returns]
-    mine = [move for move in moves if move[0].feed == desk.view.me]
-    return max(mine)[1] if mine else None
+    life = desk.view.book.life(desk.view.me, (scan.gtin, scan.serial or ""))
+    return life[-1][1] if life else None
 
 
 def _check_prescription(desk: Desk, scan: Scan, request: Request, account: Balance | None) -> tuple[int, list[str]]:

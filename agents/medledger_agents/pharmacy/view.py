@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 from medledger.block import Block
@@ -23,7 +23,7 @@ from medledger.membership import Membership
 from medledger.merkle import leaf_hash
 
 Subject = tuple[str, Any]
-"""What a conflict is about: ("prescription", id), ("pack", (product, serial)) or ("recall", product)."""
+"""What a conflict is about: ("prescription", id), ("pack", (product, serial)), or ("supply", leaf) of our own."""
 
 SUPPLIES: Final = Fold("supplies", tuple(sorted(TYPES)), TYPES, lambda _entries, _context: ())
 
@@ -59,13 +59,14 @@ class View:
         if not moved and membership is self._membership and holes == self._holes:
             return []
         if membership is not self._membership or holes != self._holes or not self._continues(moved, membership):
-            self.book = SupplyBook.of(observe(self._ledger, SUPPLIES))
+            self.book = SupplyBook.of(observe(self._ledger, SUPPLIES), membership)
             about = self._everything() | set(self._conflicts)
         else:
             new = [entry for feed, head in moved.items() for entry in self._new(feed, head, membership)]
             for entry in new:
                 self.book.add(entry)
             about = {subject for entry in new for subject in self._subjects(entry)}
+            about |= self._supplies_of({entry.content["product"] for entry in new if entry.type == "recall"})
         self._membership, self._holes, self._heads = membership, holes, heads
         self._look_at_times(moved)
         return self._judge(about)
@@ -119,17 +120,25 @@ class View:
                 yield from (each for each in found if each.kind == "overdispensed")
             case ("pack", (product, serial)):
                 yield from serials.findings_of(book, (product, serial), context)
-            case ("recall", product):
-                for issue in book.issues():
-                    if issue.entry.content["product"] == product and issue.open > 0:
-                        found = recalls.findings_of(book, issue, context)
-                        yield from (each for each in found if each.kind == "recalled supplied")
+            case ("supply", leaf):
+                issue = book.issue(leaf)
+                if issue is not None and issue.open > 0:
+                    found = recalls.findings_of(book, issue, context)
+                    yield from (each for each in found if each.kind == "recalled supplied")
 
     def _everything(self) -> set[Subject]:
         return {
             *(("prescription", name) for name in self.book.prescriptions()),
             *(("pack", pack) for pack in self.book.packs()),
-            *(("recall", product) for product in self.book.recalls),
+            *self._supplies_of(self.book.recalls),
+        }
+
+    def _supplies_of(self, products: Collection[str]) -> set[Subject]:
+        """This pharmacy's supplies of products that were recalled."""
+        return {
+            ("supply", issue.entry.leaf)
+            for issue in (self.book.issues() if products else ())
+            if issue.entry.place.feed == self.me and issue.entry.content["product"] in products
         }
 
     def _subjects(self, entry: Observed) -> Iterator[Subject]:
@@ -140,8 +149,8 @@ class View:
                 return
             entry = issue.entry
         content = entry.content
-        if entry.type == "recall":
-            yield "recall", content["product"]
+        if entry.type == "dispense" and entry.place.feed == self.me:
+            yield "supply", entry.leaf
         if "prescription" in content:
             yield "prescription", content["prescription"]
         if "serial" in content:
