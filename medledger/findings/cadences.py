@@ -5,7 +5,8 @@ Rules:
 - A `cadence` promises, from its own position on, an entry of its author about a device (or any entry) at least every
   `interval` ms, until the author's next `cadence` about the same device. The entry that ends a promise keeps it.
 - How long it was silent between two entries is what their blocks' monotonic clocks say, where both are of one boot.
-  Between boots only the times that the author claims are left, and the finding says so (`measured` is false).
+  Between boots only the times that the author claims are left, and the finding says so (`measured` is false). A clock
+  that was never set (it stands before this software was released) claims nothing.
 - The last entry of a feed is followed by nothing: it is silent since then where the reader's clock says so. A replica
   that is not in sync cannot tell "did not say" from "has not arrived": sync first. A feed that was revoked or forked
   can say nothing more that counts, and so keeps silent rightly.
@@ -19,6 +20,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+
+from medledger.associations import RELEASED
 
 from .finding import Context, Finding, Fold, Observed, by_position
 
@@ -71,15 +74,19 @@ def _device(entry: Observed) -> str | None:
 def _silence(name: str | None, promise: _Promise, entry: Observed) -> Iterator[Finding]:
     before = promise.kept
     measured = before.clock.boot_id == entry.clock.boot_id
-    passed = entry.clock.monotonic_ms - before.clock.monotonic_ms if measured else max(0, entry.made - before.made)
+    passed = entry.clock.monotonic_ms - before.clock.monotonic_ms if measured else _claimed(before.made, entry.made)
     if passed > promise.interval:
         yield _finding(name, promise, passed, measured=measured, after=entry)
 
 
 def _since(name: str | None, promise: _Promise, now: int) -> Iterator[Finding]:
-    passed = now - promise.kept.made
+    passed = _claimed(promise.kept.made, now)
     if passed > promise.interval:
         yield _finding(name, promise, passed, measured=False, after=None)
+
+
+def _claimed(before: int, after: int) -> int:
+    return max(0, after - before) if before >= RELEASED else 0
 
 
 def _finding(name: str | None, promise: _Promise, passed: int, *, measured: bool, after: Observed | None) -> Finding:

@@ -122,6 +122,17 @@ def test_over_a_restart_only_claims_are_left_and_it_says_so(box: Box) -> None:
     assert "by the clocks' claims" in silence.sentence
 
 
+def test_a_clock_that_was_never_set_makes_no_silence(box: Box) -> None:
+    """A box without a battery for its clock, off the network until its next start: 56 years did not pass."""
+    box.wall = 60 * SECOND
+    box.promise(60)
+    assert box.silences(NOON) == []
+    box.wall = NOON
+    box.restart()
+    box.measure()
+    assert box.silences(NOON) == []
+
+
 def test_a_withdrawn_promise_binds_no_more(box: Box) -> None:
     """The entry that withdraws it must itself come in time."""
     box.promise(60)
