@@ -9,11 +9,13 @@ A witness is valid when, checked in this order:
  (5) its key is not revoked. A revocation names the end of the witness' own feed, which says nothing of when it signed
      here; so an entry whose block is of an epoch before the revocation's stands, and of any other it is said
 
-A signature that stands in two entries proves neither: the content, with its time, was signed once.
+A signature that stands in two entries of one author proves neither: the content, with its time, was signed once. That
+somebody else copied it into an entry of their own says nothing of its author's: there it is invalid.
 
 - *no witness*: waste of a controlled drug without one. A drug is controlled where any entry about the product says so,
   so that leaving the mark out hides nothing.
-- *invalid witness*: one of the checks fails. *witness used twice*: one signature in two entries.
+- *invalid witness*: one of the checks fails. *witness used twice*: one signature in two entries of
+  one author.
 """
 
 from __future__ import annotations
@@ -67,13 +69,13 @@ def check_witness(
 def find(entries: Sequence[Observed], context: Context) -> Iterator[Finding]:
     """Every witness that is missing, invalid, or in two places."""
     book = SupplyBook.of(entries)
-    by_signature: dict[bytes, list[Observed]] = defaultdict(list)
+    by_signature: dict[tuple[bytes, bytes], list[Observed]] = defaultdict(list)
     for entry in sorted({each.leaf: each for each in entries}.values(), key=lambda each: each.place):
         content = entry.content
         if entry.type not in ("stock", "dispense"):
             continue
         if "witness" in content:
-            by_signature[content["witness"][1]].append(entry)
+            by_signature[entry.place.feed, content["witness"][1]].append(entry)
             yield from _invalid(entry, context)
         elif entry.type == "stock" and content["step"] == "destroying":
             schedule = content.get("schedule", book.schedules.get(content["product"]))

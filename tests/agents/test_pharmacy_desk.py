@@ -331,6 +331,21 @@ def test_an_auditor_finds_a_witness_that_is_missing_forged_or_used_twice(
         assert sorted(kinds) == ["invalid witness", "more left than came", "no witness", "witness used twice"]
 
 
+def test_a_witness_that_somebody_else_copied_accuses_only_them(founder: Ledger, counter: Desk, tmp_path: Path) -> None:
+    """Signatures are there for all to read: in another pharmacy's entry one is invalid, and the first stands."""
+    with join(founder, tmp_path, "colleague", "witness") as colleague, desk(founder, tmp_path, "south") as other:
+        sync(founder, counter.ledger)
+        counter.ask("receive", scan=scan(), schedule="II")
+        asked = counter.ask("waste", scan=scan(), id="w-1")
+        assert colleague.identity is not None
+        counter.ask("witness", id="w-1", **sign(colleague.identity, asked["statement"]))  # type: ignore[arg-type]
+        good = list(counter.ledger.entries("stock"))[-1]
+        other.ledger.append(Stock.from_content(good.content, time=good.time))
+        sync(counter.ledger, other.ledger)
+        (finding,) = find(other.ledger)
+        assert (finding.kind, finding.places[0].feed) == ("invalid witness", other.ledger.me)
+
+
 def test_supplying_a_controlled_drug_can_take_a_witness_too(founder: Ledger, tmp_path: Path) -> None:
     """Where the pharmacy wants it; what the prescription says of the schedule is enough."""
     with (
