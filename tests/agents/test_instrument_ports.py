@@ -9,7 +9,7 @@ import pytest
 from serial import Serial, SerialException
 
 from boxes import World
-from devices_on_lines import device, measure, plugged, signed
+from devices_on_lines import device, measure, plugged
 from medledger_agents.bedside.intake import wired
 from medledger_agents.health import Health
 from medledger_agents.inbox import Inbox
@@ -35,28 +35,31 @@ def test_a_device_that_went_back_leaves_the_port_to_the_right_one(
 ) -> None:
     """It is refused, the port is free when that is told, and the device that is plugged in instead is read."""
     monkeypatch.setattr(driving, "PAUSE_SECONDS", 0.01)
-    world.hospital.append(signed(5).to_record())
     health, port = Health(), tmp_path / "port"
     free: list[bool] = []
-    logged: list[Delivery] = []
+    logged: list[str] = []
 
     def told() -> None:
         if any("a later one is known" in reason for reason in health.faults().values()):
             free.append(is_free(port))
 
     async def log(delivery: Delivery) -> Answer:
-        logged.append(delivery)
+        logged.append(delivery.message.message_id)
         return Answer(1)
 
     async def story(inbox: Inbox) -> None:
         wiring = {"SIM-1": Wiring("signed", port, None, 115_200, {})}
         instruments = Instruments(wiring, world.hospital, inbox, submit=log, draft=wired, health=health)
-        with plugged(device(counter=2), port) as plug_in:
+        first, back, right = device(), device(counter=2, boot=b"boot-id2"), device(counter=5, boot=b"boot-id3")
+        measure(first, 5)
+        measure(right, 1)
+        with plugged(first, port) as plug_in:
             instruments.start()
+            while not first.idle:
+                await asyncio.sleep(0.01)
+            plug_in(back)
             while not free:
                 await asyncio.sleep(0.01)
-            right = device(counter=5, boot=b"boot-id2")
-            measure(right, 1)
             plug_in(right)
             while not right.idle:
                 await asyncio.sleep(0.01)
@@ -66,5 +69,5 @@ def test_a_device_that_went_back_leaves_the_port_to_the_right_one(
     with Inbox.open(tmp_path / "inbox.db") as inbox:
         asyncio.run(asyncio.wait_for(story(inbox), SECONDS))
     assert all(free)
-    assert [delivery.message.message_id for delivery in logged] == ["6"]
+    assert logged == ["1", "2", "3", "4", "5", "6"]
     assert health.faults() == {}

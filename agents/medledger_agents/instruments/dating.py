@@ -18,8 +18,8 @@ from .envelope import Span
 SLACK_MS: Final = 2000
 """How long bytes may be on their way from the device to where this box sees them: buffers of adapters, slow lines."""
 
-DRIFT: Final = 1024
-"""Two clocks run apart by at most one part in so many; cheap crystals by one in 10,000."""
+DRIFT: Final = 990
+"""What a device counts is off by at most one part in so many: by one in 1,000 of what passed (docs/serial-link.md)."""
 
 
 def measured(batch: SignedBatch, quiet: int, now: int, utc: int) -> Span | None:

@@ -66,7 +66,7 @@ def decode(data: bytes) -> tuple[int, SignedBatch]:
         DeviceBatch.SCHEMA.check(dict(zip(FIELDS, fields, strict=True)))
     except SchemaError as error:
         raise LinkBatchError(f"a batch is refused: {error}") from error
-    batch = SignedBatch(*fields, age=age)
+    batch = SignedBatch(*fields, age)
     if age is not None and age > MAX_UPTIME_MS - batch.uptime:
         raise LinkBodyError("a batch is older than any device runs")
     if oldest > batch.counter:
