@@ -22,6 +22,7 @@ import pytest
 
 from brokers import Broker
 from medledger import Ledger
+from medledger.findings import find
 from medledger_agents.demo.feed import MONITORS, identifiers, messages, scans
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,6 +95,8 @@ def test_it_shows_what_happens_in_half_a_minute(played: Played) -> None:
     said = " ".join(played.summary.split())
     for part in ("24 readings", "3 packs dispensed", "one content", "25 messages acknowledged, 24 logged"):
         assert part in said
+    for part in ("20 readings that PO-1 signed itself", "2 live, 2 nobody's", "did not supply 09520123456023"):
+        assert part in said
     assert str(played.home / "auditor" / "ledger.db") in played.summary
 
 
@@ -118,6 +121,8 @@ def test_the_replica_it_leaves_is_whole(played: Played) -> None:
         assert len(readings) == sum(len(messages(monitor)) for monitor in MONITORS)
         assert len(list(ledger.entries("dispense"))) == len(scans()) - 2
         assert {len(entry.subject) for entry in readings if entry.subject} == {16}
+        assert [len(entry.content["readings"]) for entry in ledger.entries("device.batch")] == [5] * 4
+        assert [finding.kind for finding in find(ledger)] == ["pack alert"]
         samples = [sample for entry in readings for sample in entry.content["samples"]]
         assert [sample[1] for sample in samples if len(sample) > 3 and sample[3].get("flag") == "sentinel"] == [None]
     replicas = b"".join(path.read_bytes() for path in home.glob("*/ledger.db*"))

@@ -3,8 +3,9 @@
 It makes its key and its replica in its directory and speaks with the demo in JSON lines: events on standard output,
 orders on standard input. When its input ends, so does it, whatever became of the demo.
 
-- `hospital` founds the ledger, answers requests to join, and gossips.
+- `hospital` founds the ledger, answers requests to join, enters the keys of instruments, and gossips.
 - `auditor` asks to join, gossips, verifies every signature when told to, and reports what the ledger says.
+- `oximeter` is an instrument that signs its readings: the simulator of the reference device, on a pseudo-terminal.
 - `bedside` and `pharmacy` ask to join and then become the agent itself, as `medledger agent ...` starts it on a box.
 """
 
@@ -18,7 +19,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
-from medledger import Identity, Ledger, make_request
+from medledger import DeviceEnrol, Identity, Ledger, make_request
+from medledger.findings import find
 from medledger.header import BlockClass
 from medledger.keys import fingerprint
 from medledger.transport import Gossip
@@ -45,7 +47,21 @@ level = "debug"
 """
 _SAYING: Final = threading.Lock()
 LISTENERS: Final = {"bedside": "mllp", "pharmacy": "scanner"}
-MORE: Final = {"bedside": "\n[batch]\nwindow_seconds = 0.5\n", "pharmacy": ""}
+OXIMETER: Final = "PO-1"
+LINE: Final = "../oximeter/line"  # as the box sees it
+MORE: Final = {
+    "bedside": f"""
+[batch]
+window_seconds = 0.5
+
+[instruments]
+devices = {{ "{OXIMETER}" = {{ driver = "signed", port = "{LINE}" }} }}
+""",
+    "pharmacy": "",
+}
+SIGNED_BATCHES: Final = 4
+READINGS_EACH: Final = 5
+READING_MS: Final = 250
 
 
 def say(event: str, **fields: Any) -> None:
@@ -90,7 +106,33 @@ def be_hospital(directory: Path, label: str, broker: str) -> None:
     with found as ledger, Gossip(ledger, broker), Status(ledger):
         say("joined", feed=identity.fingerprint, ledger=ledger.id.hex())
         for order in orders():
+            if "device" in order:
+                ledger.append(DeviceEnrol(device=order["device"], key=bytes.fromhex(order["key"])))
+                say("device enrolled")
+                continue
             say("reply", text=ledger.enrol(order["enrol"], broker=broker), to=order["for"])
+
+
+def be_oximeter(directory: Path) -> None:
+    """Measure and sign; tell when the box has acknowledged all."""
+    from medledger_bridge import simulator
+
+    options = {
+        "--state": directory / "memory",
+        "--device": OXIMETER,
+        "--pty": directory / Path(LINE).name,
+        "--interval": READING_MS,
+        "--readings": READINGS_EACH,
+        "--count": SIGNED_BATCHES * READINGS_EACH,
+    }
+
+    def measure() -> None:
+        simulator.main(["--once", *(str(each) for pair in options.items() for each in pair)])
+        say("measured", batches=SIGNED_BATCHES)
+
+    threading.Thread(target=measure, name="oximeter", daemon=True).start()  # ends with us, whatever it does
+    for _ in orders():
+        pass
 
 
 def be_auditor(directory: Path, label: str, broker: str) -> None:
@@ -117,6 +159,7 @@ def verify(ledger: Ledger) -> None:
         signatures=report.own_signatures,
         forks=len(report.forks),
         digest=ledger.digest().hex(),
+        findings=[finding.sentence for finding in find(ledger)],
         authors=authors(ledger),
     )
 
@@ -138,6 +181,7 @@ def authors(ledger: Ledger) -> list[dict[str, Any]]:
                 "void": sum(each.void is not None for each in entries),
                 "samples": len(samples),
                 "flagged": sum("flag" in sample[3] for sample in samples if len(sample) > 3),
+                "signed": sum(len(each.content["readings"]) for each in entries if each.type == "device.batch"),
                 "alarms": sum("alarm" in each.content for each in entries if each.type == "reading"),
                 "patients": len({each.subject for each in entries if each.subject is not None}),
                 "unassigned": sum(each.subject is None for each in entries if each.type == "reading"),
@@ -184,6 +228,8 @@ def main() -> None:
         be_hospital(Path(directory), label, *broker)
     elif role == "auditor":
         be_auditor(Path(directory), label, *broker)
+    elif role == "oximeter":
+        be_oximeter(Path(directory))
     else:
         become_agent(Path(directory), role, label)
 

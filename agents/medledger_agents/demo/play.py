@@ -4,8 +4,8 @@ Nothing in it is played: the parties join by request and reply, monitors speak M
 to the pharmacy's, replicas converge over an MQTT broker, and the auditor checks every signature of what reached it.
 
  (1) the broker, embedded or given
- (2) the hospital founds the ledger; the others ask to join, and are let in
- (3) monitors and the till send what is in data/
+ (2) the hospital founds the ledger, lets in the others, who ask to join, and enters the key of an oximeter
+ (3) monitors and the till send what is in data/; the oximeter signs what it measures
  (4) all four replicas converge
  (5) the auditor verifies and reports
  (6) everybody ends; the replicas are compared, and searched for patients' data
@@ -35,7 +35,9 @@ from medledger.ledger import Ledger
 from medledger.transport.address import BrokerAddress
 
 from ..broker import EmbeddedBroker
+from ..ward.beds import TYPES, Row, Ward
 from .feed import MONITORS, Scanned, Sent, identifiers, messages, play_monitor, play_till, scans
+from .party import OXIMETER
 from .processes import DemoError, Party, stop_all
 from .screen import Screen, Summary, choose
 
@@ -127,6 +129,7 @@ class Demo:
         self._screen = screen
         self._broker: EmbeddedBroker | None = None
         self._parties: dict[str, Party] = {}
+        self._oximeter: Party | None = None
         self._heads: dict[str, dict[str, int]] = {role: {} for role in LABELS}  # what each party holds, by feed
         self._blocks: dict[str, int] = {}  # the block of each message, by the start of its hash
         self._told = threading.Condition()
@@ -148,7 +151,7 @@ class Demo:
         """Step (6): end whatever runs. Whether every party ended by itself and well."""
         self._screen.happened("demo", "everybody ends", style="quiet")
         try:
-            return stop_all(list(self._parties.values()))
+            return stop_all([*self._parties.values(), *([self._oximeter] if self._oximeter else [])])
         finally:
             if self._broker is not None:
                 self._broker.stop()
@@ -163,6 +166,7 @@ class Demo:
         return self._broker.url
 
     def _gather(self, url: str) -> None:
+        self._oximeter = Party("oximeter", OXIMETER, self._home / "oximeter", url, lambda *_: None)
         for role, label in LABELS.items():
             party = self._parties[role] = Party(role, label, self._home / role, url, self._heard)
             self._screen.party(label, role=ROLES[role], process=party.process.pid, state="starting")
@@ -179,15 +183,20 @@ class Demo:
             self._screen.happened("hospital", f"lets in: {party.label}", f"key {party.feed}", "good")
         for role in ("bedside", "pharmacy"):
             self._parties[role].wait_for("ready")
+        key = self._parties["bedside"].wait_for("instrument is not enrolled")["key"]
+        hospital.order(device=OXIMETER, key=key)
+        hospital.wait_for("device enrolled")
+        self._screen.happened("hospital", f"enters the key of oximeter {OXIMETER}", key[:16], "good")
 
     def _feed(self) -> None:
         bedside = self._parties["bedside"].wait_for("listening")["port"]
         pharmacy = self._parties["pharmacy"].wait_for("listening")["port"]
         self._screen.progress(MESSAGES, 0, self._expected_messages)
         self._screen.progress(SCANS, 0, len(scans()))
-        pool = ThreadPoolExecutor(len(MONITORS) + 1)
+        pool = ThreadPoolExecutor(len(MONITORS) + 2)
         tasks = [pool.submit(play_monitor, monitor, bedside, self._acknowledged) for monitor in MONITORS]
         tasks.append(pool.submit(play_till, pharmacy, SCAN_PAUSE_SECONDS, self._answered))
+        tasks.append(pool.submit(self._measured))
         try:
             for task in tasks:
                 task.result()
@@ -273,6 +282,11 @@ class Demo:
             self._screen.happened("pharmacy", scanned.what, f"REFUSED: {reply['reason']}", "bad")
         self._screen.progress(SCANS, len(self._scanned), len(scans()))
 
+    def _measured(self) -> None:
+        assert self._oximeter is not None
+        batches = self._oximeter.wait_for("measured")["batches"]
+        self._screen.happened(OXIMETER, f"signed {batches} batches itself", "durable at the box")
+
     # --- the end ------------------------------------------------------------------------------------------------
 
     def summary(self, seconds: float) -> Summary:
@@ -292,6 +306,8 @@ class Demo:
         replica = self._home / "auditor" / "ledger.db"
         return Summary(
             logged=[_logged(author, self._refusals) for author in report["authors"]],
+            beds=self._read("auditor", _beds),
+            findings=report["findings"],
             verified=[
                 f"{report['blocks']} blocks, {report['entries']} entries, {report['signatures']} signatures: all right",
                 f"four replicas that never met, one content: digest {digests['auditor'][:16]}",
@@ -339,11 +355,21 @@ def _logged(author: dict[str, Any], refusals: int) -> tuple[str, str, str]:
             f"pseudonyms; {author['alarms']} alarm, {author['flagged']} impossible value flagged, "
             f"{author['unassigned']} reading without a patient"
         )
+    if author["signed"]:
+        parts.append(f"{author['signed']} readings that {OXIMETER} signed itself, in {entries['device.batch']} batches")
     if "dispense" in entries:
-        parts.append(f"{entries['dispense']} packs dispensed; {refusals} refused at the counter, so not on the ledger")
+        parts.append(f"{entries['dispense']} packs dispensed; {refusals} refused at the counter")
     if author["governance"]:
         parts.append(f"{entries.get('gov.enrol', 0)} members let in")
     return author["label"], ", ".join(parts) or "nothing: it reads", _count(author["blocks"], "block")
+
+
+def _beds(ledger: Ledger) -> list[Row]:
+    """The beds as `medledger ward` shows them."""
+    ward = Ward()
+    found = [entry for name in TYPES for entry in ledger.entries(name)]
+    ward.take(sorted(found, key=lambda each: (each.author, each.seq, each.index)))
+    return ward.rows(time.time_ns() // 1_000_000)
 
 
 def _count(number: int, what: str) -> str:

@@ -10,10 +10,15 @@ from typing import Final, Protocol, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
+
+from ..ward.beds import Row
+from ..ward.screen import draw
+from .party import LEDGER_NAME
 
 STYLES: Final = {"good": "green", "bad": "bold red", "alarm": "bold yellow", "quiet": "dim", "plain": ""}
 FRAMES_PER_SECOND: Final = 10
@@ -211,6 +216,8 @@ class Summary:
     """What is left to say at the end."""
 
     logged: list[tuple[str, str, str]]  # who, what, in how many blocks
+    beds: list[Row]
+    findings: list[str]
     verified: list[str]
     replica: str
     directory: str
@@ -228,9 +235,14 @@ class Summary:
         for who, what, blocks in self.logged:
             table.add_row(f"  {who}", f"{what} [dim]({blocks})[/]")
         console.print(table, highlight=False)
+        _heading(console, "The beds on the auditor's screen")
+        console.print(Padding(draw(LEDGER_NAME, self.beds), (0, 0, 0, 2)))
         _heading(console, "What was verified")
         for line in self.verified:
             console.print(f"  [green]✓[/] {line}", highlight=False)
+        _heading(console, "What the auditor is told (findings)")
+        for sentence in self.findings or ["Nothing that does not fit together."]:
+            console.print(Padding(Text(sentence), (0, 0, 0, 2)))
         _heading(console, "Where the replica is")
         console.print(f"  {self.replica}", highlight=False, soft_wrap=True)
         for other in self.others:
