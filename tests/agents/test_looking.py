@@ -49,6 +49,17 @@ def test_a_well_agent_is_shown_with_what_it_has_done(box: Box) -> None:
     assert said["figures"]["ledger_state.ready"] == 1
 
 
+def test_an_agent_that_comes_up_is_waited_for(box: Box) -> None:
+    """With `--wait` it looks again, and stops looking when it is well; what never comes up is 7."""
+    assert status(box.config, "--wait", "1s").exit_code == 7
+    found: list[int] = []
+    waiting = threading.Thread(target=lambda: found.append(status(box.config, "--wait", "60s").exit_code))
+    waiting.start()
+    with box.start():
+        waiting.join()
+    assert found == [0]
+
+
 def test_an_agent_that_does_not_run_is_7(box: Box) -> None:
     """As for `net status`."""
     shown = status(box.config)

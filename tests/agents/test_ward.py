@@ -158,6 +158,17 @@ def test_a_value_that_is_absent_says_why(beds: Beds) -> None:
     assert beds.row().cells["HR"] == "(error)"
 
 
+def test_a_box_that_was_revoked_has_no_beds(beds: Beds) -> None:
+    """A monitor whose box was replaced stands there once: as the new box has it."""
+    beds.say(begin())
+    beds.say(measured())
+    ward = Ward()
+    ward.take(beds.ledger.entries())
+    (row,) = ward.rows(NOON)
+    assert ward.rows(NOON, {ANNA}) == [row]
+    assert ward.rows(NOON, {row.author}) == []
+
+
 def test_the_later_entry_counts_whatever_its_time_says(beds: Beds) -> None:
     """A clock that was set back does not bring back an old value."""
     beds.say(begin())
@@ -216,6 +227,18 @@ def test_an_old_value_does_not_come_back_with_the_signal(beds: Beds) -> None:
     beds.say(DeviceStatus(device="MON-7", state="lost", time=NOON))
     beds.say(DeviceStatus(device="MON-7", state="live", time=NOON + 1000))
     assert beds.row(NOON + 2000).cells["HR"] == ""
+
+
+def test_an_alarm_stays_until_it_ends(beds: Beds) -> None:
+    """The numerics that come each second say nothing of it; its end does, or five minutes without a word of it."""
+    beds.say(begin())
+    beds.say(measured(alarm="SPO2 LOW (start)"), measured(alarm="TACHY", time=NOON + 1000))
+    beds.say(measured(time=NOON + 2000))
+    assert beds.row(NOON + 2000).alarm == "TACHY"
+    beds.say(measured(alarm="TACHY (end)", time=NOON + 3000))
+    assert beds.row(NOON + 3000).alarm == "SPO2 LOW (start)"
+    beds.say(measured(time=NOON + 300_001))
+    assert beds.row(NOON + 300_001).alarm is None
 
 
 def test_two_halves_of_two_pressures_are_none(beds: Beds) -> None:

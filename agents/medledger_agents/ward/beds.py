@@ -10,12 +10,13 @@ Rules:
 - `lost`, `stale`, `off`, `fault`, `standby` are what the agent said last (`device.status`). `silent` is our own
   conclusion: the agent promised an entry (`cadence`), and none has arrived here for longer than that.
 - Nobody knows how old a value is that claims to come from the future: its box's `clock` is ahead, and it is not shown.
+- A box whose key was revoked says nothing any more: its beds are those that the box in its place names.
 - Of two entries about a device the later one by its author's position counts, whatever their times say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -104,9 +105,10 @@ class Ward:
                     bed.position = entry.seq, entry.index
                     _note(bed, entry)
 
-    def rows(self, now: int) -> list[Row]:
-        """The beds, by location and device, as they are at `now` (UTC ms)."""
-        rows = [_row(bed, now) for bed in self._beds.values() if bed.last is not None or bed.occupied]
+    def rows(self, now: int, revoked: Collection[bytes] = ()) -> list[Row]:
+        """The beds, by location and device, as they are at `now` (UTC ms), without those of `revoked` authors."""
+        known = [bed for bed in self._beds.values() if bed.author not in revoked]
+        rows = [_row(bed, now) for bed in known if bed.last is not None or bed.occupied]
         return sorted(rows, key=lambda row: (not row.location, row.location, row.device))
 
 

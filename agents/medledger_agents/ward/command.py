@@ -106,7 +106,8 @@ class _Beds:
             advance = self._arrived.get()
             for block in self._ledger.blocks(advance.feed, advance.first, advance.last + 1):
                 self._ward.take(logged_entries(self._ledger, block))
-        return [row for row in self._ward.rows(_now()) if row.age is None or row.age <= self._since]
+        revoked = {member.feed for member in self._ledger.membership.members.values() if member.revoked}
+        return [row for row in self._ward.rows(_now(), revoked) if row.age is None or row.age <= self._since]
 
 
 def _print(beds: _Beds) -> None:

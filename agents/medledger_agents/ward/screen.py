@@ -25,6 +25,7 @@ STYLES: Final = {
     "standby": "dim",
 }
 SIGNED: Final = "signed"
+WIDEST: Final = 9  # of a value: "(not-performed)" must not push the others off the screen
 
 
 def draw(name: str, rows: Sequence[Row], *, note: str = "") -> RenderableType:
@@ -35,7 +36,7 @@ def draw(name: str, rows: Sequence[Row], *, note: str = "") -> RenderableType:
     table.add_column("PATIENT", no_wrap=True)
     table.add_column("STATE", no_wrap=True, min_width=8)
     for column in COLUMNS:
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(column, justify="right", no_wrap=True, max_width=WIDEST)
     table.add_column("AGE", justify="right", no_wrap=True)
     table.add_column("", ratio=1, overflow="ellipsis", no_wrap=True)
     for row in rows:
