@@ -62,11 +62,12 @@ def decode(data: bytes) -> tuple[int, SignedBatch]:
         number("age", age)
     if type(fields) is not list or len(fields) != len(FIELDS):
         raise LinkBodyError(f"a batch is not an array of {len(FIELDS)}")
+    content = dict(zip(FIELDS, fields, strict=True))
     try:
-        DeviceBatch.SCHEMA.check(dict(zip(FIELDS, fields, strict=True)))
+        DeviceBatch.SCHEMA.check(content)
     except SchemaError as error:
         raise LinkBatchError(f"a batch is refused: {error}") from error
-    batch = SignedBatch(*fields, age)
+    batch = SignedBatch(**content, age=age)
     if age is not None and age > MAX_UPTIME_MS - batch.uptime:
         raise LinkBodyError("a batch is older than any device runs")
     if oldest > batch.counter:
