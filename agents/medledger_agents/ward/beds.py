@@ -41,6 +41,8 @@ LIVE: Final = "live"
 AHEAD_MS: Final = 60_000
 """How far an author's clock may be ahead of ours."""
 
+ENDED: Final = " (end)"
+MAX_ALARMS: Final = 16
 OLD_MS: Final = 5 * 60_000
 """A value is not shown as the present one for longer, where nothing was promised about its device."""
 
@@ -70,7 +72,7 @@ class Bed:
     last: int | None = None  # time of the last reading
     heard: int | None = None  # time of the last entry
     values: dict[str, Value] = field(default_factory=dict)
-    alarm: str | None = None
+    alarms: dict[str, tuple[str, int]] = field(default_factory=dict)  # by their names: what was said last, and when
     promised: int | None = None
     signed: bool = False
 
@@ -128,7 +130,7 @@ def _note(bed: Bed, entry: LoggedEntry) -> None:
         bed.location = content.get("location", bed.location)
         if bed.subject != before:
             bed.values.clear()  # they were the one before's
-            bed.alarm = None
+            bed.alarms.clear()
             bed.last = None if bed.occupied else bed.last  # nothing yet was measured of who came
     elif entry.type == "device.status":
         bed.said = LIVE if content["state"] == "on" else content["state"]
@@ -138,13 +140,24 @@ def _note(bed: Bed, entry: LoggedEntry) -> None:
         if content["samples"]:
             bed.signed = False
         _measure(bed, entry, content["samples"])
-        bed.alarm = content.get("alarm")
+        if "alarm" in content:
+            _alarm(bed, content["alarm"], entry.time)
         bed.said = content.get("quality", LIVE)
     elif entry.type == "device.batch":
         bed.signed = True
         for _, samples in content["readings"]:
             _measure(bed, entry, samples)
         bed.said = LIVE
+
+
+def _alarm(bed: Bed, text: str, time: int) -> None:
+    """An alarm lasts until its end is said (IHE PCD-04, event phase), or until nothing is said of it for long."""
+    name = text.partition(" (")[0]
+    bed.alarms.pop(name, None)
+    if not text.endswith(ENDED):
+        bed.alarms[name] = text, time
+        if len(bed.alarms) > MAX_ALARMS:
+            del bed.alarms[next(iter(bed.alarms))]
 
 
 def _measure(bed: Bed, entry: LoggedEntry, samples: list[Any]) -> None:
@@ -175,7 +188,7 @@ def _row(bed: Bed, now: int) -> Row:
         state,
         {name: _cell(bed, name, now) if shown else "" for name in COLUMNS},
         None if bed.last is None else now - bed.last,
-        bed.alarm if shown else None,
+        next((text for text, at in reversed(bed.alarms.values()) if now - at <= OLD_MS), None) if shown else None,
         bed.signed,
         bed.author,
     )
