@@ -85,6 +85,38 @@ def test_lines_may_come_in_any_pieces(world: World) -> None:
     assert_supplied(box, *names)
 
 
+def test_a_line_ends_with_cr_alone_too(world: World) -> None:
+    """As scanners that type Return send it: answered at once."""
+    with counter(world) as (box, agent):
+        till = agent.till()
+        for name in ("S0", "S1"):
+            till.socket.sendall(request(name).encode() + b"\r")
+            assert json.loads(till._file.readline())["id"] == name
+    assert_supplied(box, "S0", "S1")
+
+
+def test_a_scan_that_was_cut_off_supplies_nothing(world: World) -> None:
+    """Its serial number may go on: without an end a line is no request."""
+    with counter(world) as (box, agent):
+        till = agent.till()
+        till.socket.sendall(scan(serial="S123").encode()[:-2])
+        till.socket.shutdown(socket.SHUT_WR)
+        (reply,) = [json.loads(line) for line in till._file]
+        assert (reply["result"], reply["code"]) == ("refused", "malformed")
+    assert_supplied(box)
+
+
+def test_a_web_page_cannot_supply(world: World) -> None:
+    """What a browser on this box sends for a page's form, with a request of ours as its body: cut at its first line."""
+    with counter(world) as (box, agent):
+        browser = agent.till()
+        body = request("form").encode() + b"\n"
+        browser.socket.sendall(b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/plain\r\n\r\n" + body)
+        (reply,) = [json.loads(line) for line in browser._file]
+        assert (reply["result"], reply["code"]) == ("refused", "malformed")
+    assert_supplied(box)
+
+
 def test_half_a_line_on_every_place(world: World) -> None:
     """Who waits in the middle of a line holds its place and no more; who finds none is turned away at once."""
     with counter(world) as (box, agent), ExitStack() as stack:
@@ -109,11 +141,23 @@ def test_half_a_line_on_every_place(world: World) -> None:
         b"GET / HTTP/1.1\r\nHost: counter\r\n\r\n",
         b"{" * (MAX_LINE_BYTES - 2) + b"\n",
         b'{"subject": "Zach\xff\xe9arias"}\n{"subject": "Zach\x00arias Zacharias"}\n',
+        b'{"id": "\\ud800"}\n{"do": "\\ud800"}\n',
         b'{"scan": "]d2\xff\xfe"}\n]d2\x00\x00\n',
         b'{"do": "dispense", "id": "' + b"9" * 3_000 + b'"}\n',
         b"9" * 4_000 + b"\n",
     ],
-    ids=["garbage", "zeros", "tls", "http", "braces", "no text", "no scan", "a long id", "a long number"],
+    ids=[
+        "garbage",
+        "zeros",
+        "tls",
+        "http",
+        "braces",
+        "no text",
+        "half a character",
+        "no scan",
+        "a long id",
+        "a long number",
+    ],
 )
 def test_what_is_no_request_is_refused(world: World, sent: bytes) -> None:
     """In as many replies as there are lines, each `refused`; nothing is supplied, and an honest till goes on."""
@@ -126,7 +170,7 @@ def test_what_is_no_request_is_refused(world: World, sent: bytes) -> None:
         except ConnectionResetError:  # it was cut with bytes of its own on the way
             replies = []
         assert all(each["result"] == "refused" for each in replies)
-        assert len(replies) <= sent.count(b"\n") + 1
+        assert len(replies) <= sent.count(b"\n") + sent.count(b"\r") + 1
         assert good.ask(request("good"))["result"] == "dispensed"
     assert_supplied(box, "good")
 

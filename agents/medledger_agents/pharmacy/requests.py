@@ -131,6 +131,7 @@ def read_request(line: bytes) -> Request:
         return _request({"scan": text})
     try:
         found = json.loads(text, parse_float=_no_float, parse_constant=_no_float, object_pairs_hook=_once)
+        json.dumps(found, ensure_ascii=False).encode()  # \ud800 alone is no text: no reply could hold it
     except (ValueError, RecursionError) as error:
         raise malformed("the line begins like JSON and is not one object") from error
     return _request(found)

@@ -1,15 +1,21 @@
 """The pharmacy agent: the counter's software connects on this box and sends requests, one a line; so do replies come.
 
 What a request may hold and what is done with it stands in counter.py. Requests are handled one at a time, in their
-order, because two tills must not race for a pack. A line that is too long ends its connection.
+order, because two tills must not race for a pack.
+
+A line that is too long ends its connection. So does a line without an end: of a scan that was cut off, what came may be
+another pack's. And so does a request of HTTP: any page that a browser on this box shows can make it send one here, with
+requests of ours as its body.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
+from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Any, Final
 
 from medledger.errors import MedledgerError, TransportError
 from medledger.importing import Advance
@@ -21,7 +27,7 @@ from ..recorder import Recorder
 from ..subjects import Subjects
 from .config import PharmacyConfig
 from .counter import MAX_ENTRIES, Counter, interrupted
-from .requests import MAX_LINE_BYTES
+from .requests import MAX_LINE_BYTES, RefusedError, malformed
 from .scans import scan_reader
 
 LOOK_SECONDS: Final = 1.0
@@ -29,6 +35,9 @@ LOOK_SECONDS: Final = 1.0
 
 STOP_SECONDS: Final = 2.0
 """How long a request under way gets when the agent stops."""
+
+_END: Final = re.compile(rb"[\r\n]")
+_HTTP: Final = re.compile(rb"[A-Z]+ \S* HTTP/[0-9.]+")
 
 
 class Pharmacy:
@@ -129,9 +138,10 @@ class Pharmacy:
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         loop = asyncio.get_running_loop()
         stopping = asyncio.create_task(self._stopping.wait())
+        lines = _lines(reader)
         try:
             while not stopping.done():
-                reading = asyncio.create_task(_line(reader))
+                reading = asyncio.create_task(anext(lines, None))
                 await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
                 if not reading.done():
                     reading.cancel()
@@ -139,28 +149,31 @@ class Pharmacy:
                 line = reading.result()
                 if line is None:
                     return
-                if line:
-                    reply = await loop.run_in_executor(self._worker, self._counter.handle, line)
-                else:
-                    reply = {"result": "refused", "code": "malformed", "reason": "the line is too long"}
-                writer.write(json.dumps(reply, ensure_ascii=False).encode() + b"\n")
-                await writer.drain()
-                if not line:
-                    return
+                await _answer(writer, await loop.run_in_executor(self._worker, self._counter.handle, line))
+        except RefusedError as error:
+            await _answer(writer, {"result": "refused", "code": error.code, "reason": str(error)})
         finally:
             stopping.cancel()
 
 
-async def _line(reader: asyncio.StreamReader) -> bytes | None:
-    """The next line that is not blank, None at the end, nothing where it is too long. A line ends in LF or CR."""
-    while True:
-        try:
-            found = await reader.readuntil(b"\n")
-        except asyncio.IncompleteReadError as error:
-            found = error.partial
-            if not found.strip():
-                return None
-        except asyncio.LimitOverrunError:
-            return b""
-        if found.strip():
-            return found.strip(b"\r\n")
+async def _answer(writer: asyncio.StreamWriter, reply: Mapping[str, Any]) -> None:
+    writer.write(json.dumps(reply, ensure_ascii=False).encode() + b"\n")
+    await writer.drain()
+
+
+async def _lines(reader: asyncio.StreamReader) -> AsyncGenerator[bytes, None]:
+    """The lines that are not blank, each ended by LF or CR. Raises `RefusedError` for what ends the connection."""
+    rest = b""
+    while len(rest) <= MAX_LINE_BYTES and (found := await reader.read(MAX_LINE_BYTES)):
+        *lines, rest = _END.split(rest + found)
+        for line in lines:
+            if len(line) > MAX_LINE_BYTES:
+                raise malformed("the line is too long")
+            if _HTTP.fullmatch(line):
+                raise malformed("this is not a web server")
+            if line.strip():
+                yield line
+    if len(rest) > MAX_LINE_BYTES:
+        raise malformed("the line is too long")
+    if rest.strip():
+        raise malformed("the last line has no end: it may have been cut off")
