@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from rich.console import Console
 
@@ -48,6 +48,7 @@ LABELS: Final = {
     "auditor": "Independent auditor",
 }
 ROLES: Final = {"hospital": "governor", "bedside": "bedside", "pharmacy": "pharmacy", "auditor": "auditor"}
+Value = TypeVar("Value")
 SCAN_PAUSE_SECONDS: Final = 0.8
 MESSAGES: Final = "messages acknowledged"
 SCANS: Final = "scans answered"
@@ -325,7 +326,7 @@ class Demo:
     def _refusals(self) -> int:
         return sum(scanned.reply["result"] == "refused" for scanned in self._scanned)
 
-    def _read(self, role: str, what: Callable[[Ledger], str]) -> str:
+    def _read(self, role: str, what: Callable[[Ledger], Value]) -> Value:
         with Ledger.open(self._home / role / "ledger.db") as ledger:
             return what(ledger)
 
