@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,6 +62,17 @@ def test_what_is_not_run_says_so() -> None:
         assert "not run by the tests" in section.lower(), PAGE[match.start() : match.start() + 60]
     run = "\n".join(step.command for step in steps(PAGE))
     assert not re.search(r"\b(?:sudo|systemctl|apt|timedatectl)\b", run)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+def test_systemd_knows_every_line_of_the_replicas_unit(tmp_path: Path) -> None:
+    """The unit that the page shows has no mistake that systemd would name."""
+    (unit,) = re.findall(r"^```ini\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    there = tmp_path / "medledger-replica.service"
+    there.write_text(unit.replace("/opt/medledger/bin/medledger", "/bin/true"))
+    done = subprocess.run(["systemd-analyze", "verify", there], capture_output=True, text=True, timeout=60)
+    assert [line for line in done.stderr.splitlines() if there.name in line] == []
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_units_and_paths_that_it_names_are_there() -> None:
