@@ -9,12 +9,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from medledger.errors import UsageError
+from medledger.errors import MembershipError, UsageError
 
 from . import govern, replies
 from .output import emit, remark, say, warn
 
 if TYPE_CHECKING:
+    from medledger.decisions import PendingAct
     from medledger.joining import Request
     from medledger.ledger import Ledger
 
@@ -93,11 +94,26 @@ def _admit(
     elif as_asked and (proposed := replies.pending_enrolment(ledger, request.feed)) is not None:
         if ledger.me not in proposed.approved:
             remark("Another governor has proposed this already.")
-            govern.confirm("Approve it?", yes=yes)
-            ledger.approve(proposed.id)
+            _approve_proposed(ledger, request, proposed, yes=yes)
     else:
         govern.confirm("Compare the fingerprint with the one on its own screen. Let it in?", yes=yes)
         ledger.enrol(text, roles=roles or None, label=label)
+
+
+def _approve_proposed(ledger: Ledger, request: Request, proposed: PendingAct, *, yes: bool) -> None:
+    """A yes to what another governor made of the request, who may have granted more than is shown of the request."""
+    from .describe import Names, summary
+
+    told = summary(proposed.type, proposed.content, Names(ledger.membership))
+    more = sorted(set(proposed.content["roles"]) - set(request.roles))
+    if more or proposed.content["succeeds"] not in (None, request.succeeds):
+        beyond = f"the role {', '.join(more)}" if more else "to succeed another key"
+        raise MembershipError(
+            f"another governor has proposed this already, and it grants what the request does not ask for: {beyond}",
+            hint=f"To approve that all the same ({told}): medledger member approve LEDGER {proposed.id.hex()[:8]}",
+        )
+    govern.confirm(f"Approve: {told}?", yes=yes)
+    ledger.approve(proposed.id)
 
 
 def _revoke_old(ledger: Ledger, request: Request, *, yes: bool) -> bool:

@@ -143,6 +143,22 @@ def test_the_second_governor_may_approve_the_request_itself(run: Run, ward: Path
     assert members(run, pharmacy)["bed 7"]["roles"] == ["bedside"]
 
 
+def test_the_second_governor_grants_no_role_unseen(run: Run, ward: Path, admit: Admit, carry: Carry) -> None:
+    """What the first proposed beyond the request takes an approval of that act, by its id; scripts grant it neither."""
+    pharmacy = admit("Pharmacy", "pharmacy")
+    run("governance", "change", ward, "--add-governor", "Pharmacy", "--threshold", "2")
+    run("member", "request", "--key", "box.key", "--label", "box 7", "--role", "bedside")
+    run("member", "approve", ward, "box.key.request", "--key", "ward.key", "--role", "hospital")
+    carry(ward, pharmacy)
+    (act,) = run("member", "list", pharmacy, "--pending", "--json").lines
+    refused = run("member", "approve", pharmacy, "box.key.request", "--yes", code=1)
+    assert "hospital" in refused.err
+    assert act["act"][:8] in refused.err
+    assert run("member", "list", pharmacy, "--pending", "--json").lines == [act]
+    run("member", "approve", pharmacy, act["act"][:8], "--yes")
+    assert members(run, pharmacy)["box 7"]["roles"] == ["hospital"]
+
+
 def test_a_member_is_enrolled_anew_with_other_roles(run: Run, ward: Path, admit: Admit) -> None:
     """After a new epoch, on the request that it once signed; the roles are those given and no others."""
     admit("box 7", "bedside")
