@@ -10,6 +10,7 @@ from typing import Any, Final
 import pytest
 
 from medledger_agents.bedside.intake import wired
+from medledger_agents.health import Health
 from medledger_agents.instruments import driving
 from medledger_agents.instruments.config import Wiring
 from medledger_agents.recorder import Answer, Delivery
@@ -29,6 +30,9 @@ class Radio:
         self.refuse = refuse
         self.logged: list[Delivery] = []
         self.connections = 0
+        self.health = Health()
+        self.faults: list[str] = []
+        self.health.fault = lambda _, why: self.faults.append(why)  # type: ignore[method-assign]
         monkeypatch.setattr(central, "listen", self.listen)
         monkeypatch.setattr(driving, "PAUSE_SECONDS", 0)
 
@@ -36,6 +40,9 @@ class Radio:
         """As `central.listen`."""
         self.connections += 1
         for channel, data in self.values:
+            if not channel:
+                yield central.Link(devices[0], up=False, reason=data.decode())
+                continue
             yield central.Value(devices[0], channel, data, NOON + self.connections)
 
     async def submit(self, delivery: Delivery) -> Answer:
@@ -51,7 +58,9 @@ class Radio:
         async def run() -> None:
             wiring = Wiring(driver, None, ADDRESS, 9600, {})
             nothing: Any = None
-            drive = driving.Instruments({"DEV-1": wiring}, nothing, nothing, submit=self.submit, draft=wired)
+            drive = driving.Instruments(
+                {"DEV-1": wiring}, nothing, nothing, submit=self.submit, draft=wired, health=self.health
+            )
             drive.start()
             while len(self.logged) < until:
                 await asyncio.sleep(0)
@@ -82,3 +91,11 @@ def test_a_record_that_could_not_be_logged_is_asked_for_again(monkeypatch: pytes
     radio = Radio(monkeypatch, ("2A18", RECORD), ("2A18", RECORD), refuse=1)
     radio.drive("glucose", 2)
     assert radio.connections == 2
+
+
+def test_values_that_came_too_fast_are_said_to_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The strap was neither off nor away."""
+    beat = ("2A37", bytes((0, 72)))
+    radio = Radio(monkeypatch, ("", central.OVERFLOW.encode()), ("", b"it is off"), beat)
+    radio.drive("heart-rate", 1)
+    assert radio.faults[:2] == [f"values were lost: {central.OVERFLOW}", "it is out of reach, or off"]

@@ -202,7 +202,7 @@ class Instruments:
 
     async def _hear(self, device: str, wiring: Wiring) -> None:
         """Values over Bluetooth."""
-        from medledger_bridge.ble.central import Device, Link, listen
+        from medledger_bridge.ble.central import OVERFLOW, Device, Link, listen
 
         driver: Any = devices.new_driver(wiring.driver, device, **wiring.options)
         async with aclosing(listen([Device(wiring.address or "", driver)], now=_now)) as events:
@@ -211,7 +211,8 @@ class Instruments:
                     if event.up:
                         self._mended(device)
                     else:
-                        self._fault(device, "it is out of reach, or off")
+                        lost = event.reason == OVERFLOW
+                        self._fault(device, f"values were lost: {OVERFLOW}" if lost else "it is out of reach, or off")
                     logs.event("instrument in reach" if event.up else "instrument out of reach", device=device)
                 else:
                     span = (event.at - FRESH_MS, event.at) if driver.at_once(event.channel) else None
