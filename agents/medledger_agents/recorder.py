@@ -270,6 +270,6 @@ def _answer(place: Stored, task: _Task | None, *, repeated: bool, full: str | No
         return Answer(place.block, repeated=True)
     if place.verdict is Verdict.FULL:
         return Answer(None, full or "the disk was full: send it again", full=True)
-    if task is None:
+    if place.verdict is Verdict.CONFLICT or task is None:  # the other may be of this very batch: its task is not ours
         return Answer(None, "this message id was used for another message", conflict=True)
     return Answer(None, task.refused) if task.refused is not None else Answer(task.block, repeated=repeated)

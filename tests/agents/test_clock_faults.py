@@ -27,9 +27,9 @@ from brokers import Broker
 from counter_world import scan
 from faked_clocks import WallClock
 from medledger import Ledger
+from medledger.associations import Margins, standing
 from medledger.records import Reading
 from medledger.transport import Gossip
-from medledger_agents.bedside.associations import Margins, standing
 from medledger_agents.bedside.ward import logged_associations
 from medledger_agents.subjects import Subjects
 from waiting import until

@@ -69,6 +69,10 @@ class Location(NamedTuple):
         return "^".join(self).rstrip("^")
 
 
+class UnusedEventError(Hl7Error):
+    """The message is of an event that says nothing about who is where."""
+
+
 @dataclass(frozen=True, slots=True)
 class Movement:
     """One patient's change of place, as told. `raw` is the SHA-256 of the message."""
@@ -83,11 +87,11 @@ class Movement:
 
 
 def movements(message: Message, *, zone: ZoneInfo | None, issuer: str = "") -> tuple[Movement, ...]:
-    """What an ADT message changes. Raises `Hl7Error`, which says what is missing or that the event is not used."""
+    """What an ADT message changes. Raises `UnusedEventError`, or `Hl7Error`, which says what is missing."""
     trigger = message.trigger or _field(message, "EVN", 1)
     event = EVENTS.get(trigger)
     if event is None:
-        raise Hl7Error(f"ADT^{trigger or '?'} is not an event that this box uses")
+        raise UnusedEventError(f"ADT^{trigger or '?'} is not an event that this box uses")
     found = [_movement(message, event, *pair, zone, issuer) for pair in _visits(message)]
     if len(found) != (2 if trigger == "A17" else 1):
         raise Hl7Error(f"ADT^{trigger} names {len(found)} patients")

@@ -27,7 +27,7 @@ from ..instruments import envelope
 from ..recorder import Delivery
 from ..subjects import Subjects
 from . import hand
-from .adt import moment, movements
+from .adt import UnusedEventError, moment, movements
 from .patients import patient_of, patients_of
 from .ward import ByHand, Told, Unplaced, Wired
 
@@ -82,7 +82,7 @@ class Intake:
         try:
             alarm = is_alarm(message)
             drafts = self._drafts(message, at, alarm)
-        except _Rejected as error:
+        except (_Rejected, UnusedEventError) as error:
             return _kept(raw, at, message, REJECTED, str(error))
         except MedledgerError as error:
             return _kept(raw, at, message, ERROR, str(error))

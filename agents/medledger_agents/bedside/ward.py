@@ -70,13 +70,14 @@ class Wired:
 
 
 class Ward:
-    """Decides for one agent."""
+    """Decides for one agent, which began at `since` (UTC ms, by the box's clock)."""
 
-    def __init__(self, ledger: Ledger, subjects: Subjects, beds: Beds, margins: Margins) -> None:
+    def __init__(self, ledger: Ledger, subjects: Subjects, beds: Beds, margins: Margins, *, since: int = 0) -> None:
         self._ledger = ledger
         self._subjects = subjects
         self._beds = beds
         self._margins = margins
+        self._since = since
         self._known: Associations | None = None
         self._reasons: dict[str, str | None] = {}  # by device: what was last said of it
         self._astray: set[str] = set()
@@ -170,13 +171,25 @@ class Ward:
         assert record.time is not None  # it was received
         stamped = isinstance(record, Reading) and record.device_time is not None
         span = window(record, None, self._margins) if stamped else draft.span
-        if record.time < RELEASED and span is not None:
-            found: Interval | str = self.known.last(record.device) or "unassociated"
+        intervals = self.known.of(record.device)[-RECENT:]
+        found: Interval | str
+        if record.time < RELEASED:
+            found = self._by_order(record.device, span)
+        elif not stamped and any(record.time < at < NEVER for each in intervals for at in (each.begin, each.end)):
+            found = "uncertain"  # what is known is still to come: our clock was set back, and it alone says when
         else:
-            found = owner(self.known.of(record.device)[-RECENT:], span)
+            found = owner(intervals, span)
         if isinstance(found, Interval):
             return replace(record, subject=found.subject)
         return replace(record, quarantine=found) if isinstance(record, Reading) else record
+
+    def _by_order(self, device: str, span: Window | None) -> Interval | str:
+        """Whose it is by what came in last: only of what was measured in this run, and after that came in."""
+        last = self.known.last(device)
+        if last is None:
+            return "unassociated"
+        since = max(self._since, last.noted if last.noted < RELEASED else 0)
+        return last if span is not None and span[0] >= since else "uncertain"
 
     def _clock(self, reading: Reading) -> Sequence[Record]:
         """A word about a device's clock, where there is something new to say."""
