@@ -169,13 +169,13 @@ class Ward:
         """
         record = draft.record
         assert record.time is not None  # it was received
-        stamped = isinstance(record, Reading) and record.device_time is not None
-        span = window(record, None, self._margins) if stamped else draft.span
+        stamped = record if isinstance(record, Reading) and record.device_time is not None else None
+        span = draft.span if stamped is None else window(stamped, None, self._margins)
         intervals = self.known.of(record.device)[-RECENT:]
         found: Interval | str
         if record.time < RELEASED:
             found = self._by_order(record.device, span)
-        elif not stamped and any(record.time < at < NEVER for each in intervals for at in (each.begin, each.end)):
+        elif stamped is None and any(record.time < at < NEVER for each in intervals for at in (each.begin, each.end)):
             found = "uncertain"  # what is known is still to come: our clock was set back, and it alone says when
         else:
             found = owner(intervals, span)
