@@ -43,6 +43,10 @@ PAUSE_SECONDS: Final = 5.0
 AGAIN_SECONDS: Final = 2.0
 """How long a batch waits that could not be logged, before it is tried again."""
 
+BREATH_SECONDS: Final = 0.5
+"""How long nothing is read after a hello: looking its key up takes a while, and a device that says nothing else must
+not keep the box from its monitors."""
+
 FRESH_MS: Final = 2000
 """How old a value may be that comes over Bluetooth as it is measured, or over a serial line unsigned."""
 
@@ -110,6 +114,7 @@ class Instruments:
                 match event:
                     case Hello():
                         self._greet(device, port, event)
+                        await asyncio.sleep(BREATH_SECONDS)
                     case SignedBatch():
                         await self._log_batch(event, measured(event, port.quiet, monotonic_ms(), _now()))
                         port.acknowledge(event.counter)
