@@ -68,7 +68,7 @@ MESSAGE = (
 
 def bedside(place: Path, scale: Scale) -> Iterator[Line]:
     """How soon, how idle, how large, and the pace from socket to durable block."""
-    part = scale.appends // ROUNDS
+    part = max(1, scale.appends // ROUNDS)
     count = part * ROUNDS
     idle = count / 60
     with EmbeddedBroker() as broker:
