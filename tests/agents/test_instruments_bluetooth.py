@@ -22,6 +22,18 @@ RECORD: Final = struct.pack("<BH", 0x02, 7) + STAMP + struct.pack("<HB", (-5 & 1
 ADDRESS: Final = "AA:BB:CC:DD:EE:FF"
 
 
+class Faults(Health):
+    """All that was ever wrong, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def fault(self, what: str, reason: str) -> None:
+        """Something is wrong."""
+        self.said.append(reason)
+
+
 class Radio:
     """The values that come with each connection, one after the other, and what was logged of them."""
 
@@ -30,9 +42,7 @@ class Radio:
         self.refuse = refuse
         self.logged: list[Delivery] = []
         self.connections = 0
-        self.health = Health()
-        self.faults: list[str] = []
-        self.health.fault = lambda _, why: self.faults.append(why)  # type: ignore[method-assign]
+        self.health = Faults()
         monkeypatch.setattr(central, "listen", self.listen)
         monkeypatch.setattr(driving, "PAUSE_SECONDS", 0)
 
@@ -98,4 +108,4 @@ def test_values_that_came_too_fast_are_said_to_be_lost(monkeypatch: pytest.Monke
     beat = ("2A37", bytes((0, 72)))
     radio = Radio(monkeypatch, ("", central.OVERFLOW.encode()), ("", b"it is off"), beat)
     radio.drive("heart-rate", 1)
-    assert radio.faults[:2] == [f"values were lost: {central.OVERFLOW}", "it is out of reach, or off"]
+    assert radio.health.said[:2] == [f"values were lost: {central.OVERFLOW}", "it is out of reach, or off"]

@@ -14,7 +14,7 @@ import pytest
 from medledger_agents.bedside.intake import wired
 from medledger_agents.inbox import Inbox
 from medledger_agents.instruments import driving
-from medledger_agents.instruments.config import Wiring
+from medledger_agents.instruments.config import SIGNED, Wiring
 from medledger_bridge.link.frames import wrap
 from medledger_bridge.link.messages import HELLO, Hello
 from worlds import found
@@ -31,7 +31,7 @@ def test_after_each_hello_others_have_their_turn(tmp_path: Path, monkeypatch: py
 
     async def run() -> None:
         nothing: Any = None
-        wiring = Wiring(driving.SIGNED, Path(os.ttyname(side)), None, 115_200, {})
+        wiring = Wiring(SIGNED, Path(os.ttyname(side)), None, 115_200, {})
         with closing(found(tmp_path)) as ledger, Inbox.open(tmp_path / "inbox.db") as inbox:
             box = driving.Instruments({"PO-1": wiring}, ledger, inbox, submit=nothing, draft=wired)
             box.start()

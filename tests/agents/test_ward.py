@@ -129,7 +129,7 @@ def test_what_is_told_about_another_patient_changes_nothing(beds: Beds) -> None:
     beds.say(begin())
     beds.say(measured())
     beds.say(Association(device="MON-7", action="end", subject=BERTA, reason="merge", time=NOON))
-    past = {"device": "MON-7", "subject": BERTA, "reason": "manual", "time": NOON}
+    past: dict[str, Any] = {"device": "MON-7", "subject": BERTA, "reason": "manual", "time": NOON}
     beds.say(Association(action="begin", at=NOON - 2000, **past))
     beds.say(Association(action="end", at=NOON - 1000, **past))
     row = beds.row()
