@@ -15,7 +15,7 @@ from doc_runner import ROOT, Shell, normal, steps
 from medledger import Ledger
 
 PAGE = (ROOT / "docs" / "deployment.md").read_text()
-VARYING = re.compile(r"\d+ (?:new )?blocks?\b|(?<=/)\d+|(?<=block )\d+|(?<= )\d+ s\b|\b\d{4}-\d\d-\d\dT[\d:+]+")
+VARYING = re.compile(r"\d+ (?:new )?blocks?\b|(?<=/)\d+|(?<=block )\d+|(?<= )\d+ (?:s|min)\b|\b\d{4}-\d\d-\d\dT[\d:+]+")
 """How many blocks there are depends on how readings fell into batches, and how old they are on the machine."""
 NUMBER_OF_BLOCKS = re.compile(r"^(.+ (?:active|revoked).*)$", re.MULTILINE)
 
