@@ -27,6 +27,7 @@ REQUIRED = {  # the lines that carry the project's bars
     "agent-idle-cpu": 1.0,
     "agent-start": 1.0,
     "bedside-agent-growth": 1.05,
+    "bedside-agent-pace": 0.7,
     "bedside-agent-resident": 1.0,
     "sync-full-replica": 0.6,
     "live-2-replicas": 3.0,
