@@ -356,6 +356,31 @@ def test_a_box_goes_on_in_its_own_directory_under_a_new_key(broker: Broker, tmp_
         assert [(each.raw, each.after) for each in inbox.unlogged()] == [(b"raw", -1)]  # looked for in all of the feed
 
 
+def test_replacing_again_goes_on_with_the_same_new_key(tmp_path: Path) -> None:
+    """As setup says when it is cut off: before the reply, and while its enrolment has not arrived."""
+    hospital, box = Hospital.found(tmp_path / "hospital"), NewBox(tmp_path / "box")
+    with box.setup("--no-wait") as setup:
+        reply = hospital.approve(setup.until_asked())["reply"]
+        setup.end()
+    with box.setup("--reply", reply) as setup:
+        assert setup.next()["state"] == "joined"
+        setup.end()
+    old, requests = box.identity().public_key, []
+    for _ in range(2):
+        with box.setup("--replace", "--no-wait") as setup:
+            requests.append(setup.until_asked())
+            setup.end()
+    new = box.identity().public_key
+    assert requests[0] == requests[1]
+    assert new != old
+    reply = hospital.approve(requests[0], "--revoke-old")["reply"]
+    for options in (("--replace", "--reply", reply), ("--replace",)):
+        with box.setup(*options) as setup:
+            assert setup.next()["feed"] == new.hex()
+            setup.end()
+    assert len(list(box.home.glob("retired-*"))) == 1
+
+
 def test_there_is_nothing_to_replace_or_revoke(tmp_path: Path) -> None:
     """Mistakes, each with what to do."""
     hospital, box = Hospital.found(tmp_path / "hospital"), NewBox(tmp_path / "box")

@@ -75,6 +75,7 @@ def run(given: Given) -> None:
 def _run(given: Given) -> None:
     kind, path, config, answers = _configure(given)
     old = given.succeeds
+    succession.settle(given.directory, config.ledger.key, config.ledger.path)
     if given.replace or succession.noted(given.directory) is not None:
         old = succession.begin(given.directory, config.ledger.key, config.ledger.path, config.inbox.path)
     identity = _key(config)
@@ -82,7 +83,6 @@ def _run(given: Given) -> None:
     deadline = None if given.patience is None else time.monotonic() + given.patience
     if not config.ledger.path.exists():
         text = _request(box, answers, old)
-        succession.end(given.directory)
         reply = _reply(box, text, deadline)
         if reply is None:
             return
@@ -95,6 +95,7 @@ def _run(given: Given) -> None:
             f"this box has joined already, and its replica {config.ledger.path} is in use: its agent runs",
             hint=f"Ask how it is: medledger agent doctor --config {path}",
         ) from error
+    succession.settle(given.directory, config.ledger.key, config.ledger.path)
     report(found, kind, path, identity, as_json=given.as_json)
 
 

@@ -6,7 +6,8 @@ The steps, each of which may be the last before the power goes; the next run goe
  (2) messages in the inbox that are not logged yet are told that a new feed begins; the old replica, its witness and
      its key are moved into `retired-<fingerprint>`, the key last.
  (3) the new key is made, and its request, which names the old key (`setup`).
- (4) the note is removed: the request holds what it said.
+ (4) the note is removed once the replica knows the new key as a member: until then `setup --replace` again goes on with
+     this succession, and does not put the new key aside for another one.
 
 Nothing is deleted: blocks that nobody else holds can still be taken from the old replica by hand. The inbox stays where
 it is, so that messages that were received and not logged are logged under the new key. (One that the old key logged in
@@ -65,9 +66,25 @@ def begin(directory: Path, key: Path, ledger: Path, inbox: Path) -> bytes:
     return old
 
 
-def end(directory: Path) -> None:
-    """Step 4."""
-    files.remove(directory / NOTE)
+def settle(directory: Path, key: Path, ledger: Path) -> None:
+    """Step 4, where it is time. Raises `StoreError`."""
+    old = noted(directory)
+    if old is None or not key.exists() or not ledger.is_file():
+        return
+    new = keyring.load(key).public_key
+    if new != old and _is_member(ledger, new):
+        files.remove(directory / NOTE)
+
+
+def _is_member(ledger: Path, key: bytes) -> bool:
+    from medledger.ledger import Ledger
+
+    try:
+        with Ledger.open(ledger) as opened:
+            member = opened.membership.members.get(key)
+            return member is not None and member.act_id is not None
+    except (InUseError, StoreError):
+        return False  # an agent runs, or it is damaged: nothing shows that it is over
 
 
 def _retire(directory: Path, key: Path, ledger: Path, old: bytes) -> None:
