@@ -86,6 +86,16 @@ def test_files_are_the_owners_and_the_configuration_explains_every_key(tmp_path:
                 assert about.doc.split()[0] in text
 
 
+def test_a_directory_that_others_can_write_to_is_refused(tmp_path: Path) -> None:
+    """Whoever puts another configuration or key there decides what the box does; nothing is made in it."""
+    box = NewBox(tmp_path / "box")
+    box.home.mkdir()
+    box.home.chmod(0o777)
+    with box.setup("--no-wait") as setup:
+        assert "chmod 700" in setup.end(2)[1]
+    assert list(box.home.iterdir()) == []
+
+
 def test_two_governors_have_to_approve(broker: Broker, tmp_path: Path) -> None:
     """The first one's reply lets the box join; it waits, and says for what, until the second has approved, too."""
     hospital = Hospital.found(tmp_path / "hospital", broker.url)

@@ -2,8 +2,8 @@
 
 Rules:
 
-- One directory holds all of a box: `agent.toml`, the key, the replica, the inbox, the pseudonyms' secret. It is for its
-  owner alone (0700).
+- One directory holds all of a box: `agent.toml`, the key, the replica, the inbox, the pseudonyms' secret. It is made
+  for its owner alone (0700). One that others can write to is refused: they could put their files in the place of ours.
 - The configuration is made from the declarations that also refuse bad keys (`settings.sample`), so every key stands in
   it with what it is for. It is read back before it is written. A file that exists is never overwritten.
 - Root works as the user that the directory belongs to, and makes the system's for the user `medledger` where there is
@@ -128,9 +128,14 @@ def _check_readable(name: str, uid: int) -> None:
 
 @contextmanager
 def entered(directory: Path) -> Iterator[None]:
-    """The directory, made where it is missing, and nobody else's while this lasts. Raises `StoreError`."""
+    """The directory, made where it is missing, and no other setup's meanwhile. Raises `StoreError`, `UsageError`."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if directory.stat().st_mode & 0o022:
+            raise UsageError(
+                f"others can write to {directory}, and put their own files there for a box's",
+                hint=f"Choose another with --directory; or look at what is in it, and run: chmod 700 {directory}",
+            )
         descriptor = os.open(directory / ".setup.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StoreError(
