@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 
 def list_all(replica: Replica, *, as_json: bool) -> None:
-    """Everybody: governors first, then by label."""
+    """Everybody: governors first, then by label, a key that is revoked after the one that carries it on."""
     members = sorted(
-        replica.membership.members.values(), key=lambda each: (not each.governor, each.label.casefold(), each.feed)
+        replica.membership.members.values(),
+        key=lambda each: (not each.governor, each.label.casefold(), each.revoked, each.feed),
     )
     if as_json:
         for each in members:
