@@ -55,15 +55,22 @@ def kill_again_and_again(world: World, rng: random.Random, directory: Path, stac
             batches += logged(agent)
     with box.start() as agent:
         assert until(lambda: logged(agent) > 10, 60), "the device has its turn"
+        dropped = [each["dropped"] for each in agent.log if each["event"] == "instrument greeted"][-1]
         agent.stop()
     with box.ledger() as ledger:
         ledger.fsck()
         sync(ledger, world.hospital)
     assert world.hospital.forks == {}
     found = sorted(entry.content["counter"] for entry in world.hospital.entries("device.batch"))
-    assert found == list(range(1, len(found) + 1)), "each batch once, and none is missing"
+    assert len(found) == len(set(found)), "each batch once"
+    # On a busy machine the box may be off for longer than the device's ring holds: what that pushed out had never been
+    # acknowledged to the device, which says how many those were (some of them logged). Nothing else may be missing.
+    lost = found[-1] - len(found)
+    assert lost <= dropped
     assert len(found) >= batches, "what was acknowledged to the device is there"
-    assert [each.kind for each in find(world.hospital)] == []
+    missing = [each for each in find(world.hospital) if each.kind == "missing batches"]
+    assert sum(each.facts["count"] for each in missing) == lost
+    assert missing == list(find(world.hospital))
     readings = Counter(entry.content["raw"] for entry in world.hospital.entries("reading"))
     assert acknowledged <= readings.keys()
     assert set(readings.values()) == {1}
