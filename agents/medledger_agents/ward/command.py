@@ -46,7 +46,9 @@ SECONDS: Final = 1.0
 @broker_options
 @json_option
 def ward(ledger: Path, once: bool, since: int, offline: bool, key: Path | None, as_json: bool, **way: Any) -> None:
-    """Show the beds of LEDGER: place, patient's pseudonym, values, their age, and the state of each device.
+    """Show the beds: values, their age, and who is silent.
+
+    A row is a device: its place, the patient's pseudonym, what it measured last, and its state.
 
     \b
     live      measuring, and here within what its agent has promised
