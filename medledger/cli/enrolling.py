@@ -7,7 +7,7 @@ key, and only then the reply is made, which brings the applicant the new one.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medledger.errors import MembershipError, UsageError
 
@@ -104,9 +104,10 @@ def _approve_proposed(ledger: Ledger, request: Request, proposed: PendingAct, *,
     """A yes to what another governor made of the request, who may have granted more than is shown of the request."""
     from .describe import Names, summary
 
-    told = summary(proposed.type, proposed.content, Names(ledger.membership))
-    more = sorted(set(proposed.content["roles"]) - set(request.roles))
-    if more or proposed.content["succeeds"] not in (None, request.succeeds):
+    content: Any = proposed.content
+    told = summary(proposed.type, content, Names(ledger.membership))
+    more = sorted(set(content["roles"]) - set(request.roles))
+    if more or content["succeeds"] not in (None, request.succeeds):
         beyond = f"the role {', '.join(more)}" if more else "to succeed another key"
         raise MembershipError(
             f"another governor has proposed this already, and it grants what the request does not ask for: {beyond}",
