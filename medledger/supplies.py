@@ -207,7 +207,7 @@ class Dispense(RecordBase):
             "override": REASON,  # the reason for which a warning was passed over
             "operator": OPERATOR,  # who passed it over, by the pharmacy's own pseudonym
             "witness": WITNESS,  # the second person, where the supply takes two
-            "raw": HASH,  # SHA-256 of the scan or message as received
+            "raw": HASH,  # SHA-256 of the request as received, behind a salt that its author keeps
         },
     )
 
@@ -248,7 +248,7 @@ class DispenseReturn(RecordBase):
         {
             "reason": REASON,
             "operator": OPERATOR,
-            "raw": HASH,  # SHA-256 of the request
+            "raw": HASH,  # as in `dispense`
         },
     )
 
@@ -301,7 +301,7 @@ class Stock(RecordBase):
                 "override": REASON,  # why a warning was passed over
                 "operator": OPERATOR,  # who did it
                 "witness": WITNESS,  # the second person
-                "raw": HASH,  # SHA-256 of the request
+                "raw": HASH,  # as in `dispense`
             },
         ),
         _source_problem,

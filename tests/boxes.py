@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from medledger import Identity, Ledger, make_request
+from medledger_agents.subjects import Subjects
 from medledger_bridge.mllp import Framer, wrap
 
 START_SECONDS = 20.0
@@ -96,6 +97,10 @@ class Box:
         """What the box has logged."""
         with self.ledger() as ledger:
             return list(ledger.entries(type, author=self.identity.public_key))
+
+    def named(self, request: str) -> bytes:
+        """What a request at its counter is named by on the ledger; after the box has run."""
+        return Subjects.open(self.home / "subjects.key", "month").request(request.encode())
 
     def stored_bytes(self) -> bytes:
         """Every byte of the ledger's files."""

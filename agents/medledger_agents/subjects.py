@@ -6,6 +6,9 @@ Rules:
   the secret nobody can tell whom it means, or try all numbers. The number itself goes nowhere.
 - It changes with the period, so that what leaks about one month says nothing about another.
 - A prescription's number is hashed under the same secret, without a period: partial supplies of it belong together.
+- A request is named by SHA-256 over 16 bytes of salt and its bytes; the salt comes out of the secret and them. All that
+  a request says but its numbers is on the ledger, so a bare hash of it would give them to whoever tries a few million.
+  The pharmacy can show one request and its salt to an auditor, which shows that one and no other.
 - The secret is a file of 32 bytes that its owner alone can read. One that others can read is refused, with how to mend
   it; one that is damaged is an error, never replaced: patients would silently get new pseudonyms.
 """
@@ -14,7 +17,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +28,7 @@ SECRET_BYTES: Final = 32
 PSEUDONYM_BYTES: Final = 16
 _SUBJECT: Final = b"medledger/subj/1"
 _PRESCRIPTION: Final = b"medledger/pres/1"
+_REQUEST: Final = b"medledger/reqs/1"
 _PERIODS: Final = {"day": "%Y-%m-%d", "month": "%Y-%m", "year": "%Y"}
 
 
@@ -65,6 +69,11 @@ class Subjects:
     def prescription(self, number: str) -> bytes:
         """What stands for a prescription's number."""
         return self._hash([number], _PRESCRIPTION)
+
+    def request(self, line: bytes) -> bytes:
+        """What a request is named by on the ledger: 32 bytes."""
+        salt = blake2b(line, key=self._secret, person=_REQUEST, digest_size=PSEUDONYM_BYTES).digest()
+        return sha256(salt + line).digest()
 
     def _hash(self, parts: list[str], person: bytes) -> bytes:
         return blake2b(cbor.encode(parts), key=self._secret, person=person, digest_size=PSEUDONYM_BYTES).digest()

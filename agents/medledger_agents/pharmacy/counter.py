@@ -19,7 +19,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import Any, Final
 
 from medledger.errors import ConfigurationError, MedledgerError, SchemaError, UsageError
@@ -150,8 +149,7 @@ class Counter:
         return self._log(request, line, desk, plan)
 
     def _desk(self, line: bytes, now: datetime) -> Desk:
-        raw = sha256(line).digest()
-        return Desk(self._view, self.settings, self._subjects, self._read_scan, now, raw)
+        return Desk(self._view, self.settings, self._subjects, self._read_scan, now, self._subjects.request(line))
 
     # --- logging --------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from medledger.decimals import Exact, to_exact
 from medledger.findings.amounts import amount, amount_text
-from medledger.findings.supply_book import Shelf
+from medledger.findings.shelf import Shelf
 from medledger.registry import Record
 from medledger_bridge.gs1 import Scan
 
@@ -47,7 +47,7 @@ class Desk:
     subjects: Subjects
     read_scan: ReadScan
     now: datetime  # by this place's clock
-    raw: bytes  # SHA-256 of the request
+    raw: bytes  # what the request is named by (`Subjects.request`)
 
     @property
     def today(self) -> date:
