@@ -2,7 +2,8 @@
 
 A witness is valid when, checked in this order:
 
- (1) its key is not the author's: two people, two keys
+ (1) its key is not the author's, nor linked with it by succession: two people, two keys. That other keys are other
+     people is what the governors who enrolled them say
  (2) its key is a member's in the epoch of the entry's block
  (3) with a role that may be a witness: `WITNESS_ROLES`
  (4) its signature is right over the entry (`medledger.supplies.witness_message`)
@@ -54,7 +55,7 @@ def check_witness(
     if "witness" not in content:
         raise SchemaError("there is no witness")
     key, signature = content["witness"]
-    if key == author:  # (1)
+    if _succeeds(membership, key, author) or _succeeds(membership, author, key):  # (1)
         raise MembershipError("the witness is the author: it takes two people")
     roles = membership.roles(key, epoch) if 0 <= epoch < len(membership.epochs) else None
     if roles is None:  # (2)
@@ -64,6 +65,19 @@ def check_witness(
     keys.verify(key, witness_message(ledger_id, author, type_name, time, subject, content), signature)  # (4)
     if any(cut.epoch <= epoch for cut in membership.cuts.get(key, ())):  # (5)
         raise MembershipError("the witness' key is revoked, and nothing shows that it signed before")
+
+
+def _succeeds(membership: Membership, key: bytes, earlier: bytes) -> bool:
+    """Whether a key is an earlier one, or carries it on, perhaps after others."""
+    seen: set[bytes] = set()
+    following: bytes | None = key
+    while following is not None and following not in seen:
+        if following == earlier:
+            return True
+        seen.add(following)
+        member = membership.members.get(following)
+        following = None if member is None else member.succeeds
+    return False
 
 
 def find(entries: Sequence[Observed], context: Context) -> Iterator[Finding]:
@@ -80,9 +94,8 @@ def find(entries: Sequence[Observed], context: Context) -> Iterator[Finding]:
         elif entry.type == "stock" and content["step"] == "destroying":
             schedule = content.get("schedule", book.schedules.get(content["product"]))
             if schedule is not None:
-                said = (
-                    f"{author_name(entry, context)} wasted {content['product']}, schedule {schedule}, with no witness"
-                )
+                called = f"schedule {schedule}" if "schedule" in content else f"which others call schedule {schedule}"
+                said = f"{author_name(entry, context)} wasted {content['product']}, {called}, with no witness"
                 yield Finding("no witness", said, (entry.place,), {"product": content["product"], "schedule": schedule})
     for found in by_signature.values():
         if len(found) > 1:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from counter_world import GTIN, NOON, RX_TEXT, Desk, desk, prescribe, scan, sign
-from medledger import Identity, Ledger
+from medledger import Identity, Ledger, make_request
 from medledger.findings import find
 from medledger.records import Recall, Stock
 from worlds import found, join, sync
@@ -282,8 +282,10 @@ def test_waste_of_a_controlled_drug_takes_a_witness(founder: Ledger, counter: De
 
 
 def test_who_may_not_be_a_witness_is_refused(founder: Ledger, counter: Desk, tmp_path: Path) -> None:
-    """The pharmacist's own key, a stranger's, an auditor's, a revoked one, and a signature of something else."""
-    stranger = Identity.generate()
+    """The pharmacist's own key, one that carries it on, a stranger's, an auditor's, a revoked one; a forgery."""
+    stranger, heir = Identity.generate(), Identity.generate()
+    asks = make_request(heir, secret=bytes(16), label="heir", roles=["witness"], succeeds=counter.ledger.me)
+    founder.enrol(asks)
     with (
         join(founder, tmp_path, "auditor", "auditor") as auditor,
         join(founder, tmp_path, "gone", "witness") as gone,
@@ -296,6 +298,7 @@ def test_who_may_not_be_a_witness_is_refused(founder: Ledger, counter: Desk, tmp
         asked = counter.ask("waste", scan=scan(), id="w-1")
         for signer, named in (
             (counter.ledger.identity, "two people"),
+            (heir, "two people"),
             (stranger, "not enrolled"),
             (auditor.identity, "may not be a witness"),
             (gone.identity, "revoked"),

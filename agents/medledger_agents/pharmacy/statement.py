@@ -13,6 +13,7 @@ from medledger.registry import lookup
 from medledger.supplies import WITNESS_DOMAIN
 
 MAX_BYTES: Final = 4096
+_MARKS: Final = ("lot", "serial", "expiry", "schedule", "disposition", "reason", "override")
 _WORDS: Final = {"destroying": "destroy", "removing": "write off", "shipping": "send away"}
 
 
@@ -44,7 +45,7 @@ def read_statement(text: str) -> Statement:
 def _sentence(ledger: bytes, author: bytes, type_name: str, time: int, content: Any) -> str:
     what = "supply" if type_name == "dispense" else _WORDS.get(content["step"], content["step"])
     goods = f"{amount_text(amount(content['quantity']))} {content['unit']} of {content['product']}"
-    marks = [f"{name} {content[name]}" for name in ("lot", "serial", "expiry", "schedule", "reason") if name in content]
+    marks = [f"{name} {content[name]}" for name in _MARKS if name in content]
     try:
         when = datetime.fromtimestamp(time / 1000, UTC).isoformat(timespec="seconds")
     except (OverflowError, ValueError, OSError):
