@@ -124,6 +124,13 @@ def test_a_supply_is_undone_within_ten_days(counter: Desk) -> None:
     assert [entry.content["action"] for entry in counter.ledger.entries("dispense.return")] == ["undo", "return"]
 
 
+def test_a_supply_is_undone_after_the_clock_was_set_back(counter: Desk) -> None:
+    """By a minute, as when it is synchronised: the supply was of this day all the same."""
+    assert counter.ask(scan=scan())["result"] == "dispensed"
+    counter.now = NOON - timedelta(minutes=1)
+    assert counter.ask("undo", scan=scan())["result"] == "undone"
+
+
 def test_verify_says_what_dispense_would_say_and_supplies_nothing(founder: Ledger, counter: Desk) -> None:
     """Before the pack is handed over, as often as one likes."""
     prescribe(founder, counter.ledger)
