@@ -188,6 +188,26 @@ def test_a_sender_that_never_reads(box: Box) -> None:
     assert_logged(box, *messages, *(oru(f"other-{number}") for number in range(10)))
 
 
+def test_who_never_reads_does_not_keep_its_place(world: World) -> None:
+    """After as long as one may stop in a message. What it was told of is logged, and the place is another's."""
+    box = world.box("bed-9", "bedside", mllp={"max_connections": 1, "stall_seconds": 1})
+    with box.start() as agent:
+        deaf = agent.monitor()
+        flood = threading.Thread(target=_send_and_never_read, args=(deaf,), daemon=True)
+        flood.start()
+        agent.wait_for("acknowledgements are not read: connection closed")
+        flood.join(30)
+        agent.wait_for("disconnected")
+        assert agent.monitor().ask(oru("after"))[0] == "AA"
+
+
+def _send_and_never_read(monitor: Monitor) -> None:
+    """Until the other end has had enough. Long ids make long acknowledgements, which fill the buffers sooner."""
+    with suppress(OSError):
+        for number in range(100_000):
+            monitor.send(oru(f"{number:04000}"))
+
+
 # --- large -----------------------------------------------------------------------------------------------------------
 
 

@@ -227,7 +227,7 @@ class Bedside:
     ) -> None:
         """Read messages until the peer or the agent ends; meanwhile reply to them in their order."""
         replies: asyncio.Queue[Reply | None] = asyncio.Queue(PENDING_MESSAGES)
-        replying = asyncio.create_task(_reply(replies, writer))
+        replying = asyncio.create_task(_reply(replies, writer, peer, self._settings.stall_seconds))
         reading = asyncio.create_task(self._read(reader, replies, peer, local=local))
         assert self._recording is not None  # connections come after start
         try:
@@ -331,11 +331,19 @@ def _now() -> int:
     return time.time_ns() // 1_000_000
 
 
-async def _reply(replies: asyncio.Queue[Reply | None], writer: asyncio.StreamWriter) -> None:
-    """Send acknowledgements in the order of their messages, until None."""
+async def _reply(
+    replies: asyncio.Queue[Reply | None], writer: asyncio.StreamWriter, peer: str, patience: float
+) -> None:
+    """Send acknowledgements in the order of their messages, until None. Who does not read them loses its place."""
     while (reply := await replies.get()) is not None:
         writer.write(wrap(await reply))
-        await writer.drain()
+        try:
+            async with asyncio.timeout(patience):
+                await writer.drain()
+        except TimeoutError:
+            logs.warning("acknowledgements are not read: connection closed", peer=peer)
+            writer.transport.abort()  # what it was not told, it sends again
+            return
 
 
 def _peer(writer: asyncio.StreamWriter) -> str:
