@@ -79,6 +79,20 @@ def test_what_a_prescription_does_not_cover_is_refused(
     assert list(counter.ledger.entries("dispense")) == []
 
 
+def test_blanks_around_a_number_change_nothing(founder: Ledger, counter: Desk) -> None:
+    """A prescription that is typed with a blank is the same one, shared or on paper, and so is a patient."""
+    prescribe(founder, counter.ledger)
+    whole = {"quantity": "30", "unit": "{tablet}"}
+    assert counter.ask(scan=scan(serial="S1"), prescription=f" {RX_TEXT}", subject="4711 ", **whole)["remaining"] == "0"
+    assert counter.ask(scan=scan(serial="S2"), prescription=f"{RX_TEXT}\t", **whole)["code"] == "nothing-left"
+    for serial, number in (("S3", "17"), ("S4", " 17")):
+        done = counter.ask(scan=scan(serial=serial), prescription=number, subject=" 4711")
+        assert done["result"] == "dispensed"
+    supplies = list(counter.ledger.entries("dispense"))
+    assert len({entry.subject for entry in supplies}) == 1
+    assert len({entry.content["prescription"] for entry in supplies}) == 2
+
+
 def test_another_product_and_an_unknown_prescription_can_be_decided(founder: Ledger, counter: Desk) -> None:
     """With a reason and who decides; both are on the ledger, and not who it was."""
     prescribe(founder, counter.ledger, product="07032069804988")

@@ -101,6 +101,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
 }
 KEYS: Final = tuple(sorted({"do", *(key for each in OPERATIONS.values() for key in (*each.needs, *each.may))}))
 _LISTS: Final = frozenset(("lots", "serials"))
+_NUMBERS: Final = frozenset(("prescription", "subject", "operator"))
 _EXPECTED: Final = frozenset(("product", "lot", "expiry", "serial"))
 
 
@@ -168,7 +169,9 @@ def _request(found: Any) -> Request:
     for key in operation.needs:
         if key not in found or not found[key]:
             raise malformed(f"there is no {key} in the request")
-    return Request(do, {key: value for key, value in found.items() if key != "do"})
+    # Blanks around a number would make another prescription, or another person, of it.
+    trimmed = {key: value.strip() if key in _NUMBERS else value for key, value in found.items() if key != "do"}
+    return Request(do, trimmed)
 
 
 def _check_value(key: str, value: Any) -> None:
