@@ -8,11 +8,28 @@ from pathlib import Path
 import pytest
 
 from boxes import World
+from counter_world import Desk, desk
+from medledger import Ledger
+from worlds import found
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     """A founded ledger, offline."""
-    found = World(tmp_path)
-    yield found
-    found.close()
+    made = World(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def founder(tmp_path: Path) -> Iterator[Ledger]:
+    """The hospital's ledger."""
+    with found(tmp_path) as ledger:
+        yield ledger
+
+
+@pytest.fixture
+def counter(founder: Ledger, tmp_path: Path) -> Iterator[Desk]:
+    """A pharmacy's counter."""
+    with desk(founder, tmp_path, "north") as made:
+        yield made

@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from counter_world import GTIN, Desk, desk, scan
-from medledger import Ledger
+from counter_world import GTIN, Desk, scan
 from medledger.errors import StoreError
-from worlds import found
-
-
-@pytest.fixture
-def counter(tmp_path: Path) -> Iterator[Desk]:
-    """A pharmacy's counter."""
-    with found(tmp_path) as founder, desk(founder, tmp_path, "north") as made:
-        yield made
 
 
 def test_a_request_that_was_refused_with_an_alert_is_carried_out_later(
