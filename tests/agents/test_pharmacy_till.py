@@ -14,6 +14,7 @@ from boxes import Agent, Box, World
 from counter_world import GTIN
 from medledger import Identity, make_request
 from medledger.errors import UsageError
+from medledger.records import Stock
 from medledger_agents.pharmacy.statement import read_statement
 from medledger_agents.pharmacy.till import parse
 
@@ -31,6 +32,21 @@ def run(agent: Agent, *words: str, typed: str = "") -> tuple[int, str, str]:
 def box(world: World) -> Box:
     """An enrolled pharmacy."""
     return world.box("counter", "pharmacy")
+
+
+def test_the_stock_of_a_large_pharmacy_is_shown(box: Box) -> None:
+    """8,000 products are one reply of more than a megabyte."""
+    bodies = (f"{number:013d}" for number in range(8_000))
+    gtins = [f"{body}{-(sum(map(int, body[1::2])) + 3 * sum(map(int, body[::2]))) % 10}" for body in bodies]
+    with box.ledger() as ledger:
+        for at in range(0, len(gtins), 200):
+            part = gtins[at : at + 200]
+            ledger.append(*(Stock(step="receiving", product=gtin, quantity=1, unit="{pack}") for gtin in part))
+    with box.start() as agent:
+        code, out, _ = run(agent, "counter", "stock")
+        agent.stop()
+    assert code == 0
+    assert sum(line.endswith("1 {pack} to supply, 0 held") for line in out.splitlines()) == len(gtins)
 
 
 def test_a_day_at_the_till(box: Box) -> None:

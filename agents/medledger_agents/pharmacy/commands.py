@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 File = click.Path(dir_okay=False, path_type=Path)
 SECONDS: Final = 30.0
+MAX_REPLY_BYTES: Final = 1 << 26  # the stock of a pharmacy with some 100,000 products
 _LOCAL: Final = "127.0.0.1:2576"
 
 
@@ -173,12 +174,12 @@ class _Connection:
         """Send one request and wait for its reply."""
         try:
             self._socket.sendall(json.dumps(request, ensure_ascii=False).encode() + b"\n")
-            line = self._file.readline(1 << 20)
+            line = self._file.readline(MAX_REPLY_BYTES)
         except OSError as error:
             raise TransportError(
                 f"the pharmacy agent does not answer: {error}", hint="Ask again with `stock`."
             ) from error
-        if not line:
+        if not line.endswith(b"\n"):
             raise TransportError("the pharmacy agent hung up", hint="Look at its log; then ask again with `stock`.")
         reply: dict[str, Any] = json.loads(line)
         return reply

@@ -40,6 +40,8 @@ from .view import View
 
 MAX_WAITING: Final = 64
 WITNESS_MINUTES: Final = 15
+MAX_TOLD: Final = 64
+"""Conflicts of one look that the log names one by one."""
 MAX_ENTRIES: Final = 2
 """Entries of one request: a receipt, and its quarantine."""
 _SENDER: Final = "counter"
@@ -106,8 +108,10 @@ class Counter:
     def look(self) -> list[Finding]:
         """Read what came from others; the conflicts that are new, which are logged."""
         new = self._view.catch_up()
-        for finding in new:
+        for finding in new[:MAX_TOLD]:
             logs.warning("conflict", kind=finding.kind, blocks=[at.block_id.hex()[:16] for at in finding.places])
+        if len(new) > MAX_TOLD:  # as after a recall of what was supplied for years: `conflicts` has them all
+            logs.warning("more conflicts", count=len(new) - MAX_TOLD)
         return new
 
     def handle(self, line: bytes) -> dict[str, Any]:
