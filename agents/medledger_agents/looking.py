@@ -2,12 +2,14 @@
 
 - What is shown is what /health and /metrics say (scrape.py); nothing is asked of the ledger, which the agent holds.
 - Exit codes are those of `medledger net status`, so that one check in monitoring serves both.
+- A figure that is NaN or infinite is one that is not known.
 - An answer that is not ours, too long or too late is an error with its reason, and never taken for a healthy agent.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -104,7 +106,8 @@ def _figures(page: str) -> Figures:
     for family in text_string_to_metric_families(page):
         for sample in family.samples:
             name = sample.name.removeprefix(PREFIX).removesuffix("_total")
-            found.setdefault(name, {})[tuple(sample.labels.values())] = sample.value
+            if math.isfinite(sample.value):
+                found.setdefault(name, {})[tuple(sample.labels.values())] = sample.value
     return found
 
 

@@ -13,6 +13,9 @@ from click.testing import CliRunner, Result
 
 from boxes import Box, World, oru
 from medledger.cli.root import medledger
+from medledger_agents.exposition import PREFIX
+
+SECONDS = 30
 
 
 def free_port() -> int:
@@ -107,6 +110,43 @@ def test_another_program_on_the_port_is_no_healthy_agent(box: Box, answer: bytes
         thread.start()
         shown = status(box.config)
     assert shown.exit_code == 4, shown.output
+
+
+NAMES = (
+    'messages_total{result="logged"}',
+    "commit_seconds_count",
+    "commit_seconds_sum",
+    "inbox_open",
+    "own_blocks",
+    "own_blocks_unconfirmed",
+    "own_blocks_unconfirmed_seconds",
+    "peers",
+    'spool_bytes{kind="inbox"}',
+    "spool_hours_left",
+    'failures_total{part="gossip"}',
+)
+
+
+@pytest.mark.parametrize("value", ["NaN", "+Inf", "-Inf", "1e999"])
+def test_a_figure_that_is_no_number_is_one_that_is_not_known(box: Box, value: str) -> None:
+    """The rest is shown, and what programs get is JSON."""
+    port = int(box.config.read_text().split("[metrics]\nport = ")[1].split()[0])
+    page = "".join(f"{PREFIX}{name} {value}\n" for name in NAMES) + f"{PREFIX}broker_connected 1\n"
+    answers = ['{"faults": {}}', page] * 2
+    with closing(socket.create_server(("127.0.0.1", port))) as server:
+
+        def reply() -> None:
+            for body in answers:
+                with server.accept()[0] as connection:
+                    connection.recv(4096)
+                    connection.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+
+        thread = threading.Thread(target=reply, daemon=True)
+        thread.start()
+        shown, said = status(box.config), status(box.config, "--json")
+        thread.join(SECONDS)
+    assert (shown.exit_code, "0 logged" in shown.output) == (0, True), shown.output
+    assert json.loads(said.stdout)["figures"] == {"broker_connected": 1}
 
 
 def test_a_configuration_without_a_port_says_so(world: World) -> None:
