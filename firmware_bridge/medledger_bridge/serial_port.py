@@ -19,7 +19,8 @@ Rules:
 
 - The generator runs for ever, and keeps the port until it is closed: `aclosing` does so, however the loop is left.
 - A port that is not there, or goes away, is tried again after `FIRST_PAUSE` seconds, then twice as many, at most
-  `LAST_PAUSE`; the first failure of each outage is an `Unplugged`, a success a `Plugged`.
+  `LAST_PAUSE`, and after `FIRST_PAUSE` again once it has been there for `STEADY`; the first failure of each outage is
+  an `Unplugged`, a success a `Plugged`.
 - Nothing waits but for bytes: no thread, no polling. While the driver handles an event, nothing is read, and the kernel
   holds the device back.
 - All methods are called from the loop's thread.
@@ -30,6 +31,7 @@ from __future__ import annotations
 import asyncio
 import os
 import select
+import termios
 import time
 from collections.abc import AsyncGenerator
 from contextlib import suppress
@@ -42,6 +44,9 @@ from .link.host import Counts, Event, Link
 BAUD: Final = 115_200
 FIRST_PAUSE: Final = 0.5
 LAST_PAUSE: Final = 30.0
+STEADY: Final = 60.0
+"""Seconds after which a port that is lost has not merely come and gone, as with a bad adapter."""
+
 READ_BYTES: Final = 16 * 1024
 
 
@@ -97,12 +102,12 @@ class SerialDevice:
 
     async def events(self) -> AsyncGenerator[Event | Plugged | Unplugged, None]:
         """What happens on the line, until the generator is closed."""
-        pause, down = FIRST_PAUSE, False
+        pause, down, since = FIRST_PAUSE, False, monotonic_ms()
         try:
             while True:
                 try:
                     self._open()
-                    pause, down = FIRST_PAUSE, False
+                    down, since = False, monotonic_ms()
                     yield Plugged(self.path)
                     self.link.opened()
                     self._flush()
@@ -110,7 +115,9 @@ class SerialDevice:
                         for event in self.link.feed(await self._read()):
                             yield event
                         self._flush()
-                except OSError as error:  # pyserial's own errors are of this kind
+                except (OSError, termios.error) as error:  # pyserial's own errors are of the first kind
+                    if not down and monotonic_ms() - since >= STEADY * 1000:
+                        pause = FIRST_PAUSE
                     if not down:
                         yield Unplugged(self.path, str(error))
                     down = True

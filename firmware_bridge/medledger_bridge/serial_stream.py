@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import termios
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Final
@@ -33,7 +34,7 @@ async def stream(path: str, baud: int) -> AsyncGenerator[bytes, None]:
     arrived = asyncio.Event()
     try:
         port = serial.Serial(path, baud, timeout=0, exclusive=True)
-    except OSError as error:  # pyserial's own errors are of this kind
+    except (OSError, termios.error) as error:  # pyserial's own errors are of the first kind
         raise PortError(f"the port {path} cannot be opened: {error}", hint="Is the device plugged in there?") from error
     descriptor = port.fileno()
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import termios
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -18,6 +19,7 @@ from medledger_bridge.errors import ExtraMissingError
 from medledger_bridge.link.batch import SignedBatch
 from medledger_bridge.link.messages import Hello
 from medledger_bridge.serial_port import Plugged, SerialDevice, Unplugged
+from medledger_bridge.serial_stream import PortError, stream
 
 SECONDS = 30
 
@@ -90,6 +92,64 @@ def test_a_port_that_goes_away_is_opened_again(tmp_path: Path, monkeypatch: pyte
                 assert (await heard(events, SignedBatch, port)).counter == 4
 
     run(story)
+
+
+def test_a_port_that_is_lost_while_it_is_opened_is_unplugged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The terminal's own error, which is no OSError, is the port's, for both kinds of device; it is tried again."""
+    monkeypatch.setattr(serial_port, "FIRST_PAUSE", 0.01)
+    flush = termios.tcflush
+
+    def gone(*_: int) -> None:
+        raise termios.error(5, "Input/output error")
+
+    async def story() -> None:
+        monkeypatch.setattr(termios, "tcflush", gone)
+        async with aclosing(stream(str(tmp_path / "port"), 115_200)) as pieces:
+            with pytest.raises(PortError, match="Input/output error"):
+                await anext(pieces)
+        async with aclosing(SerialDevice(str(tmp_path / "port")).events()) as events:
+            lost = await anext(events)
+            assert isinstance(lost, Unplugged)
+            assert "Input/output error" in lost.reason
+            monkeypatch.setattr(termios, "tcflush", flush)
+            assert isinstance(await anext(events), Plugged)
+
+    with plugged(device(), tmp_path / "port"):
+        run(story)
+
+
+def test_an_adapter_that_comes_and_goes_is_tried_less_and_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until it has stayed for a while: what happens on it is told at that pace, and not each half second."""
+    master, side = os.openpty()
+    sleep, read, pauses = asyncio.sleep, os.read, list[float]()
+    now = [0]
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(0)
+
+    def unplugged(descriptor: int, size: int) -> bytes:
+        read(descriptor, size)
+        return b""
+
+    async def story() -> None:
+        port = SerialDevice(os.ttyname(side))
+        async with aclosing(port.events()) as events:
+            for stayed in (*[1] * 8, serial_port.STEADY, 1):
+                assert isinstance(await anext(events), Plugged)
+                now[0] += int(stayed * 1000)
+                os.write(master, b"x")
+                assert isinstance(await anext(events), Unplugged)
+            assert isinstance(await anext(events), Plugged)
+
+    monkeypatch.setattr(serial_port.asyncio, "sleep", pause)
+    monkeypatch.setattr(serial_port.os, "read", unplugged)
+    monkeypatch.setattr(serial_port, "monotonic_ms", lambda: now[0])
+    run(story)
+    monkeypatch.undo()
+    os.close(master)
+    os.close(side)
+    assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30, 0.5, 1]
 
 
 def test_a_port_serves_one_program(tmp_path: Path) -> None:
