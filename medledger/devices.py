@@ -184,13 +184,6 @@ class DeviceBatch(RecordBase):
         readings = [(at, [Sample.from_content(sample) for sample in samples]) for at, samples in content["readings"]]
         return cls(**{**content, "readings": readings}, subject=subject, time=time)
 
-    def times(self, received: int) -> list[int]:
-        """When each reading was taken, UTC milliseconds, for a batch that the agent received at that time.
-
-        The device need not know the time: how long before the end of the batch it measured is its own count.
-        """
-        return [received - (self.uptime - at) for at, _ in self.readings]
-
 
 @record
 @dataclass(frozen=True, slots=True, kw_only=True)
