@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medledger.records import check_gtin
+from medledger.records import Recall, check_gtin
 from medledger_agents.pharmacy.recalls import MAX_NOTICE_BYTES, RecallError, ndc_to_gtin, ndc_to_gtins, read_notice
 
 DIGITS = st.text("0123456789", min_size=10, max_size=10)
@@ -63,9 +63,8 @@ def test_real_notices_are_read_or_refused_with_the_reason(shared_data: Callable[
     notice = read_notice((folder / "ndc-4-4-2.xml").read_bytes())
     assert (notice.reference, notice.level, notice.products) == ("D-1407-2012", "II", ("00300240590102",))
     assert notice.lots == ("AE27", "AE41", "BL18B", "CA02B", "CB13B", "CD65B", "CE39B")
-    (entry,) = notice.entries(time=5)
-    assert entry.reason is not None
-    assert entry.reason.startswith("CGMP Deviations")
+    (request,) = notice.requests()
+    assert request["reason"].startswith("CGMP Deviations")
     five = (folder / "ndc-5-4-2.xml").read_bytes()
     with pytest.raises(RecallError, match="00300591036915 or 00300591369013 or 00305910369019"):
         read_notice(five)
@@ -131,7 +130,9 @@ def test_any_bytes_are_a_notice_or_refused(data: bytes) -> None:
         found = read_notice(data)
     except RecallError:
         return
-    assert found.entries()
+    assert found.requests()
+    for request in found.requests():
+        Recall(**{name: value for name, value in request.items() if name != "do"})
 
 
 @pytest.mark.parametrize(

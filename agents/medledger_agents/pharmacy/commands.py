@@ -117,9 +117,7 @@ def _recalls(notice: Path, catalogue: Path | None) -> list[dict[str, Any]]:
             found = read_notice(file.read(MAX_NOTICE_BYTES + 1), catalogue=known)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"a file cannot be read: {error}") from error
-    said = {"level": found.level, "reference": found.reference, "reason": found.reason and found.reason[:80]}
-    named = {name: value for name, value in said.items() if value} | ({"lots": list(found.lots)} if found.lots else {})
-    return [{"do": "recall", "product": product, **named} for product in found.products]
+    return found.requests()
 
 
 @click.command()

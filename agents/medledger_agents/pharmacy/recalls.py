@@ -21,10 +21,10 @@ import xml.etree.ElementTree as ET
 from collections.abc import Collection
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 from medledger.errors import SchemaError
-from medledger.records import Recall, check_gtin
+from medledger.records import check_gtin
 from medledger_bridge.errors import ScanError
 
 MAX_NOTICE_BYTES: Final = 256 * 1024
@@ -53,20 +53,13 @@ class Notice:
     lots: tuple[str, ...]
     raw: bytes  # SHA-256 of the bytes
 
-    def entries(self, *, time: int | None = None) -> list[Recall]:
-        """One recall for each product."""
-        return [
-            Recall(
-                product=product,
-                lots=self.lots or None,
-                level=self.level,
-                reference=self.reference,
-                reason=self.reason and self.reason[:80],
-                raw=self.raw,
-                time=time,
-            )
-            for product in self.products
-        ]
+    def requests(self) -> list[dict[str, Any]]:
+        """What a counter is asked for: one recall for each product."""
+        said = {"level": self.level, "reference": self.reference, "reason": self.reason and self.reason[:80]}
+        named: dict[str, Any] = {name: value for name, value in said.items() if value}
+        if self.lots:
+            named["lots"] = list(self.lots)
+        return [{"do": "recall", "product": product, **named} for product in self.products]
 
 
 def ndc_to_gtins(ndc: str) -> tuple[str, ...]:
