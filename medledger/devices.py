@@ -62,7 +62,10 @@ def _order_problem(content: Any) -> str | None:
 @record
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceEnrol(RecordBase):
-    """A device signs with this key from now on. Whoever enrols it has seen the device."""
+    """A device signs with this key from now on. Whoever enrols it has seen the device.
+
+    `first` is for one that was in use elsewhere: batches below it are not missed here. They count where they are.
+    """
 
     TYPE: ClassVar[str] = "device.enrol"
     SCHEMA: ClassVar[Validator] = Map(
@@ -72,12 +75,14 @@ class DeviceEnrol(RecordBase):
         },
         {
             "model": Text(1, 64),  # maker and type: recalls of instruments are made by it
+            "first": Int(1, MAX_COUNTER),  # the counter it begins with here, used elsewhere before; left out for 1
         },
     )
 
     device: str
     key: bytes
     model: str | None = None
+    first: int | None = None
     subject: bytes | None = None
     time: int | None = None
 

@@ -135,7 +135,8 @@ def _device_status(content: Any, _: Names) -> str:
 
 def _device_enrol(content: Any, _: Names) -> str:
     model = f", {content['model']}" if "model" in content else ""
-    return f"{content['device']} signs with key {short(content['key'])}{model}"
+    first = f", from batch {content['first']} on" if "first" in content else ""
+    return f"{content['device']} signs with key {short(content['key'])}{model}{first}"
 
 
 def _device_retire(content: Any, _: Names) -> str:

@@ -5,7 +5,8 @@ That a batch was signed by the key it names is checked before any entry counts (
 - *unenrolled key*: nobody has enrolled the key, so the signature says nothing about any instrument.
 - *other device*: the batch calls itself another device than its key was enrolled for.
 - *retired key*: its counter is beyond the last one that counts.
-- *missing batches*: counters that no replica's batch has, below the highest one of their key that counts.
+- *missing batches*: counters that no replica's batch has, below the highest one of their key that counts, and not below
+  the `first` of its enrolment; of several enrolments the lowest, so that no later one hides what is missing.
 - *counter used twice*: two different batches of one key under one counter. The key is in two places. What was signed
   tells: the same words under another signature are the same batch, and so is one that two boxes logged.
 - *batch of two patients*: one batch was logged for two subjects.
@@ -74,7 +75,8 @@ def _of_key(
         by_counter[each.content["counter"]].append(each)
     for counter, found in sorted(by_counter.items()):
         yield from _of_counter(key, counter, found)
-    yield from _missing(key, batches[0].content["device"], by_counter, last)
+    first = min((each.content.get("first", 1) for each in enrolments), default=1)
+    yield from _missing(key, batches[0].content["device"], by_counter, range(first, last + 1))
 
 
 def _of_counter(key: bytes, counter: int, found: list[Observed]) -> Iterator[Finding]:
@@ -96,13 +98,14 @@ def _of_counter(key: bytes, counter: int, found: list[Observed]) -> Iterator[Fin
             yield _finding("batch of two patients", said, key, patients, counter=counter)
 
 
-def _missing(key: bytes, device: str, by_counter: dict[int, list[Observed]], last: int) -> Iterator[Finding]:
-    """What is missing up to the last batch that counts, shown by the batches after it."""
+def _missing(key: bytes, device: str, by_counter: dict[int, list[Observed]], due: range) -> Iterator[Finding]:
+    """What is missing of the counters that are due, shown by the batches after it."""
     counters = sorted(by_counter)
     gaps, behind = [], []
     for before, after in zip([0, *counters], counters, strict=False):
-        if before + 1 <= min(after - 1, last):
-            gaps.append((before + 1, min(after - 1, last)))
+        start, end = max(before + 1, due.start), min(after, due.stop) - 1
+        if start <= end:
+            gaps.append((start, end))
             behind.append(by_counter[after][0])
     if not gaps:
         return

@@ -107,6 +107,31 @@ def test_missing_batches_are_named_by_their_numbers(hospital: Ledger, box: Ledge
     assert finding.facts["count"] == 5
 
 
+def test_what_a_device_signed_before_it_came_here_is_not_missed(hospital: Ledger, box: Ledger) -> None:
+    """Its enrolment says with which number it begins here; what is below and is here counts all the same."""
+    oximeter = Instrument("PO-1")
+    hospital.append(oximeter.enrolment(first=101))
+    for counter in (40, 103, 105):
+        box.append(oximeter.batch(72, counter=counter))
+    (finding,) = findings(hospital, box)
+    assert finding.facts["ranges"] == [[101, 102], [104, 104]]
+    box.append(oximeter.batch(72, counter=101))
+    box.append(oximeter.batch(72, counter=102))
+    box.append(oximeter.batch(72, counter=104))
+    assert findings(hospital, box) == []
+
+
+def test_of_several_enrolments_of_a_key_the_lowest_beginning_counts(hospital: Ledger, box: Ledger) -> None:
+    """So that no later one hides what is missing."""
+    oximeter = Instrument("PO-1")
+    hospital.append(oximeter.enrolment(first=3))
+    hospital.append(oximeter.enrolment(first=9))
+    box.append(oximeter.batch(72, counter=9))
+    assert [each.facts["ranges"] for each in findings(hospital, box)] == [[[3, 8]]]
+    hospital.append(oximeter.enrolment())
+    assert [each.facts["ranges"] for each in findings(hospital, box)] == [[[1, 8]]]
+
+
 def test_a_key_nobody_enrolled_proves_nothing(hospital: Ledger, box: Ledger) -> None:
     """Its batches are well signed, by nobody known."""
     box.append(Instrument("PO-1").batch(72))

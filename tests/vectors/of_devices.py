@@ -36,7 +36,13 @@ ACCEPTED: dict[str, dict[str, Any]] = {
         "no-samples": batch(readings=[[0, []]]),
         "largest-counter": batch(counter=2**53 - 1, uptime=2**53 - 1),
     },
-    "device.enrol": {"least": ENROLMENT, "most": {**ENROLMENT, "model": "Acme PO 7"}},
+    "device.enrol": {
+        "least": ENROLMENT,
+        "most": {**ENROLMENT, "model": "Acme PO 7"},
+        "used-elsewhere-before": {**ENROLMENT, "first": 1743},
+        "first-of-all": {**ENROLMENT, "first": 1},
+        "largest-first": {**ENROLMENT, "first": 2**53 - 1},
+    },
     "device.retire": {
         "from-the-start": {"key": bytes(32), "last": 0},
         "most": {"key": bytes(32), "last": 17, "reason": "opened"},
@@ -67,6 +73,7 @@ REFUSED: dict[str, dict[str, tuple[str, Any]]] = {
     "device.enrol": {
         "key-31-bytes": ("A key of 31 bytes.", {**ENROLMENT, "key": bytes(31)}),
         "no-key": ("No key.", {"device": "PO-1"}),
+        "first-0": ("Counters begin with 1.", {**ENROLMENT, "first": 0}),
     },
     "device.retire": {"last-negative": ("A negative counter.", {"key": bytes(32), "last": -1})},
     "cadence": {
