@@ -10,7 +10,6 @@ tests and for demonstrations. The key lies in the state file in the clear: a sim
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import select
 import sys
@@ -19,7 +18,7 @@ import tty
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from medledger.errors import MedledgerError
 from medledger.records import parse_decimal
@@ -42,6 +41,9 @@ COLUMNS: Final = {
     "NBPMean [mmHg]": ("8478-0", "mm[Hg]"),
 }
 MAX_DIGITS: Final = 9
+MAX_LINE: Final = 1023
+"""Bytes of a line of a recording, without its end."""
+
 ABSENT: Final = {"absent": "not-performed"}
 
 
@@ -67,16 +69,33 @@ def vitals(seed: int) -> Iterator[Samples]:
 def recorded(path: Path) -> Iterator[Samples]:
     """The rows of monitor numerics (`t_seconds`, then columns such as `HR [bpm]`), one reading each.
 
-    Columns that this device does not measure are passed over; 0 means that nothing was connected.
+    Columns that this device does not measure are passed over; 0 means that nothing was connected. A line that is too
+    long or damaged ends it with a SeriesError that names it.
     """
-    with path.open(newline="") as lines:
-        rows = csv.reader(lines)
-        measured = [COLUMNS.get(name) for name in next(rows, [])[1:]]
+    with path.open("rb") as file:
+        lines = _lines(path, file)
+        _, names = next(lines, (0, []))
+        measured = [COLUMNS.get(name) for name in names[1:]]
         if not any(measured):
             raise SeriesError(f"{path} has no column that this device measures")
-        for row in rows:
+        for number, row in lines:
             cells = zip(measured, row[1:], strict=False)
-            yield [_cell(measure, cell) for measure, cell in cells if measure is not None and cell]
+            try:
+                samples = [_cell(measure, cell) for measure, cell in cells if measure is not None and cell]
+            except MedledgerError as error:
+                raise SeriesError(f"line {number} of {path} cannot be read: {error}") from error
+            yield samples
+
+
+def _lines(path: Path, file: BinaryIO) -> Iterator[tuple[int, list[str]]]:
+    """Each line's number and cells. Nothing is quoted: the firmware's reader knows no quotes either."""
+    for number, line in enumerate(iter(lambda: file.readline(MAX_LINE + len(b"\r\n")), b""), 1):
+        text = line.removesuffix(b"\n").removesuffix(b"\r")
+        if len(text) > MAX_LINE:
+            raise SeriesError(f"line {number} of {path} is longer than {MAX_LINE} bytes")
+        if b"\r" in text or b"\0" in text:
+            raise SeriesError(f"line {number} of {path} is no line of text")
+        yield number, text.decode(errors="replace").split(",")
 
 
 def _cell(measure: tuple[str, str], cell: str) -> list[Any]:

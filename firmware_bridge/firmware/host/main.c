@@ -98,10 +98,19 @@ static bool choose(int option, const char *text)
     }
 }
 
-/* The samples of the next reading; -1 after the last, -2 where the recording is damaged. */
+/* The samples of the next reading; -1 after the last or where the recording is damaged. */
 static int next_samples(struct sample *to)
 {
     return chosen.csv ? recorded_next(&recorded, to) : (int)vitals_next(&vitals, to);
+}
+
+/* Whether the recording cannot be read on; it is said where. */
+static bool damaged(void)
+{
+    if (recorded.damaged)
+        fprintf(stderr, "medledger-device: line %lu of %s is too long, or holds what is no figure\n", recorded.line,
+                chosen.csv);
+    return recorded.damaged;
 }
 
 /* On a clock that goes by itself, to a host that acknowledges each batch at once. */
@@ -119,7 +128,7 @@ static int dump(void)
         fwrite(device.frame, 1, device_send(&device, now), stdout);
         device_acknowledged(&device, now, device.state.counter);
     }
-    return fflush(stdout) != 0;
+    return fflush(stdout) != 0 || damaged();
 }
 
 /* Measure, send and listen; until everything is acknowledged with --once, else until the line is lost. */
@@ -134,8 +143,8 @@ static int run(void)
     while (!host_line_lost() && !(chosen.once && ended && device_idle(&device))) {
         if (!ended && hal_millis() >= due) { /* one at a time: a slow store must not keep the device from speaking */
             int count = chosen.counted && taken == chosen.count ? -1 : next_samples(samples);
-            if (count == -2)
-                return fputs("medledger-device: the recording holds a cell that is no figure\n", stderr), 1;
+            if (damaged())
+                return 1;
             ended = count < 0;
             if (ended ? !device_seal(&device, hal_millis())
                       : !device_measure(&device, hal_millis(), samples, (size_t)count))
@@ -175,7 +184,8 @@ int main(int count, char **arguments)
     if (!host_open_state(chosen.state, chosen.has_seed ? chosen.seed : NULL, &state))
         return 1;
     if (chosen.csv && !recorded_open(&recorded, chosen.csv))
-        return fprintf(stderr, "medledger-device: %s has no column that this device measures\n", chosen.csv), 1;
+        return damaged() ||
+               fprintf(stderr, "medledger-device: %s has no column that this device measures\n", chosen.csv) != 0;
     if (!chosen.has_boot)
         host_random(chosen.boot, BOOT_BYTES);
     vitals_start(&vitals, (uint32_t)chosen.vitals);

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-enum { LINE = 1024, MAX_DIGITS = 9 };
+enum { MAX_LINE = 1023, BUFFER = MAX_LINE + sizeof "\r", MAX_DIGITS = 9 };
 
 static const struct {
     const char *column, *code, *unit;
@@ -27,20 +27,35 @@ static char *next_cell(char **line)
     return cell;
 }
 
+/* The next line, without its end, in a buffer of BUFFER bytes; NULL after the last or where it is damaged. */
 static char *next_line(struct recorded *recorded, char *line)
 {
-    if (!fgets(line, LINE, recorded->file))
+    size_t size = 0;
+    int byte;
+
+    if (recorded->damaged)
         return NULL;
-    line[strcspn(line, "\r\n")] = 0;
-    return line;
+    recorded->line++;
+    while ((byte = getc(recorded->file)) != EOF && byte != '\n') {
+        if (byte == 0 || size == BUFFER - 1)
+            return recorded->damaged = true, NULL;
+        line[size++] = (char)byte;
+    }
+    if (byte == EOF && (size == 0 || ferror(recorded->file)))
+        return recorded->damaged = ferror(recorded->file), NULL;
+    size -= size > 0 && line[size - 1] == '\r';
+    line[size] = 0;
+    recorded->damaged = size > MAX_LINE || strchr(line, '\r') != NULL;
+    return recorded->damaged ? NULL : line;
 }
 
 bool recorded_open(struct recorded *recorded, const char *path)
 {
-    char buffer[LINE], *line, *cell;
+    char buffer[BUFFER], *line, *cell;
     bool any = false;
 
-    recorded->columns = 0;
+    recorded->columns = recorded->line = 0;
+    recorded->damaged = false;
     recorded->file = fopen(path, "r");
     if (!recorded->file || !(line = next_line(recorded, buffer)))
         return false;
@@ -82,7 +97,7 @@ static bool parse(const char *cell, struct sample *sample)
 
 int recorded_next(struct recorded *recorded, struct sample *to)
 {
-    char buffer[LINE], *line = next_line(recorded, buffer), *cell;
+    char buffer[BUFFER], *line = next_line(recorded, buffer), *cell;
     int count = 0;
 
     if (!line)
@@ -92,8 +107,10 @@ int recorded_next(struct recorded *recorded, struct sample *to)
         int measure = recorded->measure[at];
         if (measure < 0 || *cell == 0)
             continue;
-        if (count == MAX_SAMPLES || !parse(cell, &to[count]))
-            return -2;
+        if (count == MAX_SAMPLES || !parse(cell, &to[count])) {
+            recorded->damaged = true;
+            return -1;
+        }
         to[count].code = MEASURES[measure].code;
         to[count].unit = MEASURES[measure].unit;
         count++;
