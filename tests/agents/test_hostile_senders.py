@@ -63,7 +63,7 @@ class Door:
         return len(list(Path(f"/proc/{self.agent.process.pid}/fd").iterdir()))
 
 
-@pytest.fixture(params=["plain", "tls"])
+@pytest.fixture(params=["plain", pytest.param("tls", marks=pytest.mark.slow)])
 def box(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> Box:
     """A bedside box with few places, which does not wait long for the rest of a message."""
     section = {"max_connections": PLACES, "stall_seconds": 1, "max_message_bytes": MIB}

@@ -18,7 +18,7 @@ import pytest
 from boxes import Agent, Box, World, oru
 from medledger import Ledger
 
-KILLS = 50
+KILLS = 15
 MONITORS = 3
 
 

@@ -83,8 +83,8 @@ def logged(agent: Agent) -> int:
 
 @pytest.mark.timeout(180)
 def test_kills_with_a_device_on_the_line(world: World, rng: random.Random, tmp_path: Path, stack: ExitStack) -> None:
-    """20 kills: of what was acknowledged to the device and to the monitor nothing is lost, and nothing is doubled."""
-    kill_again_and_again(world, rng, tmp_path, stack, 20)
+    """8 kills: of what was acknowledged to the device and to the monitor nothing is lost, and nothing is doubled."""
+    kill_again_and_again(world, rng, tmp_path, stack, 8)
 
 
 @pytest.mark.slow

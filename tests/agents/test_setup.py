@@ -153,6 +153,7 @@ def test_killed_at_every_step_it_goes_on(broker: Broker, tmp_path: Path) -> None
     assert not list(box.home.glob("*.request"))
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on(own_broker: Broker, tmp_path: Path, rng: Random) -> None:
     """The same at moments that chance chooses, with an approval that waits on the broker; the end is the same."""
     hospital, box = Hospital.found(tmp_path / "hospital", own_broker.url), NewBox(tmp_path / "box")
