@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from paho.mqtt.publish import single
