@@ -6,7 +6,7 @@ import sqlite3
 import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from medledger import Identity, Ledger, Reading
 from medledger.errors import RecoveringError, StoreError
-from medledger_agents.inbox import Inbox, Received, Verdict, logged_in
+from medledger_agents.inbox import COUNTED, HIGHEST_LOGGED, SCHEMA, SWEEPS, Inbox, Received, Verdict, logged_in
 from medledger_agents.recorder import Delivery, Recorder
 
 HOUR = 3_600_000
@@ -111,6 +111,37 @@ def test_marks_are_written_with_the_next_message(tmp_path: Path) -> None:
     _cut_off(inbox)
     with Inbox.open(tmp_path / "inbox.db") as again:
         assert [each.sha256 for each in again.unlogged()] == [received(2).sha256, received(3).sha256]
+
+
+def test_the_highest_number_of_a_sender_that_counts(tmp_path: Path) -> None:
+    """By number, not by text or by age; what is not logged, and other senders, do not count."""
+
+    def of(sender: str, message_id: str) -> Received:
+        raw = f"{sender} {message_id}".encode()
+        return Received(sender, message_id, sha256(raw).digest(), raw, 0)
+
+    first, second = f"{COUNTED}01", f"{COUNTED}02"
+    names = [(first, "9"), (first, "10"), (first, "2 0a0b"), (first, "11"), (second, "12"), ("MON-7", "99")]
+    with Inbox.open(tmp_path / "inbox.db") as inbox:
+        assert inbox.highest_logged(first) == 0
+        for stored in inbox.store([of(*name) for name in names], after=-1):
+            if stored.id != 4:
+                inbox.mark_logged(stored.id, 1)
+        assert [inbox.highest_logged(each) for each in (first, second, f"{COUNTED}03")] == [10, 12, 0]
+        inbox.mark_logged(4, 1)
+        assert inbox.highest_logged(first) == 11
+
+
+@pytest.mark.parametrize("version", [0, 2], ids=["new", "of the last version"])
+def test_the_highest_number_is_looked_up_and_not_searched_for(tmp_path: Path, version: int) -> None:
+    """One step in an index, however many millions of messages there are; one that has none costs the same."""
+    if version:
+        with closing(sqlite3.connect(tmp_path / "inbox.db")) as db:
+            db.executescript(SCHEMA + SWEEPS)
+    Inbox.open(tmp_path / "inbox.db").close()
+    with closing(sqlite3.connect(tmp_path / "inbox.db")) as db:
+        plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {HIGHEST_LOGGED}", (f"{COUNTED}01",))]
+    assert plan == ["SEARCH messages USING INDEX messages_counted (sender=?)"]
 
 
 def test_the_inbox_of_newer_software_is_left_alone(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from medledger_bridge.link.messages import Hello
 
 from .. import logs
 from ..health import HEALTH, Health
-from ..inbox import Inbox, Received
+from ..inbox import COUNTED, Inbox, Received
 from ..recorder import Answer, Delivery
 from .config import SIGNED, Wiring
 from .dating import measured
@@ -259,7 +259,7 @@ class Instruments:
 
 
 def _sender(key: bytes) -> str:
-    return f"signed:{key.hex()}"
+    return f"{COUNTED}{key.hex()}"
 
 
 def _now() -> int:
