@@ -9,7 +9,8 @@ import pytest
 from serial import Serial, SerialException
 
 from boxes import World
-from devices_on_lines import device, measure, plugged
+from devices_on_lines import KEY, device, measure, plugged
+from medledger import DeviceRetire
 from medledger_agents.bedside.intake import wired
 from medledger_agents.health import Health
 from medledger_agents.inbox import Inbox
@@ -71,3 +72,94 @@ def test_a_device_that_went_back_leaves_the_port_to_the_right_one(
     assert all(free)
     assert logged == ["1", "2", "3", "4", "5", "6"]
     assert health.faults() == {}
+
+
+def test_what_counts_of_a_retired_key_is_read_and_nothing_beyond(world: World, tmp_path: Path) -> None:
+    """The device went on after its last counter: it keeps the rest, and the fault is shown from its hello on."""
+    health, port = Health(), tmp_path / "port"
+    world.hospital.append(DeviceRetire(key=KEY, last=3))
+    logged: list[str] = []
+    shown: list[dict[str, str]] = []
+
+    async def log(delivery: Delivery) -> Answer:
+        logged.append(delivery.message.message_id)
+        shown.append(dict(health.faults()))
+        return Answer(1)
+
+    async def story(inbox: Inbox) -> None:
+        wiring = {"SIM-1": Wiring("signed", port, None, 115_200, {})}
+        instruments = Instruments(wiring, world.hospital, inbox, submit=log, draft=wired, health=health)
+        first, again = device(), device(counter=9, boot=b"boot-id2")
+        measure(first, 5)
+        measure(again, 2)
+        with plugged(first, port) as plug_in:
+            instruments.start()
+            while first.oldest != 4 or "refused" not in first.refusals:
+                await asyncio.sleep(0.01)
+            plug_in(again)
+            while "refused" not in again.refusals:
+                await asyncio.sleep(0.01)
+            await instruments.stop()
+        assert (first.oldest, again.oldest) == (4, 10)
+
+    with Inbox.open(tmp_path / "inbox.db") as inbox:
+        asyncio.run(asyncio.wait_for(story(inbox), SECONDS))
+    assert logged == ["1", "2", "3"]
+    assert health.faults() == {"instrument SIM-1": "its key was retired after batch 3"}
+    assert all(each == health.faults() for each in shown)
+
+
+def test_a_key_that_is_retired_while_its_device_is_read_is_refused_then(world: World, tmp_path: Path) -> None:
+    """The retirement comes when two batches are logged: nothing behind its counter is, without a new hello."""
+    health, port = Health(), tmp_path / "port"
+    logged: list[str] = []
+
+    async def log(delivery: Delivery) -> Answer:
+        logged.append(delivery.message.message_id)
+        if len(logged) == 2:
+            world.hospital.append(DeviceRetire(key=KEY, last=3))
+        return Answer(1)
+
+    async def story(inbox: Inbox) -> None:
+        wiring = {"SIM-1": Wiring("signed", port, None, 115_200, {})}
+        instruments = Instruments(wiring, world.hospital, inbox, submit=log, draft=wired, health=health)
+        instrument = device()
+        measure(instrument, 5)
+        with plugged(instrument, port):
+            instruments.start()
+            while "refused" not in instrument.refusals:
+                await asyncio.sleep(0.01)
+            await instruments.stop()
+        assert instrument.oldest == 4
+
+    with Inbox.open(tmp_path / "inbox.db") as inbox:
+        asyncio.run(asyncio.wait_for(story(inbox), SECONDS))
+    assert logged == ["1", "2", "3"]
+    assert health.faults() == {"instrument SIM-1": "its key was retired after batch 3"}
+
+
+def test_a_retired_key_of_which_nothing_that_counts_is_left_is_refused_at_once(world: World, tmp_path: Path) -> None:
+    """Its device's memory holds later batches alone: they are refused, and its next hello, too."""
+    health, port = Health(), tmp_path / "port"
+    world.hospital.append(DeviceRetire(key=KEY, last=3))
+
+    async def log(_: Delivery) -> Answer:
+        raise AssertionError("nothing of it counts")
+
+    async def story(inbox: Inbox) -> None:
+        wiring = {"SIM-1": Wiring("signed", port, None, 115_200, {})}
+        instruments = Instruments(wiring, world.hospital, inbox, submit=log, draft=wired, health=health)
+        instrument, again = device(counter=7), device(counter=9, boot=b"boot-id2")
+        measure(instrument, 2)
+        with plugged(instrument, port) as plug_in:
+            instruments.start()
+            while "refused" not in instrument.refusals:
+                await asyncio.sleep(0.01)
+            plug_in(again)
+            while "refused" not in again.refusals:
+                await asyncio.sleep(0.01)
+            await instruments.stop()
+
+    with Inbox.open(tmp_path / "inbox.db") as inbox:
+        asyncio.run(asyncio.wait_for(story(inbox), SECONDS))
+    assert health.faults() == {"instrument SIM-1": "its key was retired after batch 3"}

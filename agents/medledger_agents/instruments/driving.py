@@ -5,8 +5,10 @@
 - A batch that a device signed is acknowledged to it when its entry is on this box's disk, and not before. What this box
   cannot log it does not acknowledge: the device keeps it, and says it again.
 - A device that says another name than it is wired under is not read: somebody has plugged it in elsewhere, and its
-  readings would be another patient's. A key that was retired is refused. One that nobody has enrolled is logged all the
-  same, with a warning: the enrolment may be on its way, and until it is there the batches prove nothing.
+  readings would be another patient's. One that nobody has enrolled is logged all the same, with a warning: the
+  enrolment may be on its way, and until it is there the batches prove nothing.
+- A retired key's batches are logged up to its last counter, which count, and refused beyond it. That is a fault
+  as soon as the device's next batch would not count.
 - Two different batches under one number are both logged: one key is in two devices, and that has to be seen.
 - What a Bluetooth device may have stored is dated by its own clock alone, and else is of no known time.
 - Bluetooth confirms a value before anybody could commit it: one that cannot be logged is lost to us, and counted. A
@@ -25,6 +27,7 @@ from typing import Any, Final
 
 from medledger.errors import MedledgerError
 from medledger.ledger import Ledger
+from medledger.limits import MAX_COUNTER
 from medledger_bridge import devices
 from medledger_bridge.errors import BridgeError
 from medledger_bridge.link.batch import SignedBatch
@@ -116,11 +119,13 @@ class Instruments:
                         self._greet(device, port, event)
                         await asyncio.sleep(BREATH_SECONDS)
                     case SignedBatch():
-                        await self._log_batch(event, measured(event, port.quiet, monotonic_ms(), _now()))
-                        port.acknowledge(event.counter)
+                        if self._counts(device, port, event):
+                            await self._log_batch(event, measured(event, port.quiet, monotonic_ms(), _now()))
+                            port.acknowledge(event.counter)
                     case Duplicate(batch, known=False):
-                        await self._log_batch(batch, None)
-                        port.acknowledge(batch.counter)
+                        if self._counts(device, port, batch):
+                            await self._log_batch(batch, None)
+                            port.acknowledge(batch.counter)
                     case Missing(1, last):
                         logs.event("instrument was in use before it came here", device=device, batches=last)
                     case Missing(first, last):
@@ -141,7 +146,11 @@ class Instruments:
             self._fault(device, why)
             return
         port.accept(self._durable(hello.key))
-        self._mended(device)
+        last = self._last(hello.key)
+        if hello.next > last:
+            self._fault(device, _retired(last))
+        else:
+            self._mended(device)
         enrolled = any(entry.content["key"] == hello.key for entry in self._ledger.entries("device.enrol"))
         tell = logs.event if enrolled else logs.warning
         tell(
@@ -155,14 +164,21 @@ class Instruments:
     def _hindrance(self, device: str, hello: Hello) -> str | None:
         if hello.device != device:
             return f"another device is plugged in there: {hello.device}"
-        lasts = [
-            entry.content["last"]
-            for entry in self._ledger.entries("device.retire")
-            if entry.content["key"] == hello.key
-        ]
-        if lasts and hello.next > min(lasts):
-            return f"its key was retired after batch {min(lasts)}"
-        return None
+        last = self._last(hello.key)
+        return _retired(last) if hello.oldest > last else None
+
+    def _last(self, key: bytes) -> int:
+        """The last counter of that key that counts."""
+        retired = self._ledger.entries("device.retire")
+        return min((entry.content["last"] for entry in retired if entry.content["key"] == key), default=MAX_COUNTER)
+
+    def _counts(self, device: str, port: Any, batch: SignedBatch) -> bool:
+        """Whether its key was not retired before it; else nothing more is taken until the device's next hello."""
+        last = self._last(batch.key)
+        if batch.counter > last:
+            port.refuse()
+            self._fault(device, _retired(last))
+        return batch.counter <= last
 
     def _durable(self, key: bytes) -> int:
         """The highest counter of that key that this box has logged.
@@ -176,6 +192,7 @@ class Instruments:
         """Return when it is on the disk; while it cannot be, the device waits."""
         taken = of_batch(batch.to_record(), _now(), span)
         message_id = str(batch.counter)
+        waited = False
         while True:
             answer = await self._log(_sender(batch.key), message_id, taken)
             if answer.conflict:
@@ -185,10 +202,12 @@ class Instruments:
                 logs.event(
                     "batch logged", level=logging.DEBUG, device=batch.device, counter=batch.counter, block=answer.block
                 )
-                self._mended(batch.device)
+                if waited:
+                    self._mended(batch.device)
                 self._logged[batch.key] = max(batch.counter, self._durable(batch.key))
                 return
             else:
+                waited = True
                 self._fault(batch.device, f"nothing of it can be logged: {answer.refused}")
                 await asyncio.sleep(AGAIN_SECONDS)
 
@@ -256,6 +275,10 @@ class Instruments:
 
     def _mended(self, device: str) -> None:
         self._health.mended(f"instrument {device}")
+
+
+def _retired(last: int) -> str:
+    return f"its key was retired after batch {last}"
 
 
 def _sender(key: bytes) -> str:
