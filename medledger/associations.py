@@ -25,10 +25,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from .clock import RELEASED
 from .records import Association, Reading
-
-RELEASED: Final = 1_767_225_600_000
-"""2026-01-01, UTC ms: a clock before that has not been set."""
 
 SYNCHRONISED: Final = frozenset((532225, 532226, 532227, 532228, 532230, 532231, 532232, 532233, 532237, 532238))
 """MDC_TIME_SYNC codes of what keeps a clock right: NTP and SNTP, radio, HL7, mobile networks, GPS. Not among them: none

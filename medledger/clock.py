@@ -20,6 +20,10 @@ from .header import Clock, Sync
 ClockReader = Callable[[], tuple[int, Clock]]
 """Gives the UTC milliseconds and what stands behind them."""
 
+RELEASED: Final = 1_767_225_600_000
+"""2026-01-01, UTC ms: a clock that shows less has never been set, for this software is not older. What is found on a
+ledger hangs on it, so it stays what it is from release to release."""
+
 _BOOT_ID: Final = os.urandom(8)
 _TIMEX_BYTES: Final = 512  # more than any libc's struct timex (208 on 64 bits)
 _TIME_ERROR: Final = 5  # what adjtimex returns while STA_UNSYNC is set

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Final
 
-from . import RELEASED, logs
+from medledger.clock import RELEASED
+
+from . import logs
 from .config import InboxSection
 from .health import HEALTH, Health
 from .inbox import Inbox
@@ -59,12 +60,12 @@ class Housekeeping:
     def look(self) -> None:
         """Look at everything once; blocks on the disk. Raises `StoreError`."""
         self._spool.look(time.monotonic())
-        now = datetime.now(UTC)
-        if now.date() < RELEASED:
+        now = time.time_ns() // 1_000_000
+        if now < RELEASED:
             self._health.fault("clock", "the clock shows a day before this software was made: set it (timedatectl)")
         else:
             self._health.mended("clock")
-        self.remove(int(now.timestamp() * 1000))
+        self.remove(now)
 
     def remove(self, now: int) -> None:
         """Remove the raw messages that need be kept no longer, at this time in UTC milliseconds."""

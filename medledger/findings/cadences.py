@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from medledger.associations import RELEASED
+from medledger.clock import RELEASED
 
 from .finding import Context, Finding, Fold, Observed, by_position
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from boxes import Box, World
 from medledger import Identity, Ledger
+from medledger.clock import RELEASED
 from medledger.merkle import leaf_hash
-from medledger_agents import RELEASED
 from medledger_agents.inbox import Inbox
 from medledger_agents.pharmacy.config import DispensingSection, ScannerSection
 from medledger_agents.pharmacy.counter import MAX_ENTRIES, Counter, interrupted
@@ -272,7 +272,7 @@ def test_the_day_is_that_of_the_place(tmp_path: Path) -> None:
         assert desk.handle(scan(expiry="270315").encode())["code"] == "expired"
 
 
-@pytest.mark.parametrize("year", [1970, 2000, RELEASED.year - 1])
+@pytest.mark.parametrize("year", [1970, 2000, 2025])
 def test_a_clock_that_cannot_be_right_dispenses_nothing(tmp_path: Path, year: int) -> None:
     """Before the software existed: the reply says that it is the clock."""
     with counter(tmp_path, NOON.replace(year=year)) as (desk, ledger):
@@ -280,6 +280,13 @@ def test_a_clock_that_cannot_be_right_dispenses_nothing(tmp_path: Path, year: in
         assert (reply["result"], reply["code"]) == ("refused", "clock")
         assert f"{year}-03-15" in reply["reason"]
         assert list(ledger.entries("dispense")) == []
+
+
+@pytest.mark.parametrize(("early", "code"), [(1, "clock"), (0, None)])
+def test_a_clock_is_believed_from_one_time_on(tmp_path: Path, early: int, code: str | None) -> None:
+    """From the millisecond on from which the findings believe it, too."""
+    with counter(tmp_path, datetime.fromtimestamp((RELEASED - early) / 1000, UTC)) as (desk, _):
+        assert desk.handle(scan().encode()).get("code") == code
 
 
 def test_an_override_is_recorded_where_it_is_allowed(tmp_path: Path) -> None:

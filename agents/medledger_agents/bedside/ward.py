@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from medledger.associations import NEVER, RECENT, RELEASED, Associations, Interval, Margins, Window, owner, window
+from medledger.associations import NEVER, RECENT, Associations, Interval, Margins, Window, owner, window
+from medledger.clock import RELEASED
 from medledger.ledger import Ledger
 from medledger.records import Association, DeviceBatch, DeviceStatus, Reading, Record
 

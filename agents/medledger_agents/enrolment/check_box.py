@@ -11,13 +11,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from medledger.cli.output import time_text
+from medledger.clock import RELEASED
 
-from .. import RELEASED
 from .ending import unit_of
 from .findings import Case, Finding, fault, ok, skipped, warning
 
@@ -26,7 +25,6 @@ SQLITE_WAL_RESET: Final = (3, 51, 3)
 TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronised
 TIMEX_BYTES: Final = 256  # more than any platform's struct timex
 SYSTEMD: Final = Path("/run/systemd/system")
-RELEASED_MS: Final = int(datetime(RELEASED.year, RELEASED.month, RELEASED.day, tzinfo=UTC).timestamp() * 1000)
 
 
 def python(_case: Case) -> Iterator[Finding]:
@@ -54,7 +52,7 @@ def sqlite(_case: Case) -> Iterator[Finding]:
 def clock(case: Case) -> Iterator[Finding]:
     """Whether the time can be right, and whether anything keeps it so."""
     now = case.clock()
-    if now < RELEASED_MS:
+    if now < RELEASED:
         yield fault(
             "clock",
             f"The clock says {time_text(now)}, before this software was made.",

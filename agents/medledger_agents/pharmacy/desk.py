@@ -11,13 +11,13 @@ from datetime import date, datetime
 from fractions import Fraction
 from typing import Any
 
+from medledger.clock import RELEASED
 from medledger.decimals import Exact, to_exact
 from medledger.findings.amounts import amount, amount_text
 from medledger.findings.shelf import Shelf
 from medledger.registry import Record
 from medledger_bridge.gs1 import Scan
 
-from .. import RELEASED
 from ..subjects import Subjects
 from .config import DispensingSection
 from .requests import RefusedError, Request, malformed, prescription_id
@@ -61,7 +61,7 @@ class Desk:
 
     def check_clock(self) -> None:
         """That expiry can be judged."""
-        if self.today < RELEASED:
+        if self.at < RELEASED:
             raise RefusedError(
                 "clock",
                 f"this box's clock says {self.today.isoformat()}, which cannot be right: expiry cannot be judged",
