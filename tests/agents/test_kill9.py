@@ -57,7 +57,7 @@ class Sender(threading.Thread):
 
 @pytest.mark.timeout(300)
 def test_nothing_acknowledged_is_lost_or_doubled(world: World, rng: random.Random) -> None:
-    """Fifteen kills: each acknowledged message is on the ledger once, the feed has not forked, and every byte verifies."""
+    """15 kills: each acknowledged message is on the ledger once, the feed has not forked, every byte verifies."""
     box = world.box("bed", "bedside", log={"format": "json", "level": "info"})
     waiting: dict[str, list[int]] = {f"MON-{number}": [] for number in range(MONITORS)}
     following = dict.fromkeys(waiting, 0)
