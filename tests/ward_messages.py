@@ -11,8 +11,8 @@ WARD = {"association": "adt", "zone": "UTC", "issuer": "WARD", "devices": {"MON-
 
 
 def stamp(minutes: float = 0) -> str:
-    """So many minutes from now, as HL7 writes it."""
-    return (datetime.now(UTC) + timedelta(minutes=minutes)).strftime("%Y%m%d%H%M%S")
+    """So many minutes from now, as HL7 writes it, to the millisecond: patients may take turns within a second."""
+    return (datetime.now(UTC) + timedelta(minutes=minutes)).strftime("%Y%m%d%H%M%S.%f")[:-3]
 
 
 def adt(

@@ -1,6 +1,6 @@
 """A device without a device: the machine of the reference firmware, with its options, in Python.
 
-    python -m medledger_bridge.simulator --state device.state --pty /tmp/device
+    python -m medledger_bridge.simulator --state device.state --pty device
 
 It makes a pseudo-terminal, gives it the name that was asked for, and behaves on it as the firmware does: same protocol,
 same state file, same vital signs for the same seed, so that the two can take turns. For machines with no compiler, for
