@@ -9,8 +9,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OUTSIDE := .venv-outside
 OUTSIDE_STAMP := $(OUTSIDE)/.installed
-# Tests wait for brokers and disks a quarter of their time: one process more than there are cores, four at most.
-PARALLEL = -n $$(( $$(getconf _NPROCESSORS_ONLN) < 4 ? $$(getconf _NPROCESSORS_ONLN) + 1 : 4 )) --dist worksteal
+# Tests wait for brokers, boxes and disks half of their time: two processes more than there are cores, six at most.
+PARALLEL = -n $$(( $$(getconf _NPROCESSORS_ONLN) < 4 ? $$(getconf _NPROCESSORS_ONLN) + 2 : 6 )) --dist worksteal
 NEWEST_FIRST := python3 python3.14 python3.13 python3.12 python3.11
 
 .DEFAULT_GOAL := help
