@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -302,7 +303,12 @@ def test_a_sync_that_is_killed_goes_on(program: Run, here: Path, large: Path, br
 
 
 def _size(directory: str) -> int:
-    return sum(path.stat().st_size for path in Path(directory).iterdir())
+    """Bytes in the files that are there now; one may be renamed meanwhile."""
+    size = 0
+    for path in Path(directory).iterdir():
+        with suppress(FileNotFoundError):
+            size += path.stat().st_size
+    return size
 
 
 # --- what a terminal shows --------------------------------------------------------------------------------------------

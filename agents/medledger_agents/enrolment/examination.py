@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections import Counter
 from textwrap import wrap
 from typing import Final
@@ -15,13 +16,18 @@ from .findings import Finding, Verdict
 COLOURS: Final = {Verdict.OK: "green", Verdict.SKIPPED: "bright_black", Verdict.WARNING: "yellow", Verdict.FAULT: "red"}
 MAX_COLUMNS: Final = 110
 MIN_COLUMNS: Final = 50
+UNBROKEN: Final = 10_000
 NOUNS: Final = {Verdict.FAULT: "fault", Verdict.WARNING: "warning"}
 
 
 def show(findings: list[Finding]) -> None:
-    """One line for each, what to do under it, and what it comes to in the end."""
-    columns = min(MAX_COLUMNS, max(MIN_COLUMNS, shutil.get_terminal_size((MAX_COLUMNS, 24)).columns))
-    names = max(len(each.check) for each in findings if len(each.check) <= columns // 4)
+    """One line for each, what to do under it, and what it comes to in the end.
+
+    Lines are broken for a terminal alone: whoever searches the output finds a finding in one line.
+    """
+    terminal = min(MAX_COLUMNS, max(MIN_COLUMNS, shutil.get_terminal_size((MAX_COLUMNS, 24)).columns))
+    columns = terminal if sys.stdout.isatty() else UNBROKEN
+    names = max(len(each.check) for each in findings if len(each.check) <= terminal // 4)
     for each in findings:
         _show(each, names, columns)
     say()
