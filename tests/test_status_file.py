@@ -188,6 +188,7 @@ def test_a_fault_of_gossip_s_own_is_the_last_word(
     monkeypatch.setattr(gossip._node, "in_sync", break_down)
     with gossip:
         assert until(lambda: gossip.status()["failure"] is not None)
+        assert until(statusfile.place(founder.path).exists)  # a fault before the first picture: it is the first
         assert until(lambda: read(founder).life is Life.FAILED)
     seen = read(founder)
     assert seen.life is Life.FAILED
