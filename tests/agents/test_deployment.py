@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -10,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from brokers import find_mosquitto
+from brokers import REQUIRE_MOSQUITTO, find_mosquitto
 from doc_runner import ROOT, Shell, normal, steps
 from medledger import Ledger
 
+REQUIRED = os.environ.get(REQUIRE_MOSQUITTO) == "1"
 PAGE = (ROOT / "docs" / "deployment.md").read_text()
 VARYING = re.compile(r"\d+ (?:new )?blocks?\b|(?<=/)\d+|(?<=block )\d+|(?<= )\d+ (?:s|min)\b|\b\d{4}-\d\d-\d\dT[\d:+]+")
 """How many blocks there are depends on how readings fell into batches, and how old they are on the machine."""
@@ -30,6 +32,7 @@ def compared(text: str) -> str:
 def shell(tmp_path: Path) -> Iterator[Shell]:
     """An empty directory, and a Mosquitto that the page starts itself."""
     if find_mosquitto() is None:
+        assert not REQUIRED, "MEDLEDGER_REQUIRE_MOSQUITTO=1, but no mosquitto is here"
         pytest.skip("no mosquitto: the page starts one")
     (tmp_path / "work").mkdir()
     shell = Shell(tmp_path / "work", None)

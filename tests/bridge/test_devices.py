@@ -49,6 +49,18 @@ def stub(name: str = "stub", needs: str = "serial") -> Any:
     return Stub
 
 
+def run_beside(packages: Path, program: str) -> subprocess.CompletedProcess[str]:
+    """A program of its own, in which what lies in that directory is installed."""
+    path = os.pathsep.join((str(packages), os.environ["PYTHONPATH"]))
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
 def test_the_bluetooth_profiles_are_drivers() -> None:
     """By name, each needing Bluetooth."""
     assert set(OURS) <= set(known())
@@ -169,14 +181,7 @@ def test_the_guides_device_is_one_file_and_one_line(tmp_path: Path) -> None:
         "[reading] = new_driver('acme-scale', 'SCALE-3').feed(b'S 71.40 6D\\n', 5)\n"
         "print(reading.device, reading.samples[0])\n"
     )
-    path = os.pathsep.join((str(tmp_path), os.environ["PYTHONPATH"]))
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = run_beside(tmp_path, program)
     assert (done.returncode, done.stdout) == (0, "SCALE-3 29463-7 71.40 kg\n"), done.stderr
 
 
@@ -192,13 +197,6 @@ def test_an_installed_driver_that_cannot_be_loaded_is_named(tmp_path: Path) -> N
         "print(lookup('glucose').NAME)\n"
         "try:\n    lookup('broken')\nexcept UsageError as error:\n    print(error)\n"
     )
-    path = os.pathsep.join((str(tmp_path), os.environ["PYTHONPATH"]))
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = run_beside(tmp_path, program)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("glucose\nthe driver 'broken' cannot be loaded: ")
