@@ -10,6 +10,7 @@ import os
 import socket
 import ssl
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from medledger.cli.gossiping import PASSWORD
@@ -87,14 +88,18 @@ def _told(case: Case) -> tuple[str, ...] | None:
     identity, path = case.identity, case.config.ledger.path
     if identity is None or not path.exists():
         return None
-    from medledger.ledger import Ledger
-
     try:
-        with case.copies.look(path, Ledger.open) as ledger:
-            sealed = ledger.store.get_meta("broker")
+        sealed = case.copies.look(path, _sealed_broker)
         return None if sealed is None else tuple(identity.unseal(sealed).decode().split())
     except (MedledgerError, SealError, UnicodeDecodeError):
         return None
+
+
+def _sealed_broker(copy: Path) -> bytes | None:
+    from medledger.ledger import Ledger
+
+    with Ledger.open(copy) as ledger:
+        return ledger.store.get_meta("broker")
 
 
 def _look(case: Case, address: BrokerAddress, context: ssl.SSLContext | None, protocol: str) -> Iterator[Finding]:

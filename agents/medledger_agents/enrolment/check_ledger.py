@@ -1,4 +1,4 @@
-"""The doctor's look at the key, the replica and the inbox: who this box is, and whether it may write.
+"""The doctor's look at the key and the replica: who this box is, and whether it may write.
 
 The ledger is looked at in a copy (`copies`). While the agent runs, what it says of itself (the status file) is newer,
 and counts where the two differ.
@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from medledger.cli import waiting
-from medledger.cli.output import count_text, duration_text, printable, size_text, time_text
+from medledger.cli.output import duration_text, printable, time_text
 from medledger.errors import MedledgerError, SealError
 from medledger.guard import INSTANCE
 from medledger.ledger import FORKED, READY, RECOVERING, REVOKED, Ledger
@@ -203,48 +202,3 @@ def _times(case: Case, facts: Facts) -> Iterator[Finding]:
         )
     else:
         yield ok("clock there", "No other member's clock is ahead of this one's.")
-
-
-def inbox(case: Case) -> Iterator[Finding]:
-    """What was received and is not logged, and how much room it takes."""
-    path = case.config.inbox.path
-    if not path.exists():
-        yield skipped("inbox", "There is no inbox yet: the agent has not run.")
-        return
-    status = os.stat(path)
-    if status.st_mode & 0o077:
-        yield fault(
-            "inbox",
-            f"{path} holds patients' data, and others can read it (mode {status.st_mode & 0o777:04o}).",
-            f"Run: chmod 600 {path}",
-        )
-    size = sum(each.stat().st_size for each in path.parent.glob(f"{path.name}*"))
-    most = case.config.spool.max_bytes
-    if most and size > most * 9 // 10:
-        yield warning(
-            "inbox",
-            f"It takes {size_text(size)} of the {size_text(most)} that [spool] allows.",
-            "Raise max_bytes in [spool], or lower keep_days in [inbox]: when it is full, nothing is acknowledged.",
-        )
-    try:
-        waits, refused = case.copies.look(path, _unlogged)
-    except (MedledgerError, sqlite3.Error) as error:
-        yield skipped("inbox", f"It takes {size_text(size)}; what is in it could not be read ({error}).")
-        return
-    text = f"{size_text(size)}, {count_text(waits, 'message')} not logged yet, {number(refused)} refused"
-    if waits and not case.runs:
-        yield warning("inbox", f"{text}.", "Start the agent: it logs them.")
-    else:
-        yield ok("inbox", f"{text}.")
-
-
-def number(count: int) -> str:
-    """A number, or that there is none."""
-    return "none" if count == 0 else str(count)
-
-
-def _unlogged(copy: Path) -> tuple[int, int]:
-    with closing(sqlite3.connect(copy)) as database:
-        waits = database.execute("SELECT count(*) FROM messages WHERE block IS NULL AND refused IS NULL").fetchone()[0]
-        refused = database.execute("SELECT count(*) FROM messages WHERE refused IS NOT NULL").fetchone()[0]
-    return waits, refused

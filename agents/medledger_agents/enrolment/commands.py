@@ -83,9 +83,11 @@ def doctor(context: click.Context, config_file: Path | None, kind: str | None, a
     Exit codes: 0 all is well, 1 a warning, 2 a fault.
     """
     from . import examination, home
+    from .copies import orderly_end
     from .doctor import examine, worst
 
     path = (config_file or home.default_directory() / home.CONFIG_NAME).absolute()
-    findings = examine(path, kind=None if kind is None else home.KINDS[kind])
+    with orderly_end():
+        findings = examine(path, kind=None if kind is None else home.KINDS[kind])
     (examination.show_json if as_json else examination.show)(findings)
     context.exit(worst(findings).exit)

@@ -1,7 +1,7 @@
 """`medledger agent doctor`: looks a box over, and says in one sentence each what is well, what is not, and what to do.
 
-It changes nothing, and works while the agent runs: databases are looked at in copies, ports of a running agent are left
-alone, and nothing is published. A check that fails by itself is a finding too, and stops no other.
+It changes nothing, and works while the agent runs: the replica is looked at in a copy, a running agent is asked about
+its inbox, its ports are left alone, and nothing is published. A check that fails by itself is a finding too, and stops no other.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from medledger.errors import KeyFileError, MedledgerError, StoreError
 from medledger.keys import Identity
 
 from ..config import AgentConfig
-from . import check_box, check_broker, check_disk, check_gossip, check_ledger, home
+from . import check_box, check_broker, check_disk, check_gossip, check_inbox, check_ledger, home
 from .copies import Copies
 from .findings import Case, Finding, Verdict, fault, ok, skipped, warning
 from .home import KINDS, Kind
@@ -34,7 +34,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     check_disk.disk,
     check_ledger.key,
     check_ledger.membership,
-    check_ledger.inbox,
+    check_inbox.inbox,
     check_broker.broker,
     check_broker.own_certificate,
     check_gossip.gossip,
