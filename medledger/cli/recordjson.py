@@ -12,11 +12,11 @@ An error names the field.
 
 from __future__ import annotations
 
-import json
 from decimal import Decimal
 from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any, Final
 
+from medledger import strictjson
 from medledger.errors import SchemaError, UsageError
 
 if TYPE_CHECKING:
@@ -34,20 +34,9 @@ DECIMALS: Final = frozenset({"value", "sent_value"})  # of a sample
 def parse(text: str) -> Any:
     """JSON in which numbers with a fraction stay exact. Raises `UsageError`."""
     try:
-        return json.loads(text, parse_float=Decimal, parse_constant=_no_number, object_pairs_hook=_no_doubles)
-    except (ValueError, RecursionError) as error:
+        return strictjson.parse(text)
+    except ValueError as error:
         raise UsageError(f"this is not JSON: {error}", hint="Put the whole object between single quotes.") from error
-
-
-def _no_number(word: str) -> Any:
-    raise ValueError(f"{word} is not a number")
-
-
-def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a field is given twice")
-    return found
 
 
 def find_type(name: str) -> type[Record]:

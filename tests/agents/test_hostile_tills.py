@@ -11,9 +11,10 @@ import random
 import socket
 import struct
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -38,11 +39,10 @@ def request(name: str, **more: str) -> str:
 
 
 @contextmanager
-def counter(world: World) -> Iterator[tuple[Box, Agent]]:
+def counter(world: World, **scanner: int) -> Iterator[tuple[Box, Agent]]:
     """A pharmacy's agent with few places; in the end it must live and serve."""
-    box = world.box(
-        "counter", "pharmacy", scanner={"max_connections": PLACES}, log={"level": "info"}, gossip={"offline": True}
-    )
+    section = {"max_connections": PLACES, **scanner}
+    box = world.box("counter", "pharmacy", scanner=section, log={"level": "info"}, gossip={"offline": True})
     with box.start() as agent:
         assert agent.till().ask(request("first", prescription="RX-first"))["result"] == "dispensed"
         before = agent.resident_bytes()
@@ -231,6 +231,41 @@ def test_one_id_for_two_requests_at_once(world: World) -> None:
             assert sorted(each.get("code", each["result"]) for each in replies) == ["conflict", "dispensed"]
             taken += [each["serial"] for each in replies if each["result"] == "dispensed"]
     assert_supplied(box, *taken)
+
+
+def test_half_a_line_loses_its_place(world: World) -> None:
+    """After so many seconds from its first byte, however slowly more of them come; who waits between lines stays."""
+    with counter(world, stall_seconds=1) as (box, agent):
+        idle, silent, slow = agent.till(), agent.till(), agent.till()
+        assert idle.ask(request("idle"))["result"] == "dispensed"
+        for till, name in ((silent, "silent"), (slow, "slow")):
+            till.socket.sendall(request(name).encode() + b"\n" + request("half").encode()[:40])
+            assert json.loads(till._file.readline())["id"] == name
+        with pytest.raises(OSError):  # noqa: PT011, PT012 - a reset or a broken pipe, whichever comes first
+            for _ in range(200):
+                slow.socket.sendall(b"x")
+                time.sleep(0.1)
+        assert json.loads(silent._file.readline())["code"] == "stalled"
+        assert silent._file.readline() == b""
+        with closing(Till(agent.port)) as one, closing(Till(agent.port)) as two:  # their places are free again
+            assert [till.ask(request(name))["result"] for till, name in ((one, "A"), (two, "B"))] == ["dispensed"] * 2
+        assert idle.ask(request("still"))["result"] == "dispensed"
+    assert_supplied(box, "idle", "silent", "slow", "A", "B", "still")
+
+
+def test_a_till_that_hangs_loses_its_place(world: World) -> None:
+    """With replies that nobody reads: it is cut off, its memory is given back, and what was logged stands."""
+    with counter(world, stall_seconds=1) as (box, agent):
+        deaf = agent.till()
+        deaf.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.socket.settimeout(60)
+        question = json.dumps({"do": "conflicts", "id": "x" * 2_000}).encode() + b"\n"
+        with pytest.raises(OSError):  # noqa: PT011 - a reset or a broken pipe, whichever comes first
+            for _ in range(20_000):
+                deaf.socket.sendall(question)
+        agent.wait_for("replies are not read: connection closed")
+        assert agent.till().ask(request("other"))["result"] == "dispensed"
+    assert_supplied(box, "other")
 
 
 def test_thousands_of_connections(world: World) -> None:

@@ -20,7 +20,7 @@ from ..config import (
     SpoolSection,
     SubjectsSection,
 )
-from ..settings import FileName, Flag, Key, Whole, Words, load
+from ..settings import FileName, Flag, Key, Seconds, Whole, Words, load
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,13 @@ class ScannerSection:
     )
     port: Annotated[int, Key(Whole(0, 65535), "TCP port; 0 takes a free one and logs it.")] = 2576
     max_connections: Annotated[int, Key(Whole(1, 64), "Programs connected at the same time.")] = 8
+    stall_seconds: Annotated[
+        float,
+        Key(
+            Seconds(1, 3600),
+            "A program that does not end its line, or does not read its reply, for so long is disconnected.",
+        ),
+    ] = 30.0
     sends_separators: Annotated[
         bool,
         Key(Flag(), "Whether the scanner was seen to send the group separator (0x1D): fewer scans are ambiguous then."),

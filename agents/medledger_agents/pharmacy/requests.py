@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from medledger import strictjson
 from medledger.errors import UsageError
 
 MAX_LINE_BYTES: Final = 4096
@@ -131,9 +132,9 @@ def read_request(line: bytes) -> Request:
     if not text.startswith("{"):
         return _request({"scan": text})
     try:
-        found = json.loads(text, parse_float=_no_float, parse_constant=_no_float, object_pairs_hook=_once)
+        found = strictjson.parse(text, fraction=strictjson.refuse_fraction)
         json.dumps(found, ensure_ascii=False).encode()  # \ud800 alone is no text: no reply could hold it
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise malformed("the line begins like JSON and is not one object") from error
     return _request(found)
 
@@ -188,14 +189,3 @@ def _check_value(key: str, value: Any) -> None:
             raise malformed("held must be true or false")
     elif not (key in ("quantity", "refill") and type(value) is int) and (type(value) is not str or not value.strip()):
         raise malformed(f"{key} must be text that is not empty")
-
-
-def _no_float(text: str) -> Any:
-    raise ValueError(f"{text[:16]} is not exact: write it as text")
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key is given twice")
-    return found

@@ -6,6 +6,9 @@ order, because two tills must not race for a pack.
 A line that is too long ends its connection. So does a line without an end: of a scan that was cut off, what came may be
 another pack's. And so does a request of HTTP: any page that a browser on this box shows can make it send one here, with
 requests of ours as its body.
+
+What hangs holds its place no longer than `stall_seconds`: a line has to end within that time from its first byte on,
+and a reply has to be read. Between lines a till may wait as long as it likes.
 """
 
 from __future__ import annotations
@@ -133,12 +136,13 @@ class Pharmacy:
         except Exception as error:  # noqa: BLE001 - one connection's fault must not end the agent
             logs.unforeseen("connection", error)
         finally:
-            writer.close()
+            await _hang_up(writer, self._settings.stall_seconds)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         loop = asyncio.get_running_loop()
+        patience = self._settings.stall_seconds
         stopping = asyncio.create_task(self._stopping.wait())
-        lines = _lines(reader)
+        lines = _lines(reader, patience)
         try:
             while not stopping.done():
                 reading = asyncio.create_task(anext(lines, None))
@@ -149,22 +153,41 @@ class Pharmacy:
                 line = reading.result()
                 if line is None:
                     return
-                await _answer(writer, await loop.run_in_executor(self._worker, self._counter.handle, line))
+                await _answer(writer, await loop.run_in_executor(self._worker, self._counter.handle, line), patience)
         except RefusedError as error:
-            await _answer(writer, {"result": "refused", "code": error.code, "reason": str(error)})
+            logs.warning("connection closed", code=error.code)
+            await _answer(writer, {"result": "refused", "code": error.code, "reason": str(error)}, patience)
         finally:
             stopping.cancel()
 
 
-async def _answer(writer: asyncio.StreamWriter, reply: Mapping[str, Any]) -> None:
+async def _answer(writer: asyncio.StreamWriter, reply: Mapping[str, Any], patience: float) -> None:
+    """Send a reply. Raises `OSError` where nobody reads it: what was logged stands, and is told again under its id."""
     writer.write(json.dumps(reply, ensure_ascii=False).encode() + b"\n")
-    await writer.drain()
+    try:
+        async with asyncio.timeout(patience):
+            await writer.drain()
+    except TimeoutError:
+        logs.warning("replies are not read: connection closed")
+        writer.transport.abort()
+        raise
 
 
-async def _lines(reader: asyncio.StreamReader) -> AsyncGenerator[bytes, None]:
+async def _hang_up(writer: asyncio.StreamWriter, patience: float) -> None:
+    """Close when what was written has left, or when nobody takes it."""
+    writer.close()
+    try:
+        async with asyncio.timeout(patience):
+            await writer.wait_closed()
+    except OSError:  # a `TimeoutError` is one
+        writer.transport.abort()
+
+
+async def _lines(reader: asyncio.StreamReader, patience: float) -> AsyncGenerator[bytes, None]:
     """The lines that are not blank, each ended by LF or CR. Raises `RefusedError` for what ends the connection."""
-    rest = b""
-    while len(rest) <= MAX_LINE_BYTES and (found := await reader.read(MAX_LINE_BYTES)):
+    loop = asyncio.get_running_loop()
+    rest, until = b"", None
+    while len(rest) <= MAX_LINE_BYTES and (found := await _read(reader, until)):
         *lines, rest = _END.split(rest + found)
         for line in lines:
             if len(line) > MAX_LINE_BYTES:
@@ -173,7 +196,18 @@ async def _lines(reader: asyncio.StreamReader) -> AsyncGenerator[bytes, None]:
                 raise malformed("this is not a web server")
             if line.strip():
                 yield line
+        if lines or until is None:  # the time of a line counts from its first byte
+            until = loop.time() + patience if rest else None
     if len(rest) > MAX_LINE_BYTES:
         raise malformed("the line is too long")
     if rest.strip():
         raise malformed("the last line has no end: it may have been cut off")
+
+
+async def _read(reader: asyncio.StreamReader, until: float | None) -> bytes:
+    """The next bytes, empty at the end. Raises `RefusedError` where none come until then, by the loop's clock."""
+    try:
+        async with asyncio.timeout_at(until):
+            return await reader.read(MAX_LINE_BYTES)
+    except TimeoutError as error:
+        raise RefusedError("stalled", "the line was begun and not ended: send it again, whole") from error

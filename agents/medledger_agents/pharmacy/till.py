@@ -8,12 +8,12 @@ balance rx:00010203...            the first word after an operation is its scan,
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Mapping
 from typing import Any, Final
 
+from medledger import strictjson
 from medledger.errors import UsageError
 
 from .requests import FNC1_TYPED, OPERATIONS
@@ -28,7 +28,7 @@ def parse(line: str) -> dict[str, Any]:
     text = line.strip()
     if text.startswith("{"):
         try:
-            found = json.loads(text)
+            found = strictjson.parse(text, fraction=strictjson.refuse_fraction)
         except ValueError as error:
             raise UsageError(f"this is not JSON: {error}") from error
         if not isinstance(found, dict):
