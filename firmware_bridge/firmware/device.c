@@ -155,10 +155,10 @@ static void take(struct device *device, uint64_t now, const struct frame *frame)
         go_back(device, device->oldest);
     } else if (frame->kind == ERROR_REPORT && fields == 3) {
         size_t size = 0;
-        read_uint(&body);
+        uint64_t sequence = read_uint(&body);
         const char *reason = read_text(&body, MAX_TEXT, &size);
         uint64_t counter = read_uint(&body);
-        if (!body.bad && body.left == 0 && size == 5 && memcmp(reason, "order", 5) == 0 &&
+        if (!body.bad && body.left == 0 && sequence <= UINT16_MAX && size == 5 && memcmp(reason, "order", 5) == 0 &&
             device->oldest <= counter && counter < device->next_to_send)
             go_back(device, counter);
     }

@@ -16,11 +16,12 @@ from typing import Final, Self
 from zlib import crc32
 
 from medledger.errors import Fault, KeyFileError
+from medledger.limits import MAX_COUNTER
 
 MAGIC: Final = "medledger-device-1"
 SEED_BYTES: Final = 32
 
-_FORM: Final = re.compile(rf"({MAGIC} ([0-9a-f]{{64}}) ([0-9]{{1,16}}) )([0-9a-f]{{8}})\n")
+_FORM: Final = re.compile(rf"({MAGIC} ([0-9a-f]{{64}}) (0|[1-9][0-9]{{0,15}}) )([0-9a-f]{{8}})\n")
 
 
 class State:
@@ -49,12 +50,13 @@ class State:
 
     def save(self, counter: int) -> None:
         """Make `counter` durable."""
-        self.counter = counter
         line = f"{MAGIC} {self.seed.hex()} {counter} ".encode()
         fresh = f"{self._path}.new"
         fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            os.write(fd, line + f"{crc32(line):08x}\n".encode())
+            left = line + f"{crc32(line):08x}\n".encode()
+            while left:
+                left = left[os.write(fd, left) :]
             os.fsync(fd)
         finally:
             os.close(fd)
@@ -64,6 +66,7 @@ class State:
             os.fsync(directory)
         finally:
             os.close(directory)
+        self.counter = counter
 
     def _read(self, seed: bytes | None) -> tuple[bytes, int]:
         try:
@@ -73,7 +76,7 @@ class State:
             self.save(0)
             return self.seed, 0
         match = _FORM.fullmatch(text)
-        if match is None or crc32(match[1].encode()) != int(match[4], 16):
+        if match is None or crc32(match[1].encode()) != int(match[4], 16) or int(match[3]) > MAX_COUNTER:
             raise KeyFileError(
                 f"the device's state {self._path} is damaged",
                 fault=Fault.STORE,

@@ -163,10 +163,13 @@ class Line:
         return bool(self._left)
 
     def wait(self, seconds: float) -> bytes:
-        """What came within so many seconds."""
+        """What came within so many seconds. Raises OSError when the other side is gone for good."""
         writing = [self.fd] if self._left else []
         ready, _, _ = select.select([self.fd], writing, [], seconds)
-        return os.read(self.fd, 4096) if ready else b""
+        data = os.read(self.fd, 4096) if ready else b""
+        if ready and not data:
+            raise OSError("the line is lost")
+        return data
 
 
 def run(device: Device, source: Iterator[Samples], line: Line, *, interval: int, count: int | None, once: bool) -> None:

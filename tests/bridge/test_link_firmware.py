@@ -14,6 +14,7 @@ import tty
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
@@ -245,6 +246,20 @@ def test_a_device_makes_its_own_pseudo_terminal(stack: ExitStack, tmp_path: Path
         link.unlink()
 
 
+@pytest.mark.parametrize("command", [pytest.param(SANITIZED, id="c"), pytest.param(None, id="python")])
+def test_a_device_whose_line_is_pulled_ends_and_says_so(command: str | None, tmp_path: Path) -> None:
+    """It has nothing to send for an hour: it learns from reading that there is no line, and does not spin until then."""
+    with ExitStack() as line, ExitStack() as stack:
+        host = Host(line)
+        settings = ["--state", tmp_path / "state", "--port", host.port, "--interval", "3600000"]
+        process = start(stack, in_c(command) if command else IN_PYTHON, *settings)
+        assert host.pump(lambda: host.hellos > 0)
+        line.close()
+        assert process.wait(SECONDS) == 1
+        assert process.stderr is not None
+        assert b"the line is lost" in process.stderr.read()
+
+
 def test_a_host_that_starts_anew_loses_nothing(host: Host, stack: ExitStack, tmp_path: Path) -> None:
     """It knows only what is durable; what it had received and not committed comes again."""
     settings = ["--state", tmp_path / "state", "--port", host.port, "--interval", "2", "--readings", "1"]
@@ -328,7 +343,10 @@ def test_a_device_with_a_wrong_state_or_option_says_so_and_ends(tmp_path: Path) 
     assert output(in_c(), "--state", path, "--identify") == output(IN_PYTHON, "--state", path, "--identify")
     whole = path.read_bytes()
     for command in (in_c(SANITIZED), IN_PYTHON):
-        for damaged in (whole[:-1], whole[:50], b"", whole.replace(b"-1 ", b"-2 "), b"\xff" * 4000, whole + b"\n"):
+        bodies = [whole[: -len(b"0 01234567\n")] + b"%s " % counter for counter in (b"00", b"%d" % 2**53)]
+        never_written = [body + b"%08x\n" % crc32(body) for body in bodies]
+        cut = (whole[:-1], whole[:50], b"", whole.replace(b"-1 ", b"-2 "), b"\xff" * 4000, whole + b"\n")
+        for damaged in (*cut, *never_written):
             path.write_bytes(damaged)
             done = subprocess.run([*command, "--state", path, "--identify"], capture_output=True, timeout=SECONDS)
             assert done.returncode == 1

@@ -294,6 +294,19 @@ def test_another_device_on_the_line_begins_anew() -> None:
     assert replies(link) == [Ack(BOOT, 0), Refusal(0, "order", 1)]
 
 
+def test_a_device_that_gives_itself_another_name_is_accepted_anew() -> None:
+    """Under the same key too: the name says whose readings these are, and the driver has not judged it yet."""
+    link = accepted(durable=4)
+    batch = said(signed(5, name="SIM-2"), oldest=5)
+    assert [type(event) for event in link.feed(hello(6, name="SIM-2") + batch)] == [Hello]
+    assert link.accepted is False
+    link.accept(4)
+    assert counters(link.feed(batch)) == [5]
+    link.feed(hello(5))
+    with pytest.raises(LinkRollbackError):  # another name does not make it forget what came under the key
+        link.accept(4)
+
+
 def test_a_device_that_is_refused_is_told_so_and_heard_no_more() -> None:
     """Its key is not enrolled, or retired: it keeps what it has."""
     link = accepted()
@@ -325,6 +338,11 @@ def test_a_device_that_is_refused_is_told_so_and_heard_no_more() -> None:
         (said(replace(signed(3), age=2**53 - 3)), "body"),  # it was sealed at an uptime of 3 ms
         (said(replace(signed(3), age=True)), "body"),
         (said(signed(3), oldest=4), "body"),
+        (hello(2**53 + 1), "body"),
+        (hello(name=""), "body"),
+        (hello(name="x" * 65), "body"),
+        (hello(name="SIM-1\x1b[2J"), "body"),  # what a device calls itself is shown on a terminal
+        (hello(name="SIM-1\nall is well"), "body"),
     ],
 )
 def test_what_a_device_may_not_say_is_refused_by_name(frame: bytes, reason: str) -> None:

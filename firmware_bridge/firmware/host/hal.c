@@ -186,7 +186,13 @@ static size_t moved(ssize_t size)
 
 size_t hal_write(const uint8_t *bytes, size_t size) { return moved(write(line, bytes, size)); }
 
-size_t hal_read(uint8_t *to, size_t room) { return moved(read(line, to, room)); }
+size_t hal_read(uint8_t *to, size_t room)
+{
+    ssize_t size = read(line, to, room);
+    if (size == 0) /* hung up: without this poll() would say at once, for ever, that there is something to read */
+        lost = true;
+    return moved(size);
+}
 
 void hal_wait(uint64_t until, bool writing)
 {

@@ -201,8 +201,10 @@ class Link:
         if before is None or before.boot != hello.boot:
             self._device_sequence = None  # a device numbers its frames from its start
         self._count(frame)
+        if before is None or (before.device, before.key) != (hello.device, hello.key):
+            self._accepted, self._early = False, False  # whoever this is, the driver has to accept it first
         if before is None or before.key != hello.key:
-            self._accepted, self._early, self._durable, self._expected = False, False, 0, 1
+            self._durable, self._expected = 0, 1
             self._delivered.clear()
             self._pending.pop(ACK, None)
         events.append(hello)

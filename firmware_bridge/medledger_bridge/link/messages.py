@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 
 from medledger import cbor
 from medledger.errors import MalformedError, UsageError
-from medledger.limits import MAX_INT
+from medledger.limits import MAX_COUNTER
 
 from ..errors import LinkBodyError
 from .frames import MAX_BODY_BYTES
@@ -31,6 +31,7 @@ HOST_KINDS: Final = range(0x41, 0x80)
 BOOT_BYTES: Final = 8
 KEY_BYTES: Final = 32
 MAX_TEXT_CHARS: Final = 64
+MAX_SEQUENCE: Final = 0xFFFF
 
 REASONS: Final = {
     "version": "the frame's version is not known here",
@@ -70,8 +71,8 @@ class Hello:
         text("device", device)
         octets("key", key, KEY_BYTES)
         octets("boot", boot, BOOT_BYTES)
-        number("next", following, 1)
-        number("oldest", oldest, 1)
+        number("next", following, 1, most=MAX_COUNTER + 1)  # one more when the device has used up the last
+        number("oldest", oldest, 1, most=MAX_COUNTER + 1)
         number("dropped", dropped)
         text("model", model)
         text("firmware", firmware)
@@ -120,7 +121,7 @@ class Refusal:
     def decode(cls, data: bytes) -> Self:
         """The message in a body. A reason that is not known here is kept: a newer host may have one more."""
         sequence, reason, counter = fields_of("ERROR", data, 3)
-        number("sequence", sequence)
+        number("sequence", sequence, most=MAX_SEQUENCE)
         text("reason", reason)
         number("counter", counter)
         return cls(sequence, reason, counter)
@@ -141,10 +142,10 @@ def fields_of(name: str, data: bytes, count: int) -> list[Any]:
     return value
 
 
-def number(name: str, value: Any, least: int = 0) -> None:
-    """Nothing when `value` is an integer from `least` to 2^63 - 1; LinkBodyError otherwise."""
-    if type(value) is not int or not least <= value <= MAX_INT:
-        raise LinkBodyError(f"{name} is not an integer from {least} to 2^63 - 1")
+def number(name: str, value: Any, least: int = 0, most: int = MAX_COUNTER) -> None:
+    """Nothing when `value` is an integer from `least` to `most`; LinkBodyError otherwise."""
+    if type(value) is not int or not least <= value <= most:
+        raise LinkBodyError(f"{name} is not an integer from {least} to {most}")
 
 
 def octets(name: str, value: Any, size: int) -> None:
@@ -154,6 +155,9 @@ def octets(name: str, value: Any, size: int) -> None:
 
 
 def text(name: str, value: Any) -> None:
-    """Nothing when `value` is text of 1 to 64 characters; LinkBodyError otherwise."""
-    if type(value) is not str or not 1 <= len(value) <= MAX_TEXT_CHARS:
-        raise LinkBodyError(f"{name} is not text of 1 to {MAX_TEXT_CHARS} characters")
+    """Nothing when `value` is text of 1 to 64 characters that print; LinkBodyError otherwise.
+
+    It is shown to people, in a log and on a terminal: a line must not write there what it likes.
+    """
+    if type(value) is not str or not 1 <= len(value) <= MAX_TEXT_CHARS or not value.isprintable():
+        raise LinkBodyError(f"{name} is not text of 1 to {MAX_TEXT_CHARS} characters that print")
