@@ -21,12 +21,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
 from .clock import RELEASED
-from .records import Association, Reading
+from .records import Association
 
 SYNCHRONISED: Final = frozenset((532225, 532226, 532227, 532228, 532230, 532231, 532232, 532233, 532237, 532238))
 """MDC_TIME_SYNC codes of what keeps a clock right: NTP and SNTP, radio, HL7, mobile networks, GPS. Not among them: none
@@ -35,6 +37,23 @@ SYNCHRONISED: Final = frozenset((532225, 532226, 532227, 532228, 532230, 532231,
 NEVER: Final = 2**62
 RECENT: Final = 64
 """Intervals of a device that are looked at for what comes in now."""
+
+
+class Measured(Protocol):
+    """What is asked of a reading. A `Reading` is one."""
+
+    @property
+    def device(self) -> str: ...
+    @property
+    def device_time(self) -> int | None: ...
+    @property
+    def device_sync(self) -> int | None: ...
+    @property
+    def quarantine(self) -> str | None: ...
+    @property
+    def subject(self) -> bytes | None: ...
+    @property
+    def time(self) -> int | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +101,12 @@ class Associations:
         self._most = most  # stays of a device that are remembered; older ones are closed for good
         self._horizon: dict[str, int] = {}
         self._count: dict[str, int] = {}
-        self._begins: dict[tuple[str, bytes], list[_Begin]] = {}
-        self._ends: dict[tuple[str, bytes], list[tuple[int, int]]] = {}
+        # By device, then by subject.
+        self._begins: dict[str, dict[bytes, list[_Begin]]] = defaultdict(dict)
+        self._ends: dict[str, dict[bytes, list[tuple[int, int]]]] = defaultdict(dict)
         self._last: dict[str, tuple[bytes, bool]] = {}
         self._known: dict[str, list[Interval] | None] = {}
+        self._stays: dict[str, dict[bytes, list[Interval]]] = {}
         self._order = 0
         for entry in entries:
             self.apply(entry)
@@ -94,25 +115,23 @@ class Associations:
         """Take one more entry. An end without a subject ends whoever is known to be there."""
         if entry.subject is None:
             if entry.action == "end":
-                for device, subject in list(self._begins):
-                    if device == entry.device:
-                        self.apply(replace(entry, subject=subject))
+                for subject in list(self._begins.get(entry.device, ())):
+                    self.apply(replace(entry, subject=subject))
             return
         if entry.time is None:
             return
         self._order += 1
         at = entry.time if entry.at is None else entry.at
-        key = (entry.device, entry.subject)
         past = entry.reason == "manual" and entry.at is not None  # somebody sets right what was
         if entry.action == "begin":
             if at < self.horizon(entry.device):
                 return
             self._count[entry.device] = self._count.get(entry.device, 0) + 1
-            self._begins.setdefault(key, []).append(_Begin(at, self._order, entry, entry.time))
+            self._begins[entry.device].setdefault(entry.subject, []).append(_Begin(at, self._order, entry, entry.time))
             if not past:
                 self._last[entry.device] = (entry.subject, True)
         else:
-            self._ends.setdefault(key, []).append((at, self._order))
+            self._ends[entry.device].setdefault(entry.subject, []).append((at, self._order))
             if not past and self._last.get(entry.device, (None,))[0] == entry.subject:
                 self._last[entry.device] = (entry.subject, False)
         self._known[entry.device] = None
@@ -130,14 +149,15 @@ class Associations:
         horizon = min([each.begin for each in kept] + [each.begin for each in self.of(device) if each.end == NEVER])
         self._horizon[device] = horizon
         self._count[device] = 0
-        for key in [key for key in self._begins | self._ends if key[0] == device]:
-            begins = [each for each in self._begins.pop(key, ()) if each.at >= horizon]
-            ends = [each for each in self._ends.pop(key, ()) if each[0] >= horizon]
+        held, ended = self._begins.pop(device, {}), self._ends.pop(device, {})
+        for subject in held | ended:
+            begins = [each for each in held.get(subject, ()) if each.at >= horizon]
+            ends = [each for each in ended.get(subject, ()) if each[0] >= horizon]
             if begins:
-                self._begins[key] = begins
+                self._begins[device][subject] = begins
                 self._count[device] += len(begins)
             if ends:
-                self._ends[key] = ends
+                self._ends[device][subject] = ends
         self._known[device] = None
 
     def devices(self) -> list[str]:
@@ -155,26 +175,34 @@ class Associations:
             found = sorted(
                 (
                     interval
-                    for (name, subject), begins in self._begins.items()
-                    if name == device
+                    for subject, begins in self._begins[device].items()
                     for interval in self._intervals(device, subject, begins)
                 ),
                 key=lambda each: (each.begin, each.end, each.subject),
             )
             self._known[device] = found
+            self._stays[device] = defaultdict(list)
+            for each in found:
+                self._stays[device][each.subject].append(each)
         return found
 
+    def stays(self, device: str, subject: bytes) -> Sequence[Interval]:
+        """One subject's intervals on the device, by their begin."""
+        self.of(device)
+        return self._stays.get(device, {}).get(subject, ())
+
     def _intervals(self, device: str, subject: bytes, begins: Sequence[_Begin]) -> Iterable[Interval]:
-        ends = sorted(self._ends.get((device, subject), ()))
+        ends = sorted(self._ends.get(device, {}).get(subject, ()))
         for begin in begins:
-            end = next((at for at, order in ends if at > begin.at or (at == begin.at and order > begin.order)), NEVER)
+            after = bisect_right(ends, (begin.at, begin.order))
+            end = ends[after][0] if after < len(ends) else NEVER
             if end > begin.at:
                 manual = begin.entry.reason == "manual"
                 yield Interval(device, subject, begin.at, end, begin.noted, manual, begin.entry.location)
 
     def ends(self, device: str, subject: bytes) -> list[int]:
         """The times at which the subject's association with the device is known to have ended."""
-        return sorted(at for at, _ in self._ends.get((device, subject), ()))
+        return sorted(at for at, _ in self._ends.get(device, {}).get(subject, ()))
 
     def last(self, device: str) -> Interval | None:
         """What the last entry that came in says, for who knows no times: the interval that lasts, if one does."""
@@ -189,7 +217,7 @@ class Associations:
 Window = tuple[int, int]
 
 
-def window(reading: Reading, stamp: int | None, margins: Margins) -> Window | None:
+def window(reading: Measured, stamp: int | None, margins: Margins) -> Window | None:
     """When the reading may have been measured, first and last; None where that is not known.
 
     `stamp` is the time that the message itself gives, for a device that gives none.
@@ -224,30 +252,31 @@ DEFAULT_MARGINS: Final = Margins()
 
 
 def standing(
-    reading: Reading, known: Associations, margins: Margins = DEFAULT_MARGINS
+    reading: Measured, known: Associations, margins: Margins = DEFAULT_MARGINS
 ) -> tuple[bytes | None, str | None]:
     """Whose a logged reading is by all that is known now, or the reason why it is nobody's.
 
     What was given to a subject stands as long as no end has come to be known that lies before it. What is in
     quarantine is whose a person says.
     """
-    intervals = known.of(reading.device)
     if reading.time is None or not known.knows(reading.device):
         return reading.subject, reading.quarantine
     point = instant(reading)
     if reading.quarantine is not None:
         given = {
-            each.subject for each in intervals if each.assigned and each.holds(point) and reading.time <= each.noted
+            each.subject
+            for each in known.of(reading.device)
+            if each.assigned and each.holds(point) and reading.time <= each.noted
         }
         return (given.pop(), None) if len(given) == 1 else (None, reading.quarantine)
     if reading.subject is None or reading.time < RELEASED:
         return reading.subject, reading.quarantine
     span = window(reading, reading.time, margins) or (point, point)
-    found = owner([each for each in intervals if each.subject == reading.subject], span)
+    found = owner(known.stays(reading.device, reading.subject), span)
     return (None, found) if isinstance(found, str) else (reading.subject, None)
 
 
-def instant(reading: Reading) -> int:
+def instant(reading: Measured) -> int:
     """The one time by which people look for a reading: the device's where it is synchronised, else of its receipt."""
     assert reading.time is not None  # a reading that was received
     synchronised = reading.device_time is not None and reading.device_sync in SYNCHRONISED

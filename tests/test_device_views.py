@@ -19,7 +19,7 @@ def test_signed_readings_are_rows_with_their_age_in_the_batch(tmp_path: Path) ->
         ledger.append(oximeter.batch(71, 72, time=NOON, subject=bytes(16)))
         list(ledger.entries())
         rows = ledger.store.query(
-            "SELECT device, key, counter, before_ms, code, value, unit, subject, time FROM signed_readings"
+            "SELECT device, key, counter, before_ms, code, value, unit, logged_subject, time FROM signed_readings"
         )
     shared = (oximeter.key.hex(), 1)
     assert rows == [

@@ -10,6 +10,7 @@ from .output import emit, printable, say, short, style, time_json, time_text
 from .recordjson import to_json
 
 if TYPE_CHECKING:
+    from medledger.attribution import Attributed
     from medledger.block import Block
     from medledger.indexing import LoggedEntry
     from medledger.membership import Membership
@@ -105,3 +106,19 @@ def entry_json(entry: LoggedEntry, names: Names) -> dict[str, Any]:
         "content": to_json(entry.type, entry.content),
         "void": entry.void,
     }
+
+
+def attributed_line(found: Attributed, names: Names) -> str:
+    """A reading and whose it is, for people: time, subject, place, what it says."""
+    logged = found.entry.subject
+    whose = f"nobody ({found.reason or 'never assigned'})" if found.subject is None else found.subject.hex()
+    was = "" if logged in (None, found.subject) else f", logged under {logged.hex()}"
+    time, _, place, _, what = _row(found.entry, names)
+    return "  ".join((time.ljust(24), whose.ljust(32), place.ljust(10), what + was))
+
+
+def attributed_json(found: Attributed, names: Names) -> dict[str, Any]:
+    """The same for programs: the entry, with whose it is as `subject`."""
+    said = entry_json(found.entry, names)
+    subject = None if found.subject is None else found.subject.hex()
+    return {**said, "subject": subject, "reason": found.reason, "logged_subject": said["subject"]}

@@ -17,7 +17,7 @@ from typing import Any, Self
 from .. import files
 from ..errors import CorruptError, InUseError, StoreError, UsageError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 # A damaged file can make the sqlite3 module fail to decode SQLite's own message.
 _SQLITE_ERRORS = (sqlite3.Error, UnicodeError)

@@ -2,6 +2,10 @@
 
 A migration and the record that it was applied are one transaction (sqlite-utils). Tables are STRICT. The views are what
 people query: texts instead of numbers, hexadecimal instead of bytes, a row for each sample of a reading.
+
+The subject under which a reading was logged is not always whose it is: a discharge that was told later takes readings
+back, and a person may assign those in quarantine. That is a fold over the entries, which SQL does not do. So where a
+view shows readings the column is called `logged_subject`, and `medledger audit readings` says whose they are.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from sqlite_utils.migrations import Migrations
 
 from ..decimals import MAX_EXPONENT, MIN_EXPONENT
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 """PRAGMA user_version of a database that needs no migration, so that opening one does not look further."""
 
 FEED_SHIFT: Final = 40
@@ -85,6 +89,7 @@ _NAMED = """
   e.pos & 1099511627775 AS seq, e.idx AS "index",
   strftime('%Y-%m-%dT%H:%M:%fZ', e.time / 1000.0, 'unixepoch') AS time, lower(hex(e.subject)) AS subject
 """
+_AS_LOGGED = _NAMED.replace("AS subject", "AS logged_subject")  # of readings: whose they are, a fold says
 
 _JOINED = """
 FROM entries e
@@ -102,9 +107,10 @@ FIRST_VIEWS: Final = {
         SELECT lower(hex(f.author)) AS feed, m.label AS author, b.pos & 1099511627775 AS seq,
                length(b.header) AS header_bytes, length(b.body) AS body_bytes
         FROM blocks b JOIN feeds f ON f.no = b.pos >> 40 LEFT JOIN member_rows m ON m.feed = f.author""",
-    "entry_list": f"SELECT {_NAMED}, t.name AS type, e.void, e.content {_JOINED}",
+    "entry_list": f"SELECT {_AS_LOGGED}, t.name AS type, e.void, e.content {_JOINED}",
     "readings": f"""
-        SELECT {_NAMED}, json_extract(e.content, '$.device') AS device,
+        SELECT {_AS_LOGGED}, json_extract(e.content, '$.quarantine') AS quarantine,
+               json_extract(e.content, '$.device') AS device,
                json_extract(s.value, '$[0]') AS code,
                CASE json_type(s.value, '$[1]')
                  WHEN 'array' THEN json_extract(s.value, '$[1][0]') * pow10.factor
@@ -168,7 +174,7 @@ DEVICE_VIEWS: Final = {
                json_extract(e.content, '$.last') AS last, json_extract(e.content, '$.reason') AS reason
         {_JOINED} WHERE t.name IN ('device.enrol', 'device.retire') AND e.void IS NULL""",
     "signed_readings": f"""
-        SELECT {_NAMED}, json_extract(e.content, '$.device') AS device, json_extract(e.content, '$.key') AS key,
+        SELECT {_AS_LOGGED}, json_extract(e.content, '$.device') AS device, json_extract(e.content, '$.key') AS key,
                json_extract(e.content, '$.counter') AS counter,
                json_extract(e.content, '$.uptime') - json_extract(r.value, '$[0]') AS before_ms,
                json_extract(s.value, '$[0]') AS code,
@@ -219,6 +225,14 @@ def add_devices(db: Database) -> None:
     """Views of what devices signed, their keys, and promises. `before_ms` is how long before its batch was sealed."""
     for name, sql in DEVICE_VIEWS.items():
         db.create_view(name, sql)
+
+
+@migrations()
+def name_logged_subjects(db: Database) -> None:
+    """Views that show readings no longer call the subject under which they were logged `subject`."""
+    for name in ("entry_list", "readings", "signed_readings"):
+        db.execute(f"DROP VIEW {name}")
+        db.create_view(name, VIEWS[name])
 
 
 def migrate(db: Database) -> None:

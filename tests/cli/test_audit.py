@@ -120,3 +120,20 @@ def test_findings_are_named_with_the_blocks_that_show_them(run: Run, ward: Path,
     time.sleep(1.1)  # the promise was of a second
     kinds = [each["kind"] for each in run("audit", "findings", ward, "--now", "--json", code=1).lines]
     assert kinds == ["unenrolled key", "silent"]
+
+
+def test_readings_are_listed_with_whose_they_are(run: Run, ward: Path) -> None:
+    """A discharge that was told late takes one back: for people, and for programs with both subjects."""
+    anna = "00112233445566778899aabbccddeeff"
+    move = '{{"device": "MON-7", "action": "{}"}}'.format
+    run("append", ward, "association", move("begin"), "--subject", anna, "--time", "2026-11-20T10:00:00Z")
+    for at in ("10:01:00", "10:05:00"):
+        run("append", ward, "reading", READING, "--subject", anna, "--time", f"2026-11-20T{at}Z")
+    run("append", ward, "association", move("end"), "--subject", anna, "--time", "2026-11-20T10:03:00Z")
+    kept, lost = run("audit", "readings", ward, "--subject", anna, "--json").lines
+    assert (kept["subject"], kept["logged_subject"], kept["reason"]) == (anna, anna, None)
+    assert (lost["subject"], lost["logged_subject"], lost["reason"]) == (None, anna, "after-discharge")
+    text = run("audit", "readings", ward, "--device", "MON-7").out.splitlines()
+    assert "nobody (after-discharge)" in text[1]
+    assert f"logged under {anna}" in text[1]
+    assert run("audit", "readings", ward, "--until", "2026-11-20T10:00:00Z").out == ""

@@ -15,7 +15,7 @@ from .. import checking, gossiping
 from ..command import Group
 from ..exits import Exit
 from ..opening import reading, signing
-from ..options import Duration, json_option, key_option, ledger_argument
+from ..options import Duration, Hex, Time, json_option, key_option, ledger_argument
 from ..output import emit, json_text, remark, say, table
 from .verify import every_signature_option, processes_option
 
@@ -137,3 +137,39 @@ def findings(ledger: Path, until_now: bool, as_json: bool) -> int:
     else:
         say("Nothing that does not fit together.")
     return int(Exit.REFUSED if found else Exit.OK)
+
+
+@audit.command(
+    examples=(
+        "medledger audit readings audit.db --subject 00112233445566778899aabbccddeeff",
+        "medledger audit readings audit.db --device MON-7 --since 2026-11-22 --json",
+    )
+)
+@ledger_argument()
+@click.option("--subject", type=Hex(16), help="Only what is this subject's, or was logged under it.")
+@click.option("--device", help="Only of this device.")
+@click.option("--since", type=Time(), help="Only from this time on.")
+@click.option("--until", type=Time(), help="Only before this time.")
+@json_option
+def readings(
+    ledger: Path, subject: bytes | None, device: str | None, since: int | None, until: int | None, as_json: bool
+) -> None:
+    """List the readings in LEDGER and whose they are, by all that was told since they were logged.
+
+    A discharge that came late takes readings back, and a person may assign those in quarantine. The views of the
+    replica show the subject under which a reading was logged; whose it is, this says. Signed batches are among them.
+    Sync first: what has not arrived is missing here.
+    """
+    from medledger.attribution import attributed
+
+    from ..describe import Names
+    from ..entrylines import attributed_json, attributed_line
+
+    with reading(ledger) as opened:
+        names = Names(opened.membership)
+        for each in attributed(opened, device=device, since=since, until=until):
+            if subject is None or subject in (each.subject, each.entry.subject):
+                if as_json:
+                    emit(attributed_json(each, names))
+                else:
+                    say(attributed_line(each, names))
