@@ -11,6 +11,8 @@ OUTSIDE := .venv-outside
 OUTSIDE_STAMP := $(OUTSIDE)/.installed
 # Tests wait for brokers, boxes and disks half of their time: two processes more than there are cores, six at most.
 PARALLEL = -n $$(( $$(getconf _NPROCESSORS_ONLN) < 4 ? $$(getconf _NPROCESSORS_ONLN) + 2 : 6 )) --dist worksteal
+# Tests start hundreds of processes: without bytecode on the disk each would compile the library again.
+unexport PYTHONDONTWRITEBYTECODE
 NEWEST_FIRST := python3 python3.14 python3.13 python3.12 python3.11
 
 .DEFAULT_GOAL := help
