@@ -51,10 +51,12 @@ class _TooDeep(_Refused):
     """The value nests deeper than its caller allows."""
 
 
-def encode(obj: object) -> bytes:
-    """The deterministic encoding of `obj`; `UsageError` when it holds anything but the types of this format."""
+def encode(obj: object, *, room: int = MAX_DEPTH) -> bytes:
+    """The deterministic encoding of `obj`; `UsageError` when it holds anything but the types of this format, or nests
+    more than `room` containers.
+    """
     try:
-        return _encoded(obj, MAX_DEPTH)
+        return _encoded(obj, room)
     except _Refused as error:
         raise UsageError(f"this value cannot be encoded: {error}") from None
     except UnicodeEncodeError:

@@ -18,10 +18,12 @@ from typing import Any
 
 from . import cbor
 from .errors import LimitError, MalformedError, UsageError
-from .limits import MAX_ENTRY_BYTES, MAX_INT, MAX_TYPE_CHARS, MIN_INT
+from .limits import MAX_DEPTH, MAX_ENTRY_BYTES, MAX_INT, MAX_TYPE_CHARS, MIN_INT
 
 SALT_BYTES = 16
 SUBJECT_BYTES = 16
+CONTENT_DEPTH = MAX_DEPTH - 1
+"""Containers that a content may nest: its entry is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +43,18 @@ def encode_entry(type: str, content: Any, *, time: int, subject: bytes | None, s
 
     Raises `UsageError` for a part of the wrong shape, `LimitError` (fault: caller) beyond `MAX_ENTRY_BYTES`.
     """
+    return assemble_entry(type, cbor.encode(content, room=CONTENT_DEPTH), time=time, subject=subject, salt=salt)
+
+
+def assemble_entry(type: str, content: bytes, *, time: int, subject: bytes | None, salt: bytes) -> bytes:
+    """`encode_entry` of a content that is encoded already."""
     problem = envelope_problem(salt, type, time, subject)
     if problem is not None:
         raise UsageError(problem)
-    raw = cbor.encode([salt, type, time, subject, content])
+    try:
+        raw = encode_parts(salt, type, time, subject, content)
+    except UnicodeEncodeError:
+        raise UsageError("an entry's type holds a lone surrogate") from None
     if len(raw) > MAX_ENTRY_BYTES:
         raise LimitError(
             f"an entry of {len(raw)} bytes is over the limit of {MAX_ENTRY_BYTES}",

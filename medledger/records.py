@@ -14,7 +14,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Self
 
 from .acts import GovApprove, GovEnrol, GovEpoch, GovRevoke, GovTransport
@@ -97,6 +97,7 @@ class Reading(RecordBase):
     quarantine: str | None
     subject: bytes | None
     time: int | None
+    encoded: bytes = field(init=False, repr=False, compare=False)  # the content: checking it was encoding it
 
     def __init__(
         self,
@@ -123,7 +124,7 @@ class Reading(RecordBase):
         put(self, "quarantine", quarantine)
         put(self, "subject", subject)
         put(self, "time", time)
-        self.check()
+        put(self, "encoded", self.check())
 
     def to_content(self) -> dict[str, Any]:
         """The content of this record's entry."""

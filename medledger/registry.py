@@ -17,12 +17,16 @@ from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, Final, Protocol, Self, TypeVar
 
+from .cbor import encode, encode_text
+from .entry import CONTENT_DEPTH
 from .errors import MedledgerError, UsageError
 from .limits import MAX_TYPE_CHARS
 from .schema import Bytes, Int, Nullable, Validator
 
 SUBJECT: Final = Nullable(Bytes(16))
 TIME: Final = Nullable(Int())
+_AROUND: Final = frozenset(("subject", "time", "encoded"))
+"""Fields of a record that are not fields of its content."""
 
 
 class Record(Protocol):
@@ -91,13 +95,14 @@ class RecordBase:
     CONTROL: ClassVar[bool] = False
     SCHEMA: ClassVar[Validator]
     NAMES: ClassVar[tuple[str, ...]]  # content fields, in order of declaration; set by @record
+    ENCODED: ClassVar[tuple[str, ...]]  # the same, in the order in which a map's keys are encoded
     subject: bytes | None
     time: int | None
 
     def to_content(self) -> Any:
-        """The content of this record's entry."""
+        """The content of this record's entry, its fields in the order of their encoding."""
         content = {}
-        for name in self.NAMES:
+        for name in self.ENCODED:
             value = getattr(self, name)
             if value is not None:
                 content[name] = value
@@ -109,14 +114,23 @@ class RecordBase:
         cls.SCHEMA.check(content)
         return cls(**content, subject=subject, time=time)  # type: ignore[call-arg]  # the dataclass below has these
 
-    def check(self) -> None:
-        self.SCHEMA.check(self.to_content(), self.TYPE)
+    def check(self) -> bytes:
+        """What the content is encoded as. Raises `SchemaError`."""
+        encoded = self.SCHEMA.check(self.to_content(), self.TYPE)
         SUBJECT.check(self.subject, "subject")
         TIME.check(self.time, "time")
+        return encoded
+
+
+def encoding_of(record: Record) -> bytes:
+    """What a record's content is encoded as; a record may know it as `encoded`, since it was checked by encoding it."""
+    encoded = getattr(record, "encoded", None)
+    return encode(record.to_content(), room=CONTENT_DEPTH) if encoded is None else encoded
 
 
 def record(cls: R) -> R:
     """Registers a record class built on RecordBase and notes the names of its content fields."""
-    names = tuple(field.name for field in fields(cls) if field.name not in ("subject", "time"))  # type: ignore[arg-type]
+    names = tuple(field.name for field in fields(cls) if field.name not in _AROUND)  # type: ignore[arg-type]
     cls.NAMES = names  # type: ignore[attr-defined]
+    cls.ENCODED = tuple(sorted(names, key=encode_text))  # type: ignore[attr-defined]
     return register(cls)

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
+from .cbor import encode_text
 from .decimals import Exact, format_decimal, to_exact
 from .errors import SchemaError
 from .schema import ByType, Decimal, Map, Nullable, OneOf, Remembered, Text, Tuple, Validator, Where
@@ -229,6 +230,6 @@ class Sample:
         return " ".join(part for part in (self.code or self.sent, shown, self.unit) if part)
 
 
-_QUALIFIER_NAMES: Final = tuple(
-    field.name for field in fields(Sample) if field.name not in ("code", "value", "unit", "text")
+_QUALIFIER_NAMES: Final = sorted(
+    (field.name for field in fields(Sample) if field.name not in ("code", "value", "unit", "text")), key=encode_text
 )

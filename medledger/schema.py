@@ -4,7 +4,7 @@ Rules:
 
 - A schema is built once, from the functions below, into nested closures that check a value and give its encoding. It
   runs once for every entry of a replica; doing both in one walk is what makes interpretation quick.
-- `Validator.check(value, path)` returns nothing or raises SchemaError naming the field, as in
+- `Validator.check(value, path)` gives the encoding or raises SchemaError naming the field, as in
   `content.samples[0][1] must be a decimal`. It never shows the value: a refused value may be somebody's name.
 - Only what the ledger's CBOR knows: int, bytes, str, list, dict, bool and None, by exact type (True is not 1).
   A tuple passes for a list, because the encoder writes them alike.
@@ -52,10 +52,10 @@ class Validator:
 
     run: Callable[[Any], bytes]
 
-    def check(self, value: object, path: str = "content") -> None:
-        """Nothing when `value` conforms; otherwise SchemaError, with the field's path below `path`."""
+    def check(self, value: object, path: str = "content") -> bytes:
+        """The encoding of a `value` that conforms; otherwise SchemaError, with the field's path below `path`."""
         try:
-            self.run(value)
+            return self.run(value)
         except _Problem as problem:
             raise SchemaError(f"{path}{''.join(reversed(problem.steps))} {problem}") from None
 

@@ -16,7 +16,7 @@ from hashlib import sha256
 
 from .block import Block, check_body_limits, encode_body, entries_root
 from .clock import ClockReader
-from .entry import encode_entry
+from .entry import assemble_entry
 from .errors import MembershipError, SchemaError, UsageError
 from .governance import CONTROL_PREFIX
 from .header import (
@@ -35,7 +35,7 @@ from .importing import Advance
 from .keys import Randomness, Signer, verify
 from .limits import MAX_INT, SEGMENT_BLOCKS
 from .membership import Membership
-from .registry import Record
+from .registry import Record, encoding_of
 from .replica import Replica
 from .validation import ValidBlock
 
@@ -152,10 +152,10 @@ class Writer:
         salts = self._randomness(16 * len(records))
         body = []
         for at, record in enumerate(records):
-            content = record.to_content()
             time = now if record.time is None else record.time
             salt = salts[16 * at : 16 * at + 16]
-            body.append(encode_entry(record.TYPE, content, time=time, subject=record.subject, salt=salt))
+            content = encoding_of(record)
+            body.append(assemble_entry(record.TYPE, content, time=time, subject=record.subject, salt=salt))
         check_body_limits(body)
         author = self._signer.public_key
         if head is None:

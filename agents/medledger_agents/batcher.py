@@ -4,6 +4,7 @@
   enough records. What arrives while a batch is being recorded makes the next one.
 - Recording blocks on the disk, so it runs in a thread of its own, one batch after the other.
 - What waits is bounded in bytes: `room` makes those who bring more wait, and they stop reading from their sockets.
+- What became of a batch is told once for all of it (`told`), whether or not somebody still waits for its answers.
 """
 
 from __future__ import annotations
@@ -22,14 +23,18 @@ MAX_WAITING_BYTES: Final = 4 * 1024 * 1024
 
 T = TypeVar("T")
 Record = Callable[[Sequence[Delivery]], Sequence[Answer]]
+Told = Callable[[Sequence[tuple[Delivery, Answer]]], None]
 
 
 class Batcher:
     """Between the connections and the recorder. `rest` is called, in the recorder's thread, when nothing waits."""
 
-    def __init__(self, record: Record, rest: Callable[[], None], *, window: float, max_entries: int) -> None:
+    def __init__(
+        self, record: Record, rest: Callable[[], None], told: Told, *, window: float, max_entries: int
+    ) -> None:
         self._record = record
         self._rest = rest
+        self._told = told
         self._window = window
         self._max_entries = max_entries
         self._waiting: list[tuple[Delivery, asyncio.Future[Answer]]] = []
@@ -56,24 +61,21 @@ class Batcher:
             await asyncio.get_running_loop().run_in_executor(self._worker, _nothing)
 
     async def room(self, size: int) -> None:
-        """Wait until a message of that many bytes may be submitted; a message always may when nothing else waits."""
-        if self._bytes == 0 or self._bytes + size <= MAX_WAITING_BYTES:
-            self._bytes += size
+        """Wait until a message of that many bytes may be submitted, and submit it before waiting for anything else.
+
+        A message always may when nothing else waits.
+        """
+        if self._fits(size):
             return
         self._crowded += 1
         try:
             async with self._room:
-                await self._room.wait_for(lambda: self._bytes == 0 or self._bytes + size <= MAX_WAITING_BYTES)
-                self._bytes += size
+                await self._room.wait_for(lambda: self._fits(size))
         finally:
             self._crowded -= 1
 
-    async def leave(self, size: int) -> None:
-        """Give back what `room` gave."""
-        self._bytes -= size
-        if self._crowded:
-            async with self._room:
-                self._room.notify_all()
+    def _fits(self, size: int) -> bool:
+        return self._bytes == 0 or self._bytes + size <= MAX_WAITING_BYTES
 
     def submit(self, delivery: Delivery) -> asyncio.Future[Answer]:
         """Queue a message; the answer comes when it is durable, or refused. After the end it is cancelled."""
@@ -85,6 +87,7 @@ class Batcher:
             answer.cancel()
             return answer
         self._waiting.append((delivery, answer))
+        self._bytes += len(delivery.message.raw)
         self._entries += len(delivery.records)
         self._urgent |= delivery.urgent
         self._changed.set()
@@ -130,12 +133,21 @@ class Batcher:
         return batch
 
     async def _settle(self, batch: list[tuple[Delivery, asyncio.Future[Answer]]]) -> None:
-        answers = await self.aside(lambda: self._record([delivery for delivery, _ in batch]))
+        deliveries = [delivery for delivery, _ in batch]
+        answers = await self.aside(lambda: self._record(deliveries))
         if answers is None:
             answers = [Answer(None, "an internal error of the receiver")] * len(batch)
         for (_, future), answer in zip(batch, answers, strict=True):
             if not future.done():  # a connection that has gone does not wait for it
                 future.set_result(answer)
+        try:
+            self._told(list(zip(deliveries, answers, strict=True)))
+        except Exception as error:  # noqa: BLE001 - what is recorded is recorded
+            logs.unforeseen("recorder", error)
+        self._bytes -= sum(len(delivery.message.raw) for delivery in deliveries)
+        if self._crowded:
+            async with self._room:
+                self._room.notify_all()
 
     async def aside(self, work: Callable[[], T]) -> T | None:
         """Run in the recorder's thread; None after a fault of ours, which is logged."""

@@ -21,12 +21,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from medledger.entry import SALT_BYTES, encode_entry
+from medledger.entry import SALT_BYTES, assemble_entry
 from medledger.errors import MedledgerError
 from medledger.ledger import Ledger
 from medledger.limits import MAX_BODY_BYTES
-from medledger.records import Reading, Sample
-from medledger.registry import Record
+from medledger.registry import Record, encoding_of
 
 from . import logs
 from .health import HEALTH
@@ -35,9 +34,6 @@ from .meters import METERS
 
 NOTHING: Final = "there is nothing to log of it"
 _NO_SALT: Final = bytes(SALT_BYTES)
-_ENTRY: Final = 208  # all of a reading but its texts and samples: heads, names of fields, hash, times, subject
-_SAMPLE: Final = 64  # the same of a sample: heads, two decimals, the names "sent", "sent_unit" and "sent_value"
-_WORD: Final = 12  # and of a qualifier that is rare
 _LATE: Final = 2**40  # a time that takes as many bytes as any
 
 
@@ -236,21 +232,9 @@ def _refuse(tasks: Iterable[_Task], reason: str) -> None:
 
 
 def _length(record: Record) -> int:
-    """At most so many bytes does a record's entry have: exactly, or for a reading, by its parts."""
-    if type(record) is Reading:
-        return _ENTRY + sum(map(_text, (record.device, record.alarm))) + sum(map(_sample, record.samples))
+    """At most so many bytes does a record's entry have. Raises `LimitError` where it is too large for one."""
     time = _LATE if record.time is None else record.time
-    return len(encode_entry(record.TYPE, record.to_content(), time=time, subject=record.subject, salt=_NO_SALT))
-
-
-def _sample(sample: Sample) -> int:
-    texts = (sample.code, sample.unit, sample.text, sample.sent, sample.sent_unit)
-    rare = (sample.absent, sample.flag, sample.status, sample.result, sample.sub)
-    return _SAMPLE + sum(map(_text, texts)) + sum(_WORD + _text(text) for text in rare if text)
-
-
-def _text(text: str | None) -> int:
-    return 0 if text is None else len(text) if text.isascii() else 4 * len(text)
+    return len(assemble_entry(record.TYPE, encoding_of(record), time=time, subject=record.subject, salt=_NO_SALT))
 
 
 def _count(answer: Answer) -> None:

@@ -20,6 +20,7 @@ import os
 import socket
 import ssl
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -38,7 +39,7 @@ from ..recorder import Answer, Delivery, Recorder
 from ..subjects import Subjects
 from . import hand
 from .config import BedsideConfig
-from .intake import ACCEPTED, ERROR, Intake, devices_of, wired
+from .intake import ACCEPTED, ERROR, Intake, Taken, devices_of, wired
 from .moves import Beds
 from .quarantine import runs_in
 from .tls import HANDSHAKE_SECONDS, HELLO, explain, server_context
@@ -57,7 +58,8 @@ KEEPALIVE: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 20), ("TCP_KEEPCNT",
 
 ENCRYPTED: Final = "the sender speaks TLS, and this port takes plain text: set tls_certificate_file, or switch TLS off"
 
-Reply = asyncio.Task[bytes]
+Reply = tuple[Taken, asyncio.Future[Answer] | None]
+"""A message, and what becomes of it; None where nothing does."""
 
 
 class Bedside:
@@ -85,6 +87,7 @@ class Bedside:
         self._batcher = Batcher(
             self._recorder.record,
             self._recorder.rest,
+            self._told,
             window=config.batch.window_seconds,
             max_entries=config.batch.max_entries,
         )
@@ -227,19 +230,20 @@ class Bedside:
     ) -> None:
         """Read messages until the peer or the agent ends; meanwhile reply to them in their order."""
         replies: asyncio.Queue[Reply | None] = asyncio.Queue(PENDING_MESSAGES)
-        replying = asyncio.create_task(_reply(replies, writer, peer, self._settings.stall_seconds))
+        replying = asyncio.create_task(self._reply(replies, writer, peer))
         reading = asyncio.create_task(self._read(reader, replies, peer, local=local))
         assert self._recording is not None  # connections come after start
         try:
             await asyncio.wait({reading, replying, self._recording}, return_when=asyncio.FIRST_COMPLETED)
             reading.cancel()
-            with suppress(asyncio.CancelledError):
-                await reading
+            await asyncio.wait({reading})
             if not replying.done():
                 ending = asyncio.create_task(replies.put(None))  # waits where the queue is full
                 await asyncio.wait({ending, replying}, return_when=asyncio.FIRST_COMPLETED)
                 ending.cancel()
             await replying
+            with suppress(asyncio.CancelledError):
+                await reading  # a fault of ours in the middle of it
         finally:
             reading.cancel()
             replying.cancel()
@@ -274,50 +278,71 @@ class Bedside:
     async def _accept(self, raw: bytes, replies: asyncio.Queue[Reply | None], *, local: bool) -> None:
         """Hand a message over; its reply takes its place in the queue. Waits while there is no room."""
         await self._batcher.room(len(raw))
-        await replies.put(asyncio.create_task(self._handle(raw, local=local)))
+        taken = self._intake.take(raw, _now(), local=local)
+        kept = taken.delivery
+        if taken.code != ACCEPTED:
+            name = None if kept is None else kept.message.sha256.hex()[:16]
+            logs.warning("message refused", code=taken.code, message=name, where="intake")
+        await replies.put((taken, None if kept is None else self._batcher.submit(kept)))
 
-    async def _handle(self, raw: bytes, *, local: bool) -> bytes:
-        """The acknowledgement of a message, once there is one."""
+    async def _reply(self, replies: asyncio.Queue[Reply | None], writer: asyncio.StreamWriter, peer: str) -> None:
+        """Send acknowledgements in the order of their messages, until None; those that are due together, together."""
+        due = b""
+        while True:
+            if due and replies.empty():
+                due = await self._send(due, writer, peer)
+            reply = await replies.get()
+            if due and (reply is None or not _is_due(*reply)):
+                due = await self._send(due, writer, peer)
+            if reply is None:
+                return
+            due += wrap(await self._acknowledgement(*reply))
+
+    async def _acknowledgement(self, taken: Taken, answer: asyncio.Future[Answer] | None) -> bytes:
+        """What the sender of a message is told, once what was logged of it is durable."""
+        if taken.asked is not None:
+            return taken.acknowledgement(ACCEPTED) + await self._quarantined(taken.asked)
+        refused = taken.reason if answer is None else (await answer).refused
+        if refused is None:
+            return taken.acknowledgement(ACCEPTED)
+        return taken.acknowledgement(taken.code if refused == taken.reason else ERROR, refused)
+
+    async def _send(self, due: bytes, writer: asyncio.StreamWriter, peer: str) -> bytes:
+        """Nothing is due any more. Who does not read its acknowledgements loses its place: `ConnectionError`."""
+        writer.write(due)
         try:
-            taken = self._intake.take(raw, _now(), local=local)
-            delivery = taken.delivery
-            if taken.asked is not None:
-                return taken.acknowledgement(ACCEPTED) + await self._quarantined(taken.asked)
-            if delivery is None:
-                logs.warning("message refused", code=taken.code, bytes=len(raw), where="intake")
-                return taken.acknowledgement(taken.code, taken.reason)
-            answer = await self._batcher.submit(delivery)
-        finally:
-            await self._batcher.leave(len(raw))
-        name = delivery.message.sha256.hex()[:16]
-        if answer.refused is not None:
-            known = answer.refused == taken.reason
-            where = "intake" if known else "ledger"
-            logs.warning("message refused", code=taken.code if known else ERROR, message=name, where=where)
-            return taken.acknowledgement(taken.code if known else ERROR, answer.refused)
-        logs.event(
-            "message repeated" if answer.repeated else "message logged",
-            level=logging.DEBUG,
-            message=name,
-            block=answer.block,
-            readings=len(delivery.records),
-            alarm=delivery.urgent,
-        )
-        if not answer.repeated:
-            self._watching.logged(devices_of(delivery.records), self._ward.departed())
-        return taken.acknowledgement(ACCEPTED)
+            async with asyncio.timeout(self._settings.stall_seconds):
+                await writer.drain()
+        except TimeoutError:
+            logs.warning("acknowledgements are not read: connection closed", peer=peer)
+            writer.transport.abort()  # what it was not told, it sends again
+            raise ConnectionAbortedError from None
+        return b""
+
+    def _told(self, said: Sequence[tuple[Delivery, Answer]]) -> None:
+        """What became of a batch."""
+        for delivery, answer in said:
+            name = delivery.message.sha256.hex()[:16]
+            if answer.refused is not None:
+                if answer.refused != delivery.refused:  # that was said when it came in
+                    logs.warning("message refused", code=ERROR, message=name, where="ledger")
+                continue
+            logs.event(
+                "message repeated" if answer.repeated else "message logged",
+                level=logging.DEBUG,
+                message=name,
+                block=answer.block,
+                readings=len(delivery.records),
+                alarm=delivery.urgent,
+            )
+        logged = [delivery.records for delivery, answer in said if answer.refused is None and not answer.repeated]
+        if logged:
+            self._watching.logged(devices_of([draft for drafts in logged for draft in drafts]), self._ward.departed())
 
     async def _deliver(self, delivery: Delivery) -> Answer:
         """What an instrument of this box measured: the answer, when it is durable or refused."""
-        size = len(delivery.message.raw)
-        await self._batcher.room(size)
-        try:
-            answer = await self._batcher.submit(delivery)
-        finally:
-            await self._batcher.leave(size)
-        if answer.refused is None and not answer.repeated:
-            self._watching.logged(devices_of(delivery.records), self._ward.departed())
-        return answer
+        await self._batcher.room(len(delivery.message.raw))
+        return await self._batcher.submit(delivery)
 
     async def _quarantined(self, hours: int) -> bytes:
         """What a person asks for through our own socket."""
@@ -331,19 +356,9 @@ def _now() -> int:
     return time.time_ns() // 1_000_000
 
 
-async def _reply(
-    replies: asyncio.Queue[Reply | None], writer: asyncio.StreamWriter, peer: str, patience: float
-) -> None:
-    """Send acknowledgements in the order of their messages, until None. Who does not read them loses its place."""
-    while (reply := await replies.get()) is not None:
-        writer.write(wrap(await reply))
-        try:
-            async with asyncio.timeout(patience):
-                await writer.drain()
-        except TimeoutError:
-            logs.warning("acknowledgements are not read: connection closed", peer=peer)
-            writer.transport.abort()  # what it was not told, it sends again
-            return
+def _is_due(taken: Taken, answer: asyncio.Future[Answer] | None) -> bool:
+    """Whether the reply to a message waits for nothing any more."""
+    return taken.asked is None if answer is None else answer.done()
 
 
 def _peer(writer: asyncio.StreamWriter) -> str:
