@@ -44,6 +44,7 @@ class Partitioned(RuleBasedStateMachine):
         # The reference: by supply (its index), who supplied what of which prescription and number, and what came back.
         self.supplies: dict[int, tuple[str, bytes, int, Fraction, str]] = {}
         self.back: dict[int, Fraction] = defaultdict(Fraction)
+        self.meddled: set[tuple[int, int]] = set()  # a supply, and who else says that it never left the counter
         self.begun: dict[str, int] = {}  # where each pharmacy first received something: its stock counts from there
         self.shelf: dict[str, dict[str, Fraction]] = {name: defaultdict(Fraction) for name in PHARMACIES}
 
@@ -120,12 +121,17 @@ class Partitioned(RuleBasedStateMachine):
     @precondition(lambda self: self.supplies)
     @rule(name=st.sampled_from(PHARMACIES), quantity=AMOUNTS, undo=st.booleans(), data=st.data())
     def take_back(self, name: str, quantity: str, undo: bool, data: st.DataObject) -> None:
-        """Of any supply, known to that replica or not, as much as is asked: more than was supplied, too."""
+        """Of any supply, known to that replica or not, as much as is asked: more than was supplied, too. That another's
+        never left the counter is said and counts for nothing.
+        """
         at = data.draw(st.sampled_from(sorted(self.supplies)))
         action = "undo" if undo else "return"
         issue = self.everything[at].leaf
-        self.write(name, DispenseReturn(issue=issue, quantity=quantity, action=action))
-        self.back[at] += Fraction(quantity)
+        back = self.write(name, DispenseReturn(issue=issue, quantity=quantity, action=action))
+        if undo and name != self.supplies[at][0]:
+            self.meddled.add((at, back))
+        else:
+            self.back[at] += Fraction(quantity)
 
     @rule(
         name=st.sampled_from(PHARMACIES),
@@ -181,6 +187,7 @@ class Partitioned(RuleBasedStateMachine):
                 and entry.type == "dispense.return"
                 and entry.place.feed == feed_of(name)
                 and any(self.everything[supply].leaf == entry.content["issue"] for supply in self.held[name])
+                and all(at != back for _, back in self.meddled)
             ]
             returned = sum(
                 (Fraction(e.content["quantity"][0]) * Fraction(10) ** e.content["quantity"][1] for e in known),
@@ -230,6 +237,8 @@ class Partitioned(RuleBasedStateMachine):
         assert named == over
         twice = {self.everything[at].leaf for at in self.supplies if self.back[at] > self.supplies[at][3]}
         assert {each.facts["issue"] for each in found.get("returned twice", [])} == twice
+        undone = {finding.places for finding in found.get("undone by another", [])}
+        assert undone == {tuple(self.everything[at].place for at in pair) for pair in self.meddled}
         for finding in found.get("overdispensed", []):
             proof = {(place.feed, place.seq) for place in finding.places}
             for at, (_, prescription, refill, quantity, _) in self.supplies.items():

@@ -87,6 +87,9 @@ CASES: dict[str, tuple[str | None, Make]] = {
     "on its last day somewhere": (None, of(("d", order(expires="2027-01-14")), ("a", supply()))),
     "more back than out": ("returned twice", both(back(1), back("1.5", first=pack(serial="T")))),
     "undone twice": ("returned twice", back(2)),
+    "undone by its supplier": (None, back(1, "undo")),
+    "undone by another": ("undone by another", back(1, "undo", "b")),
+    "brought back elsewhere": (None, back(1, "return", "b")),
     "back of nothing": ("return without supply", lambda feeds: list(back(1)(feeds))[1:]),
     "a pack twice, elsewhere": ("serial supplied twice", of(("a", pack()), ("b", pack()))),
     "a pack twice, here": ("serial supplied twice", of(("a", pack()), ("a", pack()))),
@@ -173,6 +176,19 @@ def test_the_proof_names_both_pharmacies() -> None:
     assert set(finding.places) == {entry.place for entry in entries}
     assert finding.facts["authors"] == sorted([feed_of("a"), feed_of("b")])
     assert (finding.facts["authorised"], finding.facts["supplied"]) == ("30", "35")
+
+
+def test_nobody_makes_room_by_a_word_about_anothers_supply() -> None:
+    """The supply stands, and what was supplied because of that word is too much. Who undid whose is named with both."""
+    feeds = Feeds()
+    entries = list(both(of(("d", order())), back(30, "undo", "b", supply(serial="S")))(feeds))
+    entries.append(feeds.add("b", supply(serial="S")))
+    kinds = by_kind(found_in(entries))
+    assert set(kinds) == {"undone by another", "overdispensed", "serial supplied twice"}
+    (undone,) = kinds["undone by another"]
+    assert undone.places == (entries[1].place, entries[2].place)
+    assert undone.facts["authors"] == [feed_of("b"), feed_of("a")]
+    assert SupplyBook.of(entries).shelf(feed_of("b"), GTIN, "{tablet}").undone == 0
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@
 - *other product*: not the product that was prescribed, and nobody said why.
 - *prescription expired*: supplied after its last day, by the supplier's own clock.
 - *returned twice*: more came back of one supply than was supplied. The rest credits nothing.
+- *undone by another*: somebody else than the supplier said that a supply never left the counter. It credits nothing.
 - *return without supply*: it names a supply that no block here holds. A replica that is not in sync may see that.
 
 A prescription that no prescriber put on the ledger authorises nothing that could be exceeded: its supplies are added
@@ -127,6 +128,11 @@ def find(entries: Sequence[Observed], context: Context) -> Iterator[Finding]:
         if issue.overreturned:
             said = f"{_amounts(issue.given_back, issue)} came back of a supply of {_amounts(issue.supplied, issue)}"
             yield Finding("returned twice", said, _places([issue.entry, *issue.returns]), {"issue": issue.entry.leaf})
+        for back in issue.disowned:
+            said = f"{author_name(back, context)} undid a supply of {_who(issue, context)}: only its supplier can know"
+            authors = [back.place.feed, issue.entry.place.feed]
+            facts = {"issue": issue.entry.leaf, "authors": authors}
+            yield Finding("undone by another", said, _places([issue.entry, back]), facts)
     for back in book.returns_of_nothing():
         said = f"{author_name(back, context)} took back from a supply that is not here"
         yield Finding("return without supply", said, (back.place,), {"issue": back.content["issue"]})

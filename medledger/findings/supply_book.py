@@ -6,6 +6,9 @@ Rules:
   never on the order of arrival. Two replicas that hold the same blocks give the same answers.
 - What counts as supplied is a `dispense` that is `completed`. A return counts against the one supply whose leaf hash it
   names; until that supply is here it counts for nothing.
+- That a supply never left the counter (`undo`), only that counter knows. In any other feed it counts for nothing,
+  whatever its author's role is: nobody makes room on a prescription by a word about another's supply. What a patient
+  brings back (`return`) may be brought anywhere: it lies in the stock of who took it.
 - Of one supply no more can come back than was supplied: further returns credit nothing, and are found (issues that are
   `overreturned`). Otherwise two pharmacies that were cut off could make an authorisation out of nothing.
 - Stock is kept for each author, product and unit, as sums: see `Shelf`.
@@ -52,6 +55,7 @@ class Issue:
     entry: Observed
     supplied: Fraction
     returns: tuple[Observed, ...]
+    disowned: tuple[Observed, ...] = ()  # undone by others than its supplier: they count for nothing
 
     @property
     def given_back(self) -> Fraction:
@@ -140,7 +144,8 @@ class SupplyBook:
 
     def _shelve_return(self, supply: Observed, back: Observed) -> None:
         """What comes back lies where it was brought to."""
-        self.shelves[back.place.feed, supply.content["product"], supply.content["unit"]].add(move_of(back))
+        if counts_for(supply, back):
+            self.shelves[back.place.feed, supply.content["product"], supply.content["unit"]].add(move_of(back))
 
     def _add_step(self, entry: Observed) -> None:
         content = entry.content
@@ -167,8 +172,10 @@ class SupplyBook:
         entry = self._supplies.get(leaf)
         if entry is None:
             return None
-        returns = tuple(sorted(self._returns.get(leaf, ()), key=lambda each: each.place))
-        return Issue(entry, amount(entry.content["quantity"]), returns)
+        named = sorted(self._returns.get(leaf, ()), key=lambda each: each.place)
+        returns = tuple(back for back in named if counts_for(entry, back))
+        disowned = tuple(back for back in named if not counts_for(entry, back))
+        return Issue(entry, amount(entry.content["quantity"]), returns, disowned)
 
     def _issues(self, leaves: Iterable[bytes]) -> list[Issue]:
         found = [issue for leaf in leaves if (issue := self.issue(leaf)) is not None]
@@ -226,6 +233,11 @@ class SupplyBook:
             if supply.content["unit"] == unit:
                 shelf.add(move_of(entry))
         return shelf
+
+
+def counts_for(supply: Observed, back: Observed) -> bool:
+    """Whether a return that names this supply is one that its author can know of."""
+    return back.content["action"] != "undo" or back.place.feed == supply.place.feed
 
 
 def _by_time(entry: Observed) -> tuple[int, Place]:
