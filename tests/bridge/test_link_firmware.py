@@ -248,7 +248,7 @@ def test_a_device_makes_its_own_pseudo_terminal(stack: ExitStack, tmp_path: Path
 
 @pytest.mark.parametrize("command", [pytest.param(SANITIZED, id="c"), pytest.param(None, id="python")])
 def test_a_device_whose_line_is_pulled_ends_and_says_so(command: str | None, tmp_path: Path) -> None:
-    """It has nothing to send for an hour: it learns from reading that there is no line, and does not spin until then."""
+    """With nothing to send for an hour, it learns from reading that the line is gone, and does not spin until then."""
     with ExitStack() as line, ExitStack() as stack:
         host = Host(line)
         settings = ["--state", tmp_path / "state", "--port", host.port, "--interval", "3600000"]
