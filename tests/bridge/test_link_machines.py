@@ -26,7 +26,7 @@ STEPS = st.lists(
         st.tuples(st.just("measure_many"), st.integers(1, 60)),
         st.tuples(st.just("send")),
         st.tuples(st.just("send_all")),
-        st.tuples(st.just("wait"), st.sampled_from([1, 500, 999, 1000, 1001, 2000, 40_000])),
+        st.tuples(st.just("wait"), st.sampled_from([1, 500, 999, 1000, 1001, 2000, 40_000, 2**32])),
         st.tuples(st.just("store"), st.booleans()),
         st.tuples(st.just("acknowledge"), OFFSETS, st.sampled_from([BOOT, BOOT, BOOT, b"boot-id2"]), VERSIONS),
         st.tuples(st.just("refuse"), OFFSETS, st.sampled_from(["order", "order", "batch", "ordeR"])),
