@@ -7,7 +7,7 @@ Rules:
   that people read and type, `(01)...(17)...`, is accepted too. `]E0`, `]E4` and `]I1` mark plain GTINs.
 - Check digits must be right, dates must exist, and texts keep to the GS1 character set. A GTIN becomes a GTIN-14.
 - Two-digit years lie between 49 years ago and 50 years ahead of `today`, as the General Specifications say. Day 00
-  means the last day of the month.
+  means the last day of the month, in (17) and not in (7003), an expiry with its hour.
 - What could be read in two ways is refused, never guessed: a field of variable length with no 0x1D after it and more
   behind; one that ends the scan but whose end reads as further elements, when neither a 0x1D in the scan nor the
   caller (`sends_separators`) shows that this scanner sends them; bare digits that are a GTIN and may be elements; one
@@ -47,6 +47,8 @@ a scanner's self-test helps, which shows that it sends FNC1 (`scanner.selftest`)
 
 _READABLE: Final = re.compile(r"\(([0-9]{2,4})\)([^()]+)")
 _DIGITS: Final = re.compile(r"[0-9]+")
+_OF_ANY_LENGTH: Final = re.compile(r"\.\.|\[")
+"""In the format of an element, such as N4+X..30 or N4+N6[+N6]; what has none of these may need an FNC1 all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ def parse_scan(text: str, *, today: date | None = None, sends_separators: bool =
     now = today or datetime.now(UTC).date()
     expiry = expiry_date(found["17"], today=now) if "17" in found else None
     if "7003" in found:  # an expiry with its time
-        timed = expiry_date(found["7003"][:6], today=now)
+        timed = expiry_date(found["7003"][:6], today=now, whole_months=False)
         if expiry not in (None, timed):
             raise ScanError("the scan names two expiry dates, (17) and (7003)")
         expiry = timed
@@ -105,8 +107,11 @@ def parse_elements(text: str, *, sends_separators: bool = False) -> Mapping[str,
     return found
 
 
-def expiry_date(text: str, *, today: date) -> str:
-    """YYYY-MM-DD of a YYMMDD, by the century window around `today`; day 00 is the month's last. Raises ScanError."""
+def expiry_date(text: str, *, today: date, whole_months: bool = True) -> str:
+    """YYYY-MM-DD of a YYMMDD, by the century window around `today`. Raises ScanError.
+
+    Day 00 is the month's last where an element may leave the day open (`whole_months`, GS1's kind yymmd0), else none.
+    """
     if not (len(text) == 6 and text.isascii() and text.isdigit()):
         raise ScanError("an expiry date has six digits, YYMMDD")
     short, month, day = int(text[:2]), int(text[2:4]), int(text[4:])
@@ -115,7 +120,7 @@ def expiry_date(text: str, *, today: date) -> str:
     year = century * 100 + short
     try:
         last = calendar.monthrange(year, month)[1]
-        return date(year, month, day or last).isoformat()
+        return date(year, month, day or (last if whole_months else 0)).isoformat()
     except (ValueError, calendar.IllegalMonthError) as error:
         raise ScanError("the expiry date does not exist") from error
 
@@ -172,8 +177,8 @@ def _collect(elements: list[tuple[str, str]]) -> dict[str, str]:
 def _refuse_hidden(found: Mapping[str, str]) -> None:
     """Refuses a scan without any FNC1 whose last field may have swallowed others."""
     identifier, value = list(found.items())[-1]
-    if not _message(identifier + value).element_strings[0].ai.separator_required:
-        return  # it has a fixed length, and so does not swallow anything
+    if not _OF_ANY_LENGTH.search(_message(identifier + value).element_strings[0].ai.format):
+        return  # it has one length, and so does not swallow anything
     for cut in range(1, len(value) - 2):
         try:
             hidden = [element for element, _ in _split(value[cut:])]

@@ -101,20 +101,23 @@ def test_years_lie_within_the_century_window(text: str, today: date, expected: s
     assert expiry_date(text, today=today) == expected
 
 
-def test_gs1_date_vectors(shared_data: Callable[[str], Path]) -> None:
-    """The cases of the date kind that (17) has: day 00 allowed, days that exist only. All 61 are run.
-
-    The kind without day 00 (yymmdd, 61 cases) is not the expiry's; the cases differ in `200600` alone.
-    """
-    cases = [case for case in vectors(shared_data, "gs1-linters.json") if case["linter"] == "yymmd0"]
+@pytest.mark.parametrize(("kind", "identifier", "hour"), [("yymmd0", "17", ""), ("yymmdd", "7003", "1200")])
+def test_gs1_date_vectors(kind: str, identifier: str, hour: str, shared_data: Callable[[str], Path]) -> None:
+    """Days that exist; day 00 in (17), and not in (7003), which has an hour. All 61 cases of each kind are run."""
+    cases = [case for case in vectors(shared_data, "gs1-linters.json") if case["linter"] == kind]
     assert len(cases) == 61
+    assert [case["ok"] for case in cases if case["value"] == "200600"] == [kind == "yymmd0"]
     for case in cases:
+        value = case["value"]
+        scan = f"]d201{GTIN}{identifier}{value}{hour}"
         if case["ok"]:
-            assert expiry_date(case["value"], today=TODAY)[2:4] == case["value"][:2]
+            assert expiry_date(value, today=TODAY, whole_months=not hour)[2:4] == value[:2]
+            assert (parse_scan(scan, today=TODAY).expiry or "")[2:4] == value[:2]
         else:
             with pytest.raises(ScanError):
-                expiry_date(case["value"], today=TODAY)
-            assert not accepted(f"]d201{GTIN}17{case['value']}")
+                expiry_date(value, today=TODAY, whole_months=not hour)
+            with pytest.raises(ScanError):
+                parse_scan(scan, today=TODAY)
 
 
 def test_an_expiry_with_a_time_counts_and_may_not_contradict() -> None:
