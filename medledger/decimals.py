@@ -75,7 +75,7 @@ def to_exact(value: object) -> Exact:
 def as_decimal(value: Exact) -> Decimal:
     """The pair as a `decimal.Decimal` of the same digits, for arithmetic and comparison."""
     mantissa, exponent = value
-    return Decimal((int(mantissa < 0), tuple(map(int, str(abs(mantissa)))), exponent))
+    return Decimal(f"{mantissa}E{exponent}")
 
 
 def bounded(mantissa: int, exponent: int, shown: object) -> Exact:

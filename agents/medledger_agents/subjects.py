@@ -16,7 +16,8 @@ Rules:
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Final
@@ -29,7 +30,14 @@ PSEUDONYM_BYTES: Final = 16
 _SUBJECT: Final = b"medledger/subj/1"
 _PRESCRIPTION: Final = b"medledger/pres/1"
 _REQUEST: Final = b"medledger/reqs/1"
+DAY_MS: Final = 86_400_000
 _PERIODS: Final = {"day": "%Y-%m-%d", "month": "%Y-%m", "year": "%Y"}
+
+
+@lru_cache(maxsize=8)
+def _period(day: int, form: str) -> str:
+    """The period that a day (counted from 1970, UTC) is in."""
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)).strftime(form)
 
 
 class Subjects:
@@ -63,8 +71,7 @@ class Subjects:
 
     def subject(self, number: str, issuer: str, at: int) -> bytes:
         """The pseudonym of the patient whom `issuer` gave `number`, at that time (UTC milliseconds)."""
-        period = datetime.fromtimestamp(at / 1000, UTC).strftime(self._format)
-        return self._hash([period, issuer, number], _SUBJECT)
+        return self._hash([_period(at // DAY_MS, self._format), issuer, number], _SUBJECT)
 
     def prescription(self, number: str) -> bytes:
         """What stands for a prescription's number."""

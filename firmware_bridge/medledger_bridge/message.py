@@ -54,6 +54,9 @@ CHARSETS: Final = {  # HL7 table 0211 to Python codecs; MLLP cannot carry UTF-16
     "UTF8": "utf-8",
 }
 
+USUAL: Final = ("|", "^~\\&")
+"""MSH-1 and MSH-2 as the standard recommends them, and nearly all write them."""
+
 _SEGMENT: Final = re.compile(r"[A-Z][A-Z0-9]{2}")
 _TIME: Final = re.compile(
     r"([0-9]{4})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})(?:([0-9]{2})(?:\.([0-9]{1,6}))?)?([+-][0-9]{4})?"
@@ -84,6 +87,12 @@ class Message:
     def header(self, number: int) -> str:
         """MSH-`number` as sent, or an empty string."""
         return self.fields[number] if number < len(self.fields) else ""
+
+    def envelope(self) -> Message:
+        """The message without its content: enough to acknowledge it, and little to keep until then."""
+        return Message(
+            *(b"", self.raw_hash, self.fields, (), self.marks, self.escape, self.charset, self.certain, self.kind)
+        )
 
     @property
     def message_id(self) -> str:
@@ -198,12 +207,11 @@ class Message:
         if zone is None:
             return None
         try:
-            date = datetime(int(year), int(month), int(day), tzinfo=_offset(zone))
-            moment = date.replace(hour=int(hour), minute=int(minute), second=int(seconds or 0))
-            whole = (moment - _EPOCH) // timedelta(seconds=1)
+            date = int(year), int(month), int(day), int(hour), int(minute), int(seconds or 0)
+            since = datetime(*date, tzinfo=_offset(zone)) - _EPOCH
         except (ValueError, OverflowError):  # the 30th of February, hour 25, year 0000
             return None
-        return whole * 1000 + int((fraction or "0").ljust(3, "0")[:3])
+        return (since.days * 86_400 + since.seconds) * 1000 + int((fraction or "0").ljust(3, "0")[:3])
 
 
 def parse(raw: bytes) -> Message:
@@ -215,7 +223,7 @@ def parse(raw: bytes) -> Message:
     text, charset, certain = _decode(raw, _cut(head, field))
     lines = _lines(text, field)
     fields = _cut(lines[0], field)
-    if len(lines) + sum(text.count(mark) for mark in {field, *fields[2]}) > MAX_DELIMITERS:
+    if len(text) >= MAX_DELIMITERS and _delimiters(text, lines, fields) > MAX_DELIMITERS:
         raise Hl7Error(f"the message has more than {MAX_DELIMITERS} delimiters")
     segments = (fields, *(tuple(line.split(field)) for line in lines[1:]))
     sent = fields[2]
@@ -223,6 +231,11 @@ def parse(raw: bytes) -> Message:
     return Message(
         raw, sha256(raw).digest(), fields, segments, marks, sent[2:3] or "\\", charset, certain, _kind(fields)
     )
+
+
+def _delimiters(text: str, lines: list[str], fields: Segment) -> int:
+    """What a message is cut at: never more than it has characters, but for the end of the last line."""
+    return len(lines) + sum(text.count(mark) for mark in {fields[1], *fields[2]})
 
 
 def acknowledge(message: Message, code: str, text: str = "", *, now: datetime | None = None) -> bytes:
@@ -237,7 +250,7 @@ def acknowledge(message: Message, code: str, text: str = "", *, now: datetime | 
     kind = marks[0].join(part for part in ("ACK", message.trigger, "ACK" if message.trigger else "") if part)
     msh = [
         *("MSH", marks, message.header(5), message.header(6), message.header(3), message.header(4)),
-        *(moment.strftime("%Y%m%d%H%M%S+0000"), "", kind, f"A{message.message_id}"[:199]),
+        *(_stamp(moment), "", kind, f"A{message.message_id}"[:199]),
         *(message.header(11) or "P", message.header(12) or "2.6"),
     ]
     if message.header(18) and message.certain:
@@ -246,6 +259,12 @@ def acknowledge(message: Message, code: str, text: str = "", *, now: datetime | 
     if text:
         msa.append("".join(_plain(character, message) for character in text[:80]))
     return f"{field.join(msh)}\r{field.join(msa)}\r".encode(message.charset, errors="replace")
+
+
+def _stamp(moment: datetime) -> str:
+    """A UTC time as HL7 writes it; `strftime` takes as long as all of the rest."""
+    date = f"{moment.year:04}{moment.month:02}{moment.day:02}"
+    return f"{date}{moment.hour:02}{moment.minute:02}{moment.second:02}+0000"
 
 
 def _plain(character: str, message: Message) -> str:
@@ -261,12 +280,17 @@ def _check_header(head: str) -> str:
         raise Hl7Error("the bytes do not begin with an MSH segment")
     field = head[3]
     marks = head[4:].split(field, 1)[0]
+    if (field, marks) != USUAL:
+        _check_delimiters(field, marks)
+    return field
+
+
+def _check_delimiters(field: str, marks: str) -> None:
     usable = all(mark.isprintable() and not mark.isalnum() and not mark.isspace() for mark in field + marks)
     if not usable or not 2 <= len(marks) <= 6:
         raise Hl7Error("MSH-1 and MSH-2 do not name usable delimiters")
     if marks[0] == marks[1] or marks[2:3] in (marks[0], marks[1]):
         raise Hl7Error("MSH-1 and MSH-2 name one delimiter twice")
-    return field
 
 
 def _cut(line: str, field: str) -> tuple[str, ...]:

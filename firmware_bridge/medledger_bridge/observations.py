@@ -90,6 +90,9 @@ _BRACES: Final = re.compile(r"\{[^{}]*\}")
 _UCUM: Final = re.compile(r"[!-~]{1,32}")
 
 
+Triple = tuple[str, str, str]
+"""A code, its text and its system."""
+
 Value = tuple[Exact | None, str | None, str | None]
 """A number, or a text, or the reason why there is neither."""
 
@@ -120,7 +123,7 @@ def is_alarm(message: Message) -> bool:
     if message.type != "ORU":
         return False
     return message.trigger == ALARM_TRIGGER or any(
-        _mdc(_codes(message, segment, field)) == ALARM_EVENT
+        _codes(message, segment, field).mdc == ALARM_EVENT
         for segment in message.segments
         if (field := _CONCEPT.get(segment[0])) is not None and field < len(segment)
         if _ALARM_DIGITS in segment[field] or message.escape in segment[field]  # otherwise it cannot be
@@ -138,13 +141,14 @@ def readings(
         return []
     mapper = _Mapper(message, is_alarm(message) if alarm is None else alarm, subject, time)
     found: list[Reading] = []
-    context = mapper.context(None)
+    context: _Context | None = None
     for segment in message.segments:
         name = segment[0]
         if name == "OBR":
             found += mapper.build(context)
             context = mapper.context(segment)
         elif name == "OBX":
+            context = mapper.context(None) if context is None else context
             mapper.row(segment, context)
     return found + mapper.build(context)
 
@@ -184,7 +188,7 @@ class _Mapper:
         """Takes one OBX."""
         part = self.message.part
         codes = _codes(self.message, obx, 3)
-        mdc = _mdc(codes)
+        mdc = codes.mdc
         place = part(obx, 4)
         device, time = self._place(obx, place, context)
         if mdc == TIME_SYNC:
@@ -195,14 +199,18 @@ class _Mapper:
         elif mdc is not None and partition(mdc) == 3:
             if self.alarm:
                 group = context.groups.setdefault((device, time), _Group())
-                group.alarm = group.alarm or self._event(obx, codes)
-        elif any(codes[0]) and (mdc is None or partition(mdc) == 2) and (part(obx, 2) or self.message.leaves(obx, 5)):
+                group.alarm = group.alarm or self._event(obx, codes.first)
+        elif (
+            any(codes.first) and (mdc is None or partition(mdc) == 2) and (part(obx, 2) or self.message.leaves(obx, 5))
+        ):
             group = context.groups.setdefault((device, time), _Group())
             group.samples.append((self._sample(obx, codes), place))
 
     def _place(self, obx: Segment, place: str, context: _Context) -> tuple[str, int | None]:
         """The device and time of a row: its own, or those of the nearest row above it."""
         part = self.message.part
+        if len(obx) <= 14 and not context.devices and not context.times:
+            return context.device, context.time
         above = _ancestry(place)
         identity, authority = part(obx, 18, 1), part(obx, 18, 3)
         own = self.shown("@".join(piece for piece in (identity, authority) if piece), 64)
@@ -214,11 +222,11 @@ class _Mapper:
         time = next((context.times[key] for key in above if key in context.times), context.time)
         return device, time
 
-    def _event(self, obx: Segment, codes: list[tuple[str, str, str]]) -> str:
+    def _event(self, obx: Segment, code: Triple) -> str:
         """What an alarm is called."""
         part = self.message.part
         coded = part(obx, 2) in ("CE", "CWE", "CNE")
-        for text in (part(obx, 5, 2 if coded else 1), codes[0][1], codes[0][0]):
+        for text in (part(obx, 5, 2 if coded else 1), code[1], code[0]):
             shown = self.shown(text, 60)
             if shown:
                 return shown
@@ -226,7 +234,7 @@ class _Mapper:
 
     # --- what
 
-    def _sample(self, obx: Segment, codes: list[tuple[str, str, str]]) -> Sample:
+    def _sample(self, obx: Segment, codes: Codes) -> Sample:
         """The sample of a row that names a measurement."""
         measure, loinc, sent = self._concept(codes)
         unit, sent_unit = self._unit(obx)
@@ -256,37 +264,21 @@ class _Mapper:
             result=result if result in RESULT_STATUS else None,
         )
 
-    def _concept(self, codes: list[tuple[str, str, str]]) -> tuple[Measure | None, str | None, str | None]:
+    def _concept(self, codes: Codes) -> tuple[Measure | None, str | None, str | None]:
         """The measure whose bounds we know, the LOINC code, and the code as sent where that is another one."""
-        mdc = _mdc(codes)
-        measure = MEASURES.get(mdc) if mdc is not None else None
-        direct = next((code for code, _, system in codes if system in ("LN", "LOINC") and is_loinc(code)), None)
-        if measure is not None and direct in (None, measure.loinc):
-            return measure, measure.loinc, f"MDC:{mdc}"
-        if measure is None and direct is not None:
-            return BY_LOINC.get(direct), direct, None
-        code, name, system = codes[0]  # unknown, or its two codes name different things
+        measure = MEASURES.get(codes.mdc) if codes.mdc is not None else None
+        if measure is not None and codes.loinc in (None, measure.loinc):
+            return measure, measure.loinc, f"MDC:{codes.mdc}"
+        if measure is None and codes.loinc is not None:
+            return BY_LOINC.get(codes.loinc), codes.loinc, None
+        code, name, system = codes.first  # unknown, or its two codes name different things
         known = code if code and code != "0" else name  # vendors number their own extensions 0
         return None, None, self.shown(":".join(piece for piece in (system, known) if piece), 64) or WITHHELD
 
     def _unit(self, obx: Segment) -> tuple[str | None, str | None]:
         """The UCUM unit, where OBX-6 is one or maps to one, and the unit as sent where that says something else."""
-        codes = [triple for triple in _codes(self.message, obx, 6) if triple[0] or triple[1]]
-        found = set()
-        for code, _, system in codes:
-            if system == "MDC":
-                found.add(UNITS.get(int(code)) if code.isascii() and code.isdigit() and len(code) < 10 else None)
-            elif system == "UCUM":
-                found.add((_BRACES.sub("", code) or "1") if _UCUM.fullmatch(code) else None)
-            elif not system:
-                found.add(PLAIN_UNITS.get(_BRACES.sub("", code)))
-        found.discard(None)
-        unit = found.pop() if len(found) == 1 else None
-        if not codes:
-            return unit, None
-        code, name, system = codes[0]
-        sent = f"MDC:{code}" if system == "MDC" and code else code or name
-        if sent == unit:
+        unit, sent = _codes(self.message, obx, 6).unit
+        if sent is None or sent == unit:
             return unit, None
         if unit is not None and not self.screen.passes(unit):
             unit = None
@@ -319,6 +311,8 @@ class _Mapper:
 
     def _status(self, obx: Segment) -> tuple[str | None, str | None]:
         """OBX-8: the device's judgement, and why there is no value."""
+        if len(obx) <= 8 or not obx[8]:
+            return None, None
         given = [self.message.part(obx, 8, repeat=repeat) for repeat in range(1, self.message.repeats(obx, 8) + 1)]
         for mark, (status, missing) in MEASUREMENT.items():
             if mark in given:
@@ -327,9 +321,11 @@ class _Mapper:
 
     # --- readings
 
-    def build(self, context: _Context) -> list[Reading]:
+    def build(self, context: _Context | None) -> list[Reading]:
         """The readings of an OBR's rows."""
         found: list[Reading] = []
+        if context is None:  # before the first OBR, and nothing stood there
+            return found
         for (device, time), group in context.groups.items():
             samples = self._told_apart(group.samples)
             alarm = f"{group.alarm} ({context.phase})" if group.alarm and context.phase else group.alarm
@@ -361,33 +357,55 @@ class _Mapper:
         ]
 
 
-def _codes(message: Message, segment: Segment, number: int) -> list[tuple[str, str, str]]:
-    """A coded field's code and alternative code, each with its text and system."""
+def _codes(message: Message, segment: Segment, number: int) -> Codes:
+    """A coded field's code and alternative code. The same come with every message: plain ones are remembered."""
     text = segment[number] if number < len(segment) else ""
     if len(text) > 200 or message.escape in text:
-        return _coded(message.components(segment, number, 6))
+        return Codes(message.components(segment, number, 6))
     return _known_codes(text, message.marks)
 
 
 @lru_cache(maxsize=1024)
-def _known_codes(text: str, marks: tuple[str, str, str]) -> list[tuple[str, str, str]]:
-    """The same codes come with every message. For text without escapes; whoever gets the list must not change it."""
+def _known_codes(text: str, marks: tuple[str, str, str]) -> Codes:
     again, caret, ampersand = marks
     pieces = [each.split(ampersand)[0].strip() for each in text.split(again, 1)[0].split(caret)[:6]]
-    return _coded(["" if each == '""' else each for each in pieces] + [""] * (6 - len(pieces)))
+    return Codes(["" if each == '""' else each for each in pieces] + [""] * (6 - len(pieces)))
 
 
-def _coded(parts: list[str]) -> list[tuple[str, str, str]]:
-    code, text, system, code2, text2, system2 = parts
-    return [(code, text, system), (code2, text2, system2)] if system2 else [(code, text, system)]
+class Codes:
+    """What a coded field says, by itself: nothing here depends on the rest of the message."""
+
+    __slots__ = ("first", "loinc", "mdc", "unit")
+
+    def __init__(self, parts: list[str]) -> None:
+        self.first: Triple = (parts[0], parts[1], parts[2])
+        both = [self.first, (parts[3], parts[4], parts[5])] if parts[5] else [self.first]
+        numbers = (_number(code) for code, _, system in both if system == "MDC")
+        self.mdc = next(filter(None, numbers), None)  # 0 is what vendors write for extensions of their own
+        self.loinc = next((code for code, _, system in both if system in ("LN", "LOINC") and is_loinc(code)), None)
+        self.unit = _unit([triple for triple in both if triple[0] or triple[1]])
 
 
-def _mdc(codes: list[tuple[str, str, str]]) -> int | None:
-    """The MDC code among them; 0 is what vendors write for extensions of their own, and is none."""
+def _number(code: str) -> int | None:
+    return int(code) if code.isascii() and code.isdigit() and len(code) < 10 else None
+
+
+def _unit(codes: list[Triple]) -> tuple[str | None, str | None]:
+    """The UCUM unit that these codes agree on, and the first as it was sent."""
+    found = set()
     for code, _, system in codes:
-        if system == "MDC" and code.isascii() and code.isdigit() and len(code) < 10 and int(code) != 0:
-            return int(code)
-    return None
+        if system == "MDC":
+            found.add(UNITS.get(_number(code) or 0))
+        elif system == "UCUM":
+            found.add((_BRACES.sub("", code) or "1") if _UCUM.fullmatch(code) else None)
+        elif not system:
+            found.add(PLAIN_UNITS.get(_BRACES.sub("", code)))
+    found.discard(None)
+    unit = found.pop() if len(found) == 1 else None
+    if not codes:
+        return unit, None
+    code, name, system = codes[0]
+    return unit, f"MDC:{code}" if system == "MDC" and code else code or name
 
 
 def _ancestry(place: str) -> list[str]:

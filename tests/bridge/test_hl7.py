@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from medledger.records import Reading
 from medledger_bridge import hl7
 from medledger_bridge.errors import Hl7Error
 from medledger_bridge.message import MAX_DELIMITERS
+from medledger_bridge.observations import Codes, _codes
 
 # --- recorded messages
 
@@ -217,6 +218,45 @@ def test_an_acknowledgement_is_a_message_of_its_own() -> None:
     )
     with pytest.raises(MedledgerError):
         hl7.acknowledge(message(), "OK")
+
+
+@given(st.datetimes(timezones=st.just(UTC)), st.integers(-1439, 1439))
+def test_a_time_is_written_and_read_as_the_standard_library_does(moment: datetime, offset: int) -> None:
+    """The slow way beside it: `strftime`, and arithmetic on whole moments. The year has four digits, always."""
+    written = f"{moment.year:04}{moment.strftime('%m%d%H%M%S')}"
+    head = hl7.acknowledge(message(), "AA", now=moment).decode()
+    assert head.split("|")[6] == f"{written}+0000"
+    hours, minutes = divmod(abs(offset), 60)
+    told = f"{written}.25{'-' if offset < 0 else '+'}{hours:02}{minutes:02}"
+    since = moment.replace(microsecond=0) - datetime(1970, 1, 1, tzinfo=UTC) - timedelta(minutes=offset)
+    assert message().time(told) == since // timedelta(milliseconds=1) + 250
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_message_may_have_so_many_delimiters_and_no_more(more: int) -> None:
+    """The limit is on what it is cut at: each of its lines, and each mark."""
+    head = MSH.encode() + b"\r"
+    room = MAX_DELIMITERS - 2 - sum(map(head.count, (b"|", b"^", b"~", b"\\", b"&")))
+    raw = head + b"OBX" + b"|" * (room + more)
+    if more:
+        with pytest.raises(Hl7Error, match="delimiters"):
+            hl7.parse(raw)
+    else:
+        assert len(hl7.parse(raw).segments[1]) == room + 1
+
+
+PARTS = ["147842", "8867-4", "MDC", "LN", "UCUM", "/min", "^", "^", "^", "&", " ", '""', "0", "x"]
+
+
+@given(st.lists(st.sampled_from(PARTS), max_size=9).map("".join))
+def test_a_code_that_is_remembered_is_the_one_that_cutting_it_gives(text: str) -> None:
+    """The slow way beside it: each component as `Message.components` cuts it."""
+    found = message(f"OBX|1|NM|{text}||7")
+    segment = found.segments[-1]
+    slow = Codes(found.components(segment, 3, 6))
+    for _ in range(2):
+        known = _codes(found, segment, 3)
+        assert all(getattr(known, name) == getattr(slow, name) for name in Codes.__slots__)
 
 
 PIECES = st.lists(

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final
@@ -76,9 +76,9 @@ class Intake:
         except Hl7Error as error:
             return _kept(raw, at, None, REJECTED, str(error))
         if message.type == hand.TYPE and not local:
-            return Taken(None, _envelope(message), REJECTED, "what is said by hand is said on the box itself")
+            return Taken(None, message.envelope(), REJECTED, "what is said by hand is said on the box itself")
         if (hours := hand.asked(message)) is not None:
-            return Taken(None, _envelope(message), asked=hours)
+            return Taken(None, message.envelope(), asked=hours)
         try:
             alarm = is_alarm(message)
             drafts = self._drafts(message, at, alarm)
@@ -88,7 +88,7 @@ class Intake:
             return _kept(raw, at, message, ERROR, str(error))
         urgent = message.type != "ORU" or alarm or any(_alarm(draft) for draft in drafts)
         received = Received(*message.duplicate_key, message.raw_hash, raw, at)
-        return Taken(Delivery(received, drafts, urgent), _envelope(message))
+        return Taken(Delivery(received, drafts, urgent), message.envelope())
 
     def read(self, raw: bytes, at: int) -> tuple[Draft, ...]:
         """The drafts of a message that was taken before. Raises a `MedledgerError`."""
@@ -143,13 +143,8 @@ def _kept(raw: bytes, at: int, message: Message | None, code: str, reason: str) 
     """Kept under its own hash: the id stays free for the message that its sender meant."""
     digest = sha256(raw).digest()
     received = Received("" if message is None else message.sender, digest.hex(), digest, raw, at)
-    envelope = None if message is None else _envelope(message)
-    return Taken(Delivery(received, (), refused=reason), envelope, code, reason)
-
-
-def _envelope(message: Message) -> Message:
-    """The message without its content, which would otherwise stay in memory until it is acknowledged."""
-    return replace(message, raw=b"", segments=())
+    header = None if message is None else message.envelope()
+    return Taken(Delivery(received, (), refused=reason), header, code, reason)
 
 
 def _unaddressed(reason: str) -> bytes:

@@ -35,9 +35,7 @@ def numbers_in(message: Message, segment: Segment, field: int, issuer: str = "")
 
 def patients_of(message: Message, issuer: str = "") -> tuple[tuple[Patient, ...], ...]:
     """Each different patient that the PID segments name, by all numbers that are given; () for a PID without any."""
-    named = (
-        numbers_in(message, segment, 3, issuer) for segment in message.segments if message.part(segment, 0) == "PID"
-    )
+    named = [numbers_in(message, segment, 3, issuer) for segment in message.segments if segment[0] == "PID"]
     return tuple(dict.fromkeys(named))
 
 
