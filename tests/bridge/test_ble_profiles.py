@@ -114,6 +114,19 @@ def test_the_reserved_extended_flags_of_a_context_are_named() -> None:
         glucose.context(b"\x80" + u16(7) + b"\1", SOURCE)
 
 
+@pytest.mark.parametrize("count", [0, 255, 32_767, 32_768, 65_534])
+def test_a_count_is_a_figure_whatever_it_is(count: int) -> None:
+    """Of a plain 16-bit count only 0xFFFF means anything else: what ends other numbers is a number here."""
+    _, energy = heart_rate.measurement(b"\x08\x46" + u16(count), SOURCE).samples
+    assert (energy.value, energy.flag) == ((count, 0), None)
+    exercise, _ = glucose.context(b"\x08" + u16(7, count) + b"\x32", SOURCE).samples
+    assert (exercise.value, exercise.flag) == ((count, 0), None)
+    _, interval = heart_rate.measurement(b"\x10\x46" + u16(count), SOURCE).samples
+    assert interval.value == (count * 9765625, -10)
+    for reading in (heart_rate.measurement(b"\x08\x46\xff\xff", SOURCE), glucose.context(b"\x08\7\0\xff\xff2", SOURCE)):
+        assert [sample.text for sample in reading.samples if sample.text] == [">=65535"]
+
+
 def test_a_value_longer_than_gatt_allows_is_refused() -> None:
     """512 bytes are the most."""
     longest = b"\x10\x46" + u16(800) * 255

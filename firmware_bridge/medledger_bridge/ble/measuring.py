@@ -3,8 +3,8 @@
 Rules:
 
 - A measure of mdc.py gives the LOINC code and the bounds; a figure that cannot be what the code means is flagged and
-  is no value, as for HL7. A quantity that mdc.py does not know keeps its own name (`sent`, "GATT:2A37 energy") and
-  gets no LOINC.
+  is no value, as for HL7. A quantity that mdc.py does not know keeps its own name (`sent`, "GATT:2A37 energy"), gets no
+  LOINC, and has no bounds: which figures are none, its field's form says alone (32,767 kJ are 32,767 kJ).
 - What the device itself says is wrong decides next: a measurement that it calls invalid, unavailable, test or demo has
   no value, and what was sent stands under `sent_value`. Of several judgements the worst one counts.
 - Every bit that a device sets to tell its state is kept as a text sample of its own, a reserved one by its number
@@ -21,7 +21,7 @@ from typing import Final
 
 from medledger.records import Reading, Sample
 
-from ..mdc import SENTINELS, Measure, objection
+from ..mdc import Measure, objection
 from .ieee11073 import Number, Special
 
 
@@ -97,8 +97,6 @@ def figure(
         flag = "sentinel" if number is Special.RESERVED else None
     elif measure is not None:
         flag = objection(measure, value, unit, None)
-    elif value[1] == 0 and value[0] in SENTINELS:
-        flag = "sentinel"
     missing = number.value if isinstance(number, Special) else "error" if flag else None
     absent = judgement.absent or missing
     return Sample(
