@@ -25,9 +25,9 @@ from contextlib import aclosing
 from hashlib import sha256
 from typing import Any, Final
 
+from medledger.device_keys import is_enrolled, last_counter
 from medledger.errors import MedledgerError
 from medledger.ledger import Ledger
-from medledger.limits import MAX_COUNTER
 from medledger_bridge import devices
 from medledger_bridge.errors import BridgeError
 from medledger_bridge.link.batch import SignedBatch
@@ -146,12 +146,12 @@ class Instruments:
             self._fault(device, why)
             return
         port.accept(self._durable(hello.key))
-        last = self._last(hello.key)
+        last = last_counter(self._ledger, hello.key)
         if hello.next > last:
             self._fault(device, _retired(last))
         else:
             self._mended(device)
-        enrolled = any(entry.content["key"] == hello.key for entry in self._ledger.entries("device.enrol"))
+        enrolled = is_enrolled(self._ledger, hello.key)
         tell = logs.event if enrolled else logs.warning
         tell(
             "instrument greeted" if enrolled else "instrument is not enrolled",
@@ -164,17 +164,12 @@ class Instruments:
     def _hindrance(self, device: str, hello: Hello) -> str | None:
         if hello.device != device:
             return f"another device is plugged in there: {hello.device}"
-        last = self._last(hello.key)
+        last = last_counter(self._ledger, hello.key)
         return _retired(last) if hello.oldest > last else None
-
-    def _last(self, key: bytes) -> int:
-        """The last counter of that key that counts."""
-        retired = self._ledger.entries("device.retire")
-        return min((entry.content["last"] for entry in retired if entry.content["key"] == key), default=MAX_COUNTER)
 
     def _counts(self, device: str, port: Any, batch: SignedBatch) -> bool:
         """Whether its key was not retired before it; else nothing more is taken until the device's next hello."""
-        last = self._last(batch.key)
+        last = last_counter(self._ledger, batch.key)
         if batch.counter > last:
             port.refuse()
             self._fault(device, _retired(last))
