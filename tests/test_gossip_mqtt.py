@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,31 +20,10 @@ from medledger.sync import Advanced, Connected, Received
 from medledger.sync.topics import Topics
 from medledger.transport import Alarm, BrokerAddress, Gossip
 from medledger.transport.mailbox import Mailbox
+from waiting import equal, until
 from worlds import found, join, reading
 
 SECONDS = 20.0
-
-
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    """Closes everything in the end, the last first."""
-    with ExitStack() as opened:
-        yield opened
-
-
-def until(condition: Callable[[], bool], seconds: float = SECONDS) -> bool:
-    """Wait for a condition."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.005)
-    return True
-
-
-def equal(*ledgers: Ledger) -> bool:
-    """Whether all hold the same."""
-    return len({ledger.digest() for ledger in ledgers}) == 1
 
 
 # --- converging ------------------------------------------------------------------------------------------------------

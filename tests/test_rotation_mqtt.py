@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 
-import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
@@ -20,26 +18,10 @@ from medledger.sync.frames import Codec
 from medledger.sync.messages import Blocks, Data, Envelope, Leaves, Message
 from medledger.sync.topics import Topics
 from medledger.transport import Gossip
+from waiting import until
 from worlds import found, join, reading
 
 SECONDS = 20.0
-
-
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    """Closes everything in the end, the last first."""
-    with ExitStack() as opened:
-        yield opened
-
-
-def until(condition: Callable[[], bool], seconds: float = SECONDS) -> bool:
-    """Wait for a condition."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def alike(*ledgers: Ledger) -> bool:

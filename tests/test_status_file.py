@@ -10,7 +10,6 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -26,26 +25,10 @@ from medledger.limits import MAX_STATUS_BYTES, STATUS_SILENT_SECONDS
 from medledger.statusfile import Life
 from medledger.sync.topics import Topics
 from medledger.transport import Gossip
+from waiting import until
 from worlds import found, join, reading
 
 SECONDS = 20.0
-
-
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    """Closes everything in the end, the last first."""
-    with ExitStack() as opened:
-        yield opened
-
-
-def until(condition: Callable[[], bool], seconds: float = SECONDS) -> bool:
-    """Wait for a condition."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def read(ledger: Ledger) -> statusfile.Found:

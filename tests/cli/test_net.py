@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from medledger import statusfile
 from medledger.cli import root
 from medledger.cli.exits import Exit
 from medledger.statusfile import Life
+from waiting import until
 
 from .conftest import Run
 
@@ -52,16 +53,6 @@ def staying(ledger: Path) -> Iterator[subprocess.Popen[str]]:
         if process.poll() is None:
             process.terminate()
         process.communicate(timeout=SECONDS)
-
-
-def until(condition: Callable[[], bool], seconds: float = SECONDS) -> bool:
-    """Wait for a condition."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def shown(ledger: Path) -> dict[str, Any]:
