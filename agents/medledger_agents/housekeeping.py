@@ -1,4 +1,8 @@
-"""Housekeeping: once a minute the agent looks at its disk and clock, and removes raw messages whose time is over."""
+"""Housekeeping: once a minute the agent looks at its disk and clock, and removes raw messages whose time is over.
+
+It writes, and so it fails where the disk is full or dying. That is a fault, and it is tried for ever: no reading is
+lost for want of it, and a fresh process has no other disk.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,7 @@ class Housekeeping:
     """The part. `confirmed`: how many blocks of our feed some peer holds; `looked` is called after, in a thread."""
 
     name = "housekeeping"
-    essential = True
+    essential = False
 
     def __init__(
         self,

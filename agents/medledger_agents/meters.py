@@ -2,8 +2,9 @@
 
 Rules:
 
-- Whatever is counted is declared here, with its labels. A label's values are few and fixed: never a sender's name, a
-  message's id, or anything else that came from outside.
+- Whatever is counted is declared here, with its label and that label's values: never a sender's name, a message's id,
+  or anything else that came from outside. Each is there with 0 from the start, so that the first of its kind shows in a
+  rate, too.
 - Counting costs a lock and an addition; how the figures are shown stands in exposition.py, which brings in a library.
 - Any thread may count. There is one set of meters in a process, `METERS`; a test makes its own.
 """
@@ -18,22 +19,46 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Meter:
-    """One thing that is counted. `buckets` are the upper bounds of a histogram; a counter has none."""
+    """One thing that is counted. `buckets` are the upper bounds of a histogram; a counter has none.
+
+    `values` are those that its label, where it has one, may have.
+    """
 
     doc: str
     labels: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
 
 
+PARTS: Final = (
+    "gossip",
+    "report",
+    "listener",
+    "standing",
+    "housekeeping",
+    "watchdog",
+    "metrics",
+    "reload",
+    "telling",
+)
+"""Of all kinds of agents, as runtime.py and the auditor's replica name them."""
+
 DECLARED: Final = {
-    "messages": Meter("Messages and scans by what became of them: logged, repeated, refused, conflict.", ("result",)),
-    "refused": Meter("Messages that were not acknowledged, by where the reason lies.", ("reason",)),
+    "messages": Meter(
+        "Messages and scans by what became of them.", ("result",), ("logged", "repeated", "refused", "conflict")
+    ),
+    "refused": Meter(
+        "Messages that were not acknowledged, by where the reason lies.", ("reason",), ("ledger", "full", "conflict")
+    ),
     "acknowledged": Meter("Messages that were acknowledged: they are durable on this box."),
     "entries": Meter("Entries that were logged of messages: readings, associations, dispenses and others."),
     "blocks": Meter("Blocks that messages were logged in."),
-    "failures": Meter("Failures of a part of the agent, each followed by a restart of the part.", ("part",)),
-    "watchdog": Meter("Signs of life sent to systemd, and those kept back for want of progress.", ("result",)),
-    "reloads": Meter("Reloads of the configuration by result: changed, refused, invalid.", ("result",)),
+    "failures": Meter("Failures of a part of the agent, each followed by a restart of the part.", ("part",), PARTS),
+    "watchdog": Meter(
+        "Signs of life sent to systemd, and those kept back for want of progress.", ("result",), ("fed", "kept back")
+    ),
+    "reloads": Meter("Reloads of the configuration by result.", ("result",), ("changed", "refused", "invalid")),
+    "log_held_back": Meter("Lines of the log that were held back because there were many of the same kind."),
     "removed": Meter("Messages whose bytes were removed from the inbox, for their time was over."),
     "batch_messages": Meter("Messages in a commit.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512)),
     "commit_seconds": Meter(
@@ -57,7 +82,10 @@ class Meters:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: dict[tuple[str, tuple[str, ...]], float] = {
-            (name, ()): 0 for name, meter in DECLARED.items() if not meter.labels and not meter.buckets
+            (name, labels): 0
+            for name, meter in DECLARED.items()
+            if not meter.buckets
+            for labels in ([(value,) for value in meter.values] if meter.labels else [()])
         }
         self._histograms = {
             name: Histogram([0] * (len(meter.buckets) + 1)) for name, meter in DECLARED.items() if meter.buckets

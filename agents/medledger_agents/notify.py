@@ -4,7 +4,8 @@ Rules:
 
 - Without `NOTIFY_SOCKET` in the environment nobody listens, and everything here does nothing. A name that begins with
   `@` is an abstract socket. A datagram that cannot be sent is dropped: the supervisor's own supervision must not harm
-  the agent.
+  the agent. While the manager's queue is full (it reads its units again), what it waits for is held for `PATIENCE`; a
+  status line, which the next one replaces, is not.
 - `RELOADING=1` comes with `MONOTONIC_USEC`, and is ended by `READY=1` (Type=notify-reload asks for both).
 - The watchdog is fed every half of `WATCHDOG_USEC`, by a part that runs in the event loop, and only after `alive` has
   returned: it goes through the recorder's thread and through the disk. Should either hang, it is not fed, and systemd
@@ -26,6 +27,9 @@ from .meters import METERS
 
 MAX_STATUS: Final = 200
 """Characters of a status line."""
+
+PATIENCE: Final = 1.0
+"""Seconds; it holds up the event loop for so long at most."""
 
 UNWATCHED_SECONDS: Final = 120.0
 """How often progress is looked for where no service manager asks for it: what hangs is a fault all the same."""
@@ -60,21 +64,22 @@ class Notifier:
         line = " ".join(text.split())[:MAX_STATUS]
         if line != self._status:
             self._status = line
-            self._send(f"STATUS={line}")
+            self._send(f"STATUS={line}", 0)
 
     def alive(self) -> None:
         """Feed the watchdog."""
         self._send("WATCHDOG=1")
 
-    def _send(self, text: str) -> None:
+    def _send(self, text: str, patience: float = PATIENCE) -> None:
         if not self._address:
             return
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as out:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out:
+                out.settimeout(patience)
                 out.sendto(text.encode(), address)
         except OSError as error:
-            logs.warning("systemd cannot be told", reason=error.strerror)
+            logs.warning("systemd cannot be told", reason=error.strerror or str(error))
 
 
 def watchdog_seconds(environment: Mapping[str, str]) -> float | None:

@@ -4,7 +4,7 @@
   the version of medledger as `firmware`, and the hash of the configuration. On an orderly stop: `off`. The device is
   the box's label in its enrolment, else its key's fingerprint.
 - The hash is SHA-256 over the canonical JSON of every key in force, so that two boxes set up alike have the same one.
-  File names are taken relative to the configuration; accounts in brokers' addresses are left out.
+  File names are taken relative to the configuration; accounts at brokers are left out, as `username` and in addresses.
 - Calibrations, where any are configured: on each start and when one changes, a `device.status` about the device, with
   state `on` (it is in service, so the configuration says) and the day, as its first moment in UTC.
 - A promise (`cadence`), where one is configured: an entry of this box at least so often. When nothing was logged for
@@ -40,6 +40,7 @@ from .config import AgentConfig
 
 MAX_DEVICE: Final = 64
 KEEP: Final = 0.75
+ACCOUNT: Final = ("gossip", "username")
 
 
 def firmware() -> str:
@@ -70,7 +71,10 @@ def config_hash(config: AgentConfig, base: Path) -> bytes:
         return value
 
     sections = ((each.name, getattr(config, each.name)) for each in fields(config))  # type: ignore[arg-type]  # one
-    document = {name: {key.name: plain(getattr(held, key.name)) for key in fields(held)} for name, held in sections}
+    document = {
+        name: {key.name: plain(getattr(held, key.name)) for key in fields(held) if (name, key.name) != ACCOUNT}
+        for name, held in sections
+    }
     return sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).digest()
 
 

@@ -1,9 +1,10 @@
 """The life of an agent: it opens its replica, key and inbox, keeps its parts alive, and ends when it is told to.
 
 - SIGTERM and SIGINT end it: what was taken is recorded and acknowledged, own blocks are published as far as the broker
-  takes them, the files are closed. Should anything hang, the process ends after `GRACE_SECONDS` all the same, which
-  loses nothing: what is not on the disk was not acknowledged.
-- SIGHUP reads the configuration again: see reload.py.
+  takes them, the files are closed. Should anything hang, also before it listens, the process ends after `GRACE_SECONDS`
+  all the same, which loses nothing: what is not on the disk was not acknowledged. The log then shows where it hung.
+- SIGHUP reads the configuration again: see reload.py. Before the agent listens, it does so as soon as it does.
+- SIGABRT, which systemd's watchdog sends, writes where each thread is (function and line, no value) before the end.
 - The broker may be away, at the start and for days: readings are logged all the same, and gossip catches up.
 - What it does besides, its *parts*, is kept alive by supervisor.py. Where that is in vain the process ends in error.
 - The order in which parts stop is the opposite of that in which they start: the listener first, gossip last, so that
@@ -13,11 +14,14 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
+import logging
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
@@ -38,7 +42,7 @@ from .inbox import Inbox
 from .meters import METERS
 from .notify import UNWATCHED_SECONDS, Notifier, Watchdog, watchdog_seconds
 from .pharmacy.config import PharmacyConfig
-from .reload import changes, merged
+from .reload import Reloader, changes, merged
 from .report import Report
 from .scrape import Scrape
 from .settings import first_line
@@ -49,6 +53,9 @@ from .supervisor import Part, Supervisor
 
 GRACE_SECONDS: Final = 4.5
 """From the signal to the end, whatever hangs."""
+
+LAST_WORDS_SECONDS: Final = 0.5
+"""How long it may then take to say where it hung."""
 
 HUNG: Final = 70
 """Exit code after a shutdown that had to be cut short."""
@@ -111,9 +118,12 @@ def run_pharmacy(config: PharmacyConfig, path: Path, *, until_input_ends: bool =
 
 
 def _run(config: C, path: Path, make: Make[C], entry_type: str, *, until_input_ends: bool) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is a loop that hears it: it must not end the process
+    if sys.stderr is not None:
+        faulthandler.enable()
     logs.start(config.log)
     subjects = Subjects.open(config.subjects.secret_file, config.subjects.period)
-    identity = _identity(config.ledger)
+    identity = open_identity(config.ledger)
     with (
         Ledger.open(config.ledger.path, identity) as ledger,
         Inbox.open(config.inbox.path, keep_id_hours=config.inbox.duplicate_hours) as inbox,
@@ -127,7 +137,8 @@ def _run(config: C, path: Path, make: Make[C], entry_type: str, *, until_input_e
     logs.event("stopped")
 
 
-def _identity(section: LedgerSection) -> Identity:
+def open_identity(section: LedgerSection) -> Identity:
+    """The box's own key. Raises `KeyFileError`, `ConfigurationError`."""
     passphrase = None if section.passphrase_file is None else first_line(section.passphrase_file, "passphrase_file")
     return Identity.load(section.key, passphrase)
 
@@ -194,6 +205,8 @@ class Agent:
         ]
         if config.metrics.enabled:
             parts.append(Scrape(config.metrics, self._page))
+        self._reloader = Reloader(self._notifier, self._reload)
+        parts.append(self._reloader)  # the last: nothing is reloaded, nor READY, before all have started
         self._supervisor = Supervisor(parts, HEALTH)
 
     async def live(self, *, until_input_ends: bool = False) -> None:
@@ -201,11 +214,16 @@ class Agent:
         loop = asyncio.get_running_loop()
         stopping = asyncio.Event()
         loop.set_exception_handler(_unhandled)
+
+        def end() -> None:
+            stopping.set()
+            end_after_grace()  # here, and not where the end begins: the start may hang, too
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stopping.set)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
+            loop.add_signal_handler(number, end)
+        loop.add_signal_handler(signal.SIGHUP, self._reloader.ask)
         if until_input_ends:
-            threading.Thread(target=_await_end_of_input, daemon=True).start()
+            end_with_input()
         HEALTH.watch(self._show)
         await self._supervisor.start()
         self._notifier.ready()
@@ -213,12 +231,12 @@ class Agent:
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         logs.event("stopping")
         self._notifier.stopping()
-        _end_after(GRACE_SECONDS)
+        end_after_grace()
         await self._supervisor.stop()
-        for end in ends:
-            if end.done():
-                end.result()
-            end.cancel()
+        for each in ends:
+            if each.done():
+                each.result()
+            each.cancel()
 
     # --- what the parts ask ---------------------------------------------------------------------------------------
 
@@ -254,8 +272,8 @@ class Agent:
         await asyncio.to_thread(self._touch)
 
     def _touch(self) -> None:
-        self._own_blocks()  # takes the store's lock
         try:
+            self._own_blocks()  # takes the store's lock
             self._inbox.prove(self._watchdog_seconds / 2)
         except MedledgerError as error:  # it fails, and does not hang: a restart would not help
             HEALTH.fault("disk", str(error))
@@ -279,23 +297,21 @@ class Agent:
 
     # --- reload ---------------------------------------------------------------------------------------------------
 
-    def _reload(self) -> None:
+    async def _reload(self) -> None:
         """Read the configuration again. What is wrong with it is logged, and changes nothing."""
-        self._notifier.reloading()
         try:
-            new = type(self._config).load(self._path)
+            new = await asyncio.to_thread(type(self._config).load, self._path)
         except MedledgerError as error:
             METERS.count("reloads", "invalid")
             logs.warning("configuration not reloaded", reason=str(error), hint=error.hint)
-        else:
-            found = changes(self._config, new)
-            refused = [change.name for change in found if not change.live]
-            for name in refused:
-                logs.warning("needs a restart", key=name)
-            self._apply(merged(self._config, new))
-            METERS.count("reloads", "refused" if refused else "changed")
-            logs.event("configuration reloaded", changed=len(found) - len(refused), refused=len(refused))
-        self._notifier.ready()
+            return
+        found = changes(self._config, new)
+        refused = [change.name for change in found if not change.live]
+        for name in refused:
+            logs.warning("needs a restart", key=name)
+        self._apply(merged(self._config, new))
+        METERS.count("reloads", "refused" if refused else "changed")
+        logs.event("configuration reloaded", changed=len(found) - len(refused), refused=len(refused))
 
     def _apply(self, config: Any) -> None:
         self._config = config
@@ -308,21 +324,41 @@ class Agent:
             self._listener.service.reload(config)
 
 
-def _end_after(seconds: float) -> None:
-    timer = threading.Timer(seconds, os._exit, (HUNG,))
+def end_after_grace() -> None:
+    """End this process after `GRACE_SECONDS`, whatever hangs."""
+    _timer(GRACE_SECONDS, _cut_short)
+
+
+def _cut_short() -> None:
+    _timer(LAST_WORDS_SECONDS, lambda: os._exit(HUNG))  # the log may be what hangs
+    logs.event("stopping was cut short", level=logging.ERROR, after_seconds=GRACE_SECONDS)
+    if faulthandler.is_enabled():
+        faulthandler.dump_traceback()
+    os._exit(HUNG)
+
+
+def _timer(seconds: float, act: Callable[[], None]) -> None:
+    timer = threading.Timer(seconds, act)
     timer.daemon = True
     timer.start()
 
 
-def _await_end_of_input() -> None:
+def end_with_input() -> None:
     """End with whoever holds the other end of our standard input, however that one ends."""
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
+    threading.Thread(target=_await_end_of_input, daemon=True).start()
+
+
+def _await_end_of_input() -> None:
+    with suppress(OSError):  # a terminal that is gone
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _unhandled(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """asyncio's own report would quote whatever the exception quotes."""
+    """asyncio's own report would quote whatever the exception quotes. Its message is one of its own sentences."""
     error = context.get("exception")
     if error is not None:
         logs.unforeseen("event loop", error)
+    else:
+        logs.event("internal error", level=logging.ERROR, where="event loop", kind=context.get("message"))

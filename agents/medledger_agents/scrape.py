@@ -5,7 +5,8 @@
   from the connection to the end of the answer. One request a connection, which is then closed. What is not HTTP is
   closed without an answer.
 - `/health` is answered from memory. `/metrics` asks the database in a thread, and gives up at the deadline: a disk that
-  hangs shows in /health, and hangs nothing here.
+  hangs shows in /health, and hangs nothing here. All who ask while a page is made get that page, so that it takes one
+  thread at most, also from a disk that never answers.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Scrape:
         self._deadline = deadline
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
+        self._making: asyncio.Future[bytes] | None = None
 
     async def start(self) -> None:
         """Listen. Raises `TransportError` when the port cannot be had."""
@@ -116,11 +118,24 @@ class Scrape:
         if path == b"/health":
             return self._healthy()
         try:
-            return 200, CONTENT_TYPE, await asyncio.to_thread(self._page)
+            return 200, CONTENT_TYPE, await self._made()
         except MedledgerError as error:
             return 503, "text/plain", f"{error}. {error.hint or ''}\n".encode()
+
+    async def _made(self) -> bytes:
+        """The page that is being made, or a new one. Who gives up waiting for it does not end it for others."""
+        if self._making is None or self._making.done():
+            self._making = asyncio.ensure_future(asyncio.to_thread(self._page))
+            self._making.add_done_callback(_heard)
+        return await asyncio.shield(self._making)
 
     def _healthy(self) -> Reply:
         faults = self._health.faults()
         body = json.dumps({"healthy": not faults, "faults": faults}).encode() + b"\n"
         return 503 if faults else 200, "application/json", body
+
+
+def _heard(made: asyncio.Future[bytes]) -> None:
+    """Nobody may be left who waits for it: asyncio must not complain of an error that nobody took."""
+    if not made.cancelled():
+        made.exception()

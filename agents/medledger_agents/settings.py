@@ -27,6 +27,7 @@ from typing import Any, Final, Protocol, TypeVar, get_type_hints
 from medledger.errors import ConfigurationError, MedledgerError
 
 MAX_FILE_BYTES: Final = 64 * 1024
+MAX_SECRET_BYTES: Final = 4096
 MAX_TABLE: Final = 64
 SAMPLE: Final = "Compare it with one that is right: `medledger agent bedside --sample`, or `pharmacy --sample`."
 CREDENTIALS: Final = "CREDENTIALS_DIRECTORY"
@@ -195,7 +196,7 @@ def load(path: Path, config: type[T]) -> T:
         raise ConfigurationError(f"the configuration {path} is longer than {MAX_FILE_BYTES} bytes", hint=SAMPLE)
     try:
         document = tomllib.loads(raw.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also a number of 5,000 digits, and brackets without end
         raise ConfigurationError(f"the configuration {path} is not TOML: {error}", hint=SAMPLE) from error
     return read(document, config, path)
 
@@ -245,9 +246,16 @@ def _unknown(path: Path, what: str, name: str, known: Mapping[str, Any]) -> Conf
 def first_line(path: Path, key: str) -> str:
     """The first line of a file that holds a secret; `key` is what named it. Raises `ConfigurationError`."""
     try:
-        return path.read_text(encoding="utf-8").partition("\n")[0].strip("\r")
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open("rb") as file:
+            found = file.readline(MAX_SECRET_BYTES + 1).decode().rstrip("\r\n")
+    except OSError as error:
         raise ConfigurationError(f"the file {path} cannot be read: {error}", hint=f"Check {key}.") from error
+    except UnicodeDecodeError:  # whose text would quote the secret
+        raise ConfigurationError(f"the file {path} is not UTF-8 text", hint=f"Check {key}.") from None
+    if not found or len(found) > MAX_SECRET_BYTES:
+        what = "is longer than a secret" if found else "begins with an empty line, or is empty"
+        raise ConfigurationError(f"the file {path} {what}", hint=f"Its first line is what {key} is read from.")
+    return found
 
 
 def section_of(declared: Field[Any]) -> type[Any]:

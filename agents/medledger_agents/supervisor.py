@@ -27,10 +27,11 @@ from .health import Health
 from .meters import METERS, Meters
 
 MAX_FAILURES: Final = 8
-"""In a row; with the pauses between, about three minutes."""
+"""In a row; with the pauses between, about two minutes."""
 
 FIRST_PAUSE_SECONDS: Final = 1.0
 MAX_PAUSE_SECONDS: Final = 60.0
+MAX_DOUBLINGS: Final = 32
 STABLE_SECONDS: Final = 60.0
 ABOUT_THE_BOX: Final = (ConfigurationError, StoreError, TransportError)
 
@@ -126,7 +127,7 @@ class Supervisor:
             error: BaseException | None = None
             try:
                 if part.name not in self._running:
-                    await asyncio.sleep(min(MAX_PAUSE_SECONDS, self._first_pause * 2 ** (failures - 1)))
+                    await asyncio.sleep(self._pause(failures))
                     await part.start()
                     self._running.add(part.name)
                     logs.event("part started again", part=part.name)
@@ -141,6 +142,10 @@ class Supervisor:
             if part.essential and failures >= self._max_failures:
                 self._give_up(part)
                 return
+
+    def _pause(self, failures: int) -> float:
+        """Seconds before the next start. Failures may go on for years: the power is bounded before it is taken."""
+        return min(MAX_PAUSE_SECONDS, self._first_pause * 2.0 ** min(failures - 1, MAX_DOUBLINGS))
 
     async def _run(self, part: Part) -> None:
         """Run it; once it has run for long enough, it is well again."""

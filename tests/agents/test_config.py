@@ -16,7 +16,7 @@ from medledger.errors import ConfigurationError
 from medledger_agents.bedside.config import BedsideConfig
 from medledger_agents.config import AgentConfig
 from medledger_agents.pharmacy.config import PharmacyConfig
-from medledger_agents.settings import keys_of, read, sample, section_of
+from medledger_agents.settings import first_line, keys_of, read, sample, section_of
 
 SAMPLES = Path(__file__).resolve().parents[2] / "agents" / "etc"
 CONFIGS = {"bedside": BedsideConfig, "pharmacy": PharmacyConfig}
@@ -164,6 +164,35 @@ def test_any_value_is_taken_or_refused_by_name(place: tuple[str, str], value: An
     except ConfigurationError as error:
         said = str(error)
     assert taken is not None or f"{name} in [{section}]" in said
+
+
+@pytest.mark.parametrize("text", ["a = " + "9" * 5000, "a = " + "[" * 20_000, "[" * 20_000, "a = {b=" + "{c=" * 9000])
+def test_no_text_escapes_the_reader(tmp_path: Path, text: str) -> None:
+    """A number of 5,000 digits and brackets without end are no TOML of ours, and no fault of the program."""
+    path = tmp_path / "agent.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError, match="is not TOML"):
+        BedsideConfig.load(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b"\nsecret", "begins with an empty line"),
+        (b"secret\xff", "not UTF-8"),
+        (b"s" * 9999, "longer"),
+    ],
+)
+def test_a_file_that_holds_no_secret_is_refused_without_quoting_it(tmp_path: Path, content: bytes, said: str) -> None:
+    """An empty password is a mistake, not a password; nothing of the file is in the error."""
+    path = tmp_path / "password"
+    path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        first_line(path, "password_file")
+    assert "secret" not in str(caught.value).replace("than a secret", "")
+    path.write_bytes(b"correct horse \r\nbattery")
+    assert first_line(path, "password_file") == "correct horse "
 
 
 def test_a_mistake_in_the_file_is_one_sentence_on_the_command_line(tmp_path: Path) -> None:

@@ -10,14 +10,17 @@ import pytest
 
 from medledger_agents import logs
 from medledger_agents.config import LogSection
+from medledger_agents.logs import BURST, MINUTE_SECONDS, Throttle
+from medledger_agents.meters import METERS
 
 
 @pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
+def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The process's logging is as it was before."""
     root = logging.getLogger()
     loggers = [root, logs.LOGGER, logging.getLogger("medledger")]
     before = [(each, each.level, list(each.handlers)) for each in loggers]
+    monkeypatch.setattr(logs, "_THROTTLE", Throttle())
     yield
     for each, level, handlers in before:
         each.setLevel(level)
@@ -70,3 +73,48 @@ def test_an_exception_is_not_quoted(capsys: pytest.CaptureFixture[str]) -> None:
     line = capsys.readouterr().err
     assert line.startswith("<3>internal error where=recorder kind=ValueError place=test_an_exception_is_not_quoted:")
     assert "P-4711" not in line
+
+
+HOSTILE = "P\n<0>forged\r\x1b[2J\x7f\u2028\u202e\x85\x00\udc80 end"
+
+
+@pytest.mark.parametrize("form", ["plain", "journal", "json"])
+def test_hostile_text_is_one_harmless_line(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a field, and as a library's own sentence: no second line, no escape sequence, no forged priority."""
+    logs.start(LogSection(format=form))
+    logs.warning("not MLLP: connection closed", reason=HOSTILE)
+    logging.getLogger("medledger.transport").warning("the broker said %s", HOSTILE)
+    told = capsys.readouterr().err
+    assert told.count("\n") == 2 == len(told.splitlines())
+    assert all(character == "\n" or character.isprintable() for character in told)
+    assert told.isascii()
+
+
+def test_a_flood_of_one_kind_is_held_back_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    """So many lines a minute, and no more; another kind is not concerned; the meter has the rest."""
+    logs.start(LogSection(format="journal"))
+    (before,) = METERS.counted("log_held_back").values()
+    for _ in range(BURST + 70):
+        logs.warning("message refused", code="AE")
+    logs.event("unhealthy", level=logging.ERROR, what="spool")
+    told = capsys.readouterr().err.splitlines()
+    assert told == ["<4>message refused code=AE"] * BURST + ["<3>unhealthy what=spool"]
+    assert METERS.counted("log_held_back")[()] == before + 70
+
+
+def test_debugging_holds_nothing_back(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who asks for everything gets everything."""
+    logs.start(LogSection(format="json", level="debug"))
+    for _ in range(BURST + 70):
+        logs.warning("message refused")
+    assert len(capsys.readouterr().err.splitlines()) == BURST + 70
+
+
+def test_the_next_minute_says_how_many_were_held_back() -> None:
+    """No line is lost without a trace: each is written, or in the next one's count."""
+    throttle = Throttle()
+    passed = [throttle.passes("refused", 1000.0 + number / 100) for number in range(500)]
+    assert passed == [0] * BURST + [None] * (500 - BURST)
+    assert throttle.passes("other", 1000.0) == 0
+    assert throttle.passes("refused", 1000.0 + MINUTE_SECONDS) == 500 - BURST
+    assert throttle.passes("refused", 1000.1 + MINUTE_SECONDS) == 0

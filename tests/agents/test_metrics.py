@@ -87,11 +87,13 @@ def test_the_page_counts_what_happened(world: World) -> None:
 
 
 def test_what_is_declared_is_shown_from_the_start(agent: Agent) -> None:
-    """A counter that has no labels and every histogram is there with 0, so that a rate can be told from the start."""
+    """Every counter, with every value of its label, and every histogram is there with 0: a rate can be told at once."""
     found = values(get(metrics_port(agent), "/metrics")[1])
     for name, meter in DECLARED.items():
-        if not meter.labels:
-            assert f"{name}_count" in found if meter.buckets else f"{name}_total" in found
+        if meter.buckets:
+            assert f"{name}_count" in found
+        for value in meter.values or ("",) * (not meter.buckets):
+            assert f"{name}_total {value}".rstrip() in found
 
 
 def test_the_page_is_what_the_documentation_says(world: World, broker: Broker) -> None:

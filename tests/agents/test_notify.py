@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -51,8 +52,29 @@ def test_a_manager_that_is_not_there_harms_nothing(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as full:
         full.bind(str(tmp_path / "full"))
         notifier = Notifier.of({"NOTIFY_SOCKET": str(tmp_path / "full")})
-        for _ in range(5000):
-            notifier.alive()
+        for number in range(5000):
+            notifier.status(f"{number} peers")
+        notifier.alive()
+
+
+def test_ready_waits_for_a_manager_that_is_busy(tmp_path: Path) -> None:
+    """While its queue is full a status line is dropped; READY, without which a start never ends, is not."""
+    address = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+        end.bind(address)
+        notifier = Notifier(address)
+        for number in range(5000):
+            notifier.status(f"{number} peers")
+        reading = threading.Timer(0.1, lambda: [end.recv(4096) for _ in range(5)])
+        reading.start()
+        notifier.ready()
+        reading.join()
+        end.setblocking(False)
+        got = []
+        with suppress(BlockingIOError):
+            while True:
+                got.append(end.recv(4096))
+    assert got[-1] == b"READY=1"
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_a_part_that_ends_is_started_again(end: str, caplog: pytest.LogCaptureFi
         await supervisor.start()
         await until(lambda: part.did.count("run") == 3)
         assert "part link" in health.faults()
-        assert meters.counted("failures") == {("link",): 2}
+        assert meters.counted("failures")[("link",)] == 2
         await until(lambda: not health.faults())
         await supervisor.stop()
         assert part.did == ["start", "run", "stop"] * 3
@@ -92,7 +92,7 @@ def test_an_essential_part_that_keeps_failing_ends_the_agent() -> None:
         async with asyncio.timeout(20):
             with pytest.raises(PartFailedError, match="link failed 4 times"):
                 await supervisor.failed()
-        assert meters.counted("failures") == {("link",): 4}
+        assert meters.counted("failures")[("link",)] == 4
         assert good.did == ["start", "run"]
         await supervisor.stop()
         assert good.did == ["start", "run", "stop"]
@@ -128,6 +128,22 @@ def test_a_part_that_is_not_essential_is_tried_for_ever() -> None:
         await until(lambda: "run" in part.did)
         assert part.did.count("start") == 10
         await until(lambda: not health.faults())
+        await supervisor.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_part_that_fails_for_years_is_tried_at_the_same_pace() -> None:
+    """The pause doubles up to its bound, and stays there, however often the part has failed: also 5,000 times."""
+
+    async def scenario() -> None:
+        part = Fake("metrics", runs=["hang"], starts=["no port"] * 5000 + ["well"], essential=False)
+        supervisor, health, meters = supervise(part, first_pause=0.0)
+        await supervisor.start()
+        async with asyncio.timeout(60):
+            await until(lambda: "run" in part.did)
+        assert meters.counted("failures")[("metrics",)] == 5000
+        assert "the port is taken" in health.faults()["part metrics"]
         await supervisor.stop()
 
     asyncio.run(scenario())

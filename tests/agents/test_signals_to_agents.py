@@ -1,0 +1,111 @@
+"""Signals at bad moments: a storm of reloads, a reload before the agent listens, an end before it does, one twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from boxes import Box, World, oru
+from medledger_agents.runtime import GRACE_SECONDS, HUNG
+from waiting import until
+
+STORM = 400
+
+
+@pytest.fixture
+def box(world: World) -> Box:
+    """An enrolled bed."""
+    return world.box("bed", "bedside")
+
+
+def run(box: Box) -> subprocess.Popen[bytes]:
+    """The agent, from its first moment."""
+    command = [sys.executable, "-m", "medledger", "agent", box.role, "--config", str(box.config)]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def opened(fifo: Path) -> int:
+    """The other end of a pipe, as soon as somebody opens it for reading; nothing is ever written to it."""
+    ends: list[int] = []
+
+    def there() -> bool:
+        with suppress(OSError):  # nobody reads yet
+            ends.append(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+        return bool(ends)
+
+    assert until(there)
+    return ends[0]
+
+
+def test_a_storm_of_reloads_costs_next_to_nothing(box: Box) -> None:
+    """Hundreds of SIGHUP are a handful of reloads, messages are taken meanwhile, and the last file is in force."""
+    with box.start() as agent:
+        started = time.monotonic()
+        for number in range(STORM):
+            box.config.write_text(box.config.read_text() + ("[spool]\nhours = 7\n" if number == STORM - 1 else ""))
+            agent.process.send_signal(signal.SIGHUP)
+            if number % 100 == 0:
+                assert agent.monitor().ask(oru(number))[0] == "AA"
+        agent.wait_for("configuration reloaded")
+        assert until(lambda: any(each.get("changed") == 1 for each in agent.log))
+        reloads = sum(each["event"] == "configuration reloaded" for each in agent.log)
+        assert reloads <= 2 + (time.monotonic() - started)
+        agent.stop()
+
+
+def test_a_reload_before_it_listens_ends_nothing(box: Box) -> None:
+    """SIGHUP ends a process that does not expect it, and systemd would take that for an orderly end."""
+    life = run(box)
+    seen = []
+    try:
+        assert life.stderr is not None
+        for line in life.stderr:
+            seen.append(json.loads(line)["event"])
+            life.send_signal(signal.SIGHUP)
+            if "listening" in seen and "configuration reloaded" in seen:
+                break
+        assert life.poll() is None, seen
+        life.send_signal(signal.SIGTERM)
+        life.send_signal(signal.SIGTERM)
+        life.stderr.read()
+        assert life.wait(10) == 0
+    finally:
+        life.kill()
+        life.wait()
+        assert life.stderr is not None
+        life.stderr.close()
+    assert seen[0] == "ledger open"
+
+
+def test_an_agent_that_hangs_before_it_listens_can_be_ended(world: World) -> None:
+    """A file that never answers: SIGTERM ends the agent in its time, and the log shows where it hung, and no value."""
+    box = world.box("bed", "bedside", gossip={"broker": "mqtt://127.0.0.1:1", "username": "bed"})
+    os.mkfifo(box.home / "password")
+    text = box.config.read_text()
+    box.config.write_text(text.replace("[gossip]\n", '[gossip]\npassword_file = "password"\n'))
+    life = run(box)
+    try:
+        assert life.stderr is not None
+        assert b"ledger open" in life.stderr.readline()
+        silent = opened(box.home / "password")
+        started = time.monotonic()
+        life.send_signal(signal.SIGTERM)
+        told = life.stderr.read().decode()
+        assert life.wait(3 * GRACE_SECONDS) == HUNG, told
+        assert time.monotonic() - started < 2 * GRACE_SECONDS
+        os.close(silent)
+    finally:
+        life.kill()
+        life.wait()
+        assert life.stderr is not None
+        life.stderr.close()
+    assert "stopping was cut short" in told
+    assert "in first_line" in told
