@@ -13,7 +13,7 @@
 
 - A device that says that its clock is synchronised is believed within `bound`. Any other reading is taken to be at most
   `delay` old when it comes in, and only while the device's or the message's own time does not say otherwise.
-- A box whose own clock has not been set (it stands before this software was released) knows no times: the last begin or
+- A box whose own clock has not been set (it stands before the format began) knows no times: the last begin or
   end that came in decides.
 - What a person assigns is an interval too, with the reason `manual`, and is the only thing that gives a reading that is
   in quarantine to somebody. Readings are never written again.
@@ -27,7 +27,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from .clock import RELEASED
+from .clock import FORMAT_BEGAN
 from .records import Association
 
 SYNCHRONISED: Final = frozenset((532225, 532226, 532227, 532228, 532230, 532231, 532232, 532233, 532237, 532238))
@@ -269,7 +269,7 @@ def standing(
             if each.assigned and each.holds(point) and reading.time <= each.noted
         }
         return (given.pop(), None) if len(given) == 1 else (None, reading.quarantine)
-    if reading.subject is None or reading.time < RELEASED:
+    if reading.subject is None or reading.time < FORMAT_BEGAN:
         return reading.subject, reading.quarantine
     span = window(reading, reading.time, margins) or (point, point)
     found = owner(known.stays(reading.device, reading.subject), span)

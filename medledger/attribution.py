@@ -26,7 +26,7 @@ from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .associations import NEVER, Associations, Margins, standing
-from .clock import RELEASED
+from .clock import FORMAT_BEGAN
 from .devices import DeviceBatch
 from .records import Association, Reading
 
@@ -103,7 +103,7 @@ class Attribution:
     def _of_batch(self, place: Position, entry: Entry) -> Verdict:
         subject, content = entry.subject, entry.content
         device = content["device"]
-        if subject is None or entry.time < RELEASED or not self._known.knows(device):
+        if subject is None or entry.time < FORMAT_BEGAN or not self._known.knows(device):
             return subject, None
         first, last = (entry.time - content["uptime"] + content["readings"][at][0] for at in (0, -1))
         stays = self._known.stays(device, subject)

@@ -20,9 +20,13 @@ from .header import Clock, Sync
 ClockReader = Callable[[], tuple[int, Clock]]
 """Gives the UTC milliseconds and what stands behind them."""
 
-RELEASED: Final = 1_767_225_600_000
-"""2026-01-01, UTC ms: a clock that shows less has never been set, for this software is not older. What is found on a
-ledger hangs on it, so it stays what it is from release to release."""
+RELEASED: Final = 1_795_305_600_000
+"""2026-11-22, UTC ms: the day of the release that CHANGELOG.md names last, or on which the first is prepared. The clock
+of a machine that runs this software and shows less is not set. Each release moves it (tests/test_release.py)."""
+
+FORMAT_BEGAN: Final = 1_767_225_600_000
+"""2026-01-01, UTC ms: what stands on a ledger with an earlier time was dated by a clock that was not set, since the
+format is not older. What is found on a ledger hangs on it, so it is the same in every release."""
 
 _BOOT_ID: Final = os.urandom(8)
 _TIMEX_BYTES: Final = 512  # more than any libc's struct timex (208 on 64 bits)

@@ -6,7 +6,7 @@ Rules:
   `interval` ms, until the author's next `cadence` about the same device. The entry that ends a promise keeps it.
 - How long it was silent between two entries is what their blocks' monotonic clocks say, where both are of one boot.
   Between boots only the times that the author claims are left, and the finding says so (`measured` is false). A clock
-  that was never set (it stands before this software was released) claims nothing.
+  that was never set (it stands before the format began) claims nothing.
 - The last entry of a feed is followed by nothing: it is silent since then where the reader's clock says so. A replica
   that is not in sync cannot tell "did not say" from "has not arrived": sync first. A feed that was revoked or forked
   can say nothing more that counts, and so keeps silent rightly.
@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from medledger.clock import RELEASED
+from medledger.clock import FORMAT_BEGAN
 
 from .finding import Context, Finding, Fold, Observed, by_position
 
@@ -86,7 +86,7 @@ def _since(name: str | None, promise: _Promise, now: int) -> Iterator[Finding]:
 
 
 def _claimed(before: int, after: int) -> int:
-    return max(0, after - before) if before >= RELEASED else 0
+    return max(0, after - before) if before >= FORMAT_BEGAN else 0
 
 
 def _finding(name: str | None, promise: _Promise, passed: int, *, measured: bool, after: Observed | None) -> Finding:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from medledger.associations import NEVER, RECENT, Associations, Interval, Margins, Window, owner, window
-from medledger.clock import RELEASED
+from medledger.clock import FORMAT_BEGAN
 from medledger.ledger import Ledger
 from medledger.records import Association, DeviceBatch, DeviceStatus, Reading, Record
 
@@ -174,7 +174,7 @@ class Ward:
         span = draft.span if stamped is None else window(stamped, None, self._margins)
         intervals = self.known.of(record.device)[-RECENT:]
         found: Interval | str
-        if record.time < RELEASED:
+        if record.time < FORMAT_BEGAN:
             found = self._by_order(record.device, span)
         elif stamped is None and any(record.time < at < NEVER for each in intervals for at in (each.begin, each.end)):
             found = "uncertain"  # what is known is still to come: our clock was set back, and it alone says when
@@ -189,12 +189,12 @@ class Ward:
         last = self.known.last(device)
         if last is None:
             return "unassociated"
-        since = max(self._since, last.noted if last.noted < RELEASED else 0)
+        since = max(self._since, last.noted if last.noted < FORMAT_BEGAN else 0)
         return last if span is not None and span[0] >= since else "uncertain"
 
     def _clock(self, reading: Reading) -> Sequence[Record]:
         """A word about a device's clock, where there is something new to say."""
-        if reading.device_time is None or reading.time is None or reading.time < RELEASED:
+        if reading.device_time is None or reading.time is None or reading.time < FORMAT_BEGAN:
             return ()
         ahead = reading.device_time - reading.time
         astray = abs(ahead) > self._margins.delay
@@ -213,7 +213,7 @@ class Ward:
     def _owner(self, draft: Unplaced) -> Interval | str:
         reading = draft.reading
         assert reading.time is not None  # it was received
-        if reading.time < RELEASED:
+        if reading.time < FORMAT_BEGAN:
             return self.known.last(reading.device) or "unassociated"
         intervals = self.known.of(reading.device)[-RECENT:]
         found = owner(intervals, window(reading, draft.stamp, self._margins))
