@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 from .appending import durable_append, group_commit
 from .bedside import bedside
+from .counter import counter_start
 from .importing import import_16_entry, large_ledger
 from .interpreting import identification, interpretation
 from .live import live
@@ -39,6 +40,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "disk": disk,
     "bedside": bedside,
     "serial": serial,
+    "counter-start": counter_start,
     "sync-full-replica": full_replica,
     "live-20-replicas": live,
     "in-sync": in_sync,

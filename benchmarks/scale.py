@@ -24,6 +24,7 @@ class Scale:
     appends: int
     serial_frames: int
     opens: int
+    supplies: int  # entries that a pharmacy starts with
     memory: int  # imported for the smaller of the two peaks; the larger is of four times as many
     threads: int  # appends of each of the eight threads
     synced: int  # in a full replica over MQTT
@@ -52,6 +53,7 @@ FULL = Scale(
     appends=4_000,
     serial_frames=5_000,
     opens=50,
+    supplies=200_000,
     memory=50_000,
     threads=500,
     synced=100_000,
@@ -79,6 +81,7 @@ QUICK = Scale(
     appends=1_000,
     serial_frames=2_000,
     opens=20,
+    supplies=20_000,
     memory=10_000,
     threads=100,
     synced=100_000,
@@ -106,6 +109,7 @@ SMALL = Scale(
     appends=5,
     serial_frames=5,
     opens=2,
+    supplies=130,
     memory=100,
     threads=2,
     synced=120,

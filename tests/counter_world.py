@@ -68,7 +68,9 @@ def desk(founder: Ledger, directory: Path, name: str, **settings: Any) -> Iterat
         join(founder, directory, name, "pharmacy") as ledger,
         Inbox.open(directory / f"{name}-inbox.db") as inbox,
     ):
-        yield Desk(ledger, inbox, **settings)
+        made = Desk(ledger, inbox, **settings)
+        yield made
+        made.counter.close()
 
 
 def prescribe(founder: Ledger, *to: Ledger, **fields: Any) -> None:

@@ -26,6 +26,7 @@ REQUIRED = {  # the lines that carry the project's bars
     "import-memory": 1.05,
     "agent-idle-cpu": 1.0,
     "agent-start": 1.0,
+    "counter-start": 2.0,
     "bedside-agent-growth": 1.05,
     "bedside-agent-pace": 0.7,
     "bedside-agent-resident": 1.0,

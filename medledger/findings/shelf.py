@@ -52,7 +52,7 @@ class Shelf:
     destroyed: Fraction = NOTHING
     held: Fraction = NOTHING
     receipts: list[Place] = field(default_factory=list, compare=False, repr=False)
-    _begin: Place | None = None
+    begin: Place | None = None  # the first receipt
     # What stands before the first receipt that is known, the last on top: an author chooses the times of its entries,
     # and so the order in which they come, and an earlier receipt must not cost a look at all others.
     _early: list[tuple[int, int, Move]] = field(default_factory=list, compare=False, repr=False)
@@ -73,9 +73,9 @@ class Shelf:
         place = move.place
         if move.kind == "receiving":
             self.receipts.append(place)
-            self._begin = place if self._begin is None else min(self._begin, place)
+            self.begin = place if self.begin is None else min(self.begin, place)
         heappush(self._early, (-place.seq, -place.index, move))
-        while self._begin is not None and self._early and self._early[0][2].place >= self._begin:
+        while self.begin is not None and self._early and self._early[0][2].place >= self.begin:
             self._count(heappop(self._early)[2])
 
     def _count(self, move: Move) -> None:

@@ -241,12 +241,10 @@ def counter(directory: Path, now: datetime = NOON, **settings: Any) -> Iterator[
         recorder = Recorder(ledger, inbox, interrupted, max_entries=MAX_ENTRIES)
         subjects = Subjects(b"s" * 32, "month")
         reading = scan_reader(ScannerSection())
-        yield (
-            Counter(
-                ledger, inbox, DispensingSection(**settings), recorder, subjects, read_scan=reading, clock=lambda: now
-            ),
-            ledger,
-        )
+        section = DispensingSection(**settings)
+        made = Counter(ledger, inbox, section, recorder, subjects, read_scan=reading, clock=lambda: now)
+        yield made, ledger
+        made.close()
 
 
 @pytest.mark.parametrize(

@@ -1,34 +1,51 @@
-"""The counter's view of the replica: read block by block, it is what reading everything anew gives."""
+"""The counter's view of the replica: what it knows of any prescription, pack and shelf is what reading all of the
+ledger gives, however often it was closed, killed or put back in between; and a start reads only what came since.
+"""
 
 from __future__ import annotations
 
 import random
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from counter_world import GTIN, RX
-from medledger.findings import observe
-from medledger.findings.supply_book import SupplyBook
+from medledger import Ledger
+from medledger.errors import StoreError
+from medledger.findings import Fold, observe
+from medledger.findings.prescriptions import balance
+from medledger.findings.supply_book import TYPES, SupplyBook
 from medledger.merkle import leaf_hash
-from medledger.records import Dispense, DispenseReturn, Prescription, Recall, Stock
-from medledger_agents.pharmacy.view import SUPPLIES, View
+from medledger.records import Dispense, DispenseReturn, Prescription, Recall, Record, Stock
+from medledger_agents.pharmacy.view import View
 from worlds import found, join, sync
+
+SUPPLIES = Fold("supplies", tuple(sorted(TYPES)), TYPES, lambda _entries, _context: ())
+PRODUCTS = (GTIN, "07032069804988")
+LOTS = ("L1", "L2")
 
 
 def test_what_is_read_bit_by_bit_is_what_is_there(tmp_path: Path, rng: random.Random) -> None:
-    """Three pharmacies write, merge in any order, one is revoked and another joins; after each step the same book."""
+    """Three pharmacies write, merge in any order, one is revoked and another joins; the view is closed now and then,
+    and now and then its transaction fails. After each step it says what reading everything anew says.
+    """
     with found(tmp_path) as founder:
         ledgers = [join(founder, tmp_path, f"p{n}", "pharmacy") for n in range(3)]
         sync(founder, ledgers[0])
         founder.append(Prescription(prescription=RX, product=GTIN, quantity=30, unit="{tablet}", repeats=3))
-        view = View(ledgers[0])
+        view = View(ledgers[0], tmp_path / "register.db")
         supplies: list[bytes] = []
         try:
-            for step in range(60):
+            for step in range(80):
                 ledger = rng.choice(ledgers)
                 if ledger.state == "ready":
-                    block = ledger.append(_record(rng, supplies, step))
-                    assert isinstance(block.body[0], bytes)
-                    supplies.append(leaf_hash(block.body[0]))
+                    block = ledger.append(*(_record(rng, supplies) for _ in range(rng.randint(1, 3))))
+                    supplies += [leaf_hash(raw) for raw in block.body if isinstance(raw, bytes)]
                 if rng.random() < 0.5:
                     giver = rng.choice([founder, *ledgers])
                     sync(giver, ledgers[0])
@@ -38,40 +55,84 @@ def test_what_is_read_bit_by_bit_is_what_is_there(tmp_path: Path, rng: random.Ra
                     founder.revoke(ledgers[2].me, reason="lost")
                 if step == 45:
                     ledgers.append(join(founder, tmp_path, "late", "pharmacy"))
+                if rng.random() < 0.2:
+                    fail(view)
+                if rng.random() < 0.2:
+                    view.close()
+                    view = View(ledgers[0], tmp_path / "register.db")
                 view.catch_up()
-                assert _same(view.book, SupplyBook.of(observe(ledgers[0], SUPPLIES)))
+                assert_says_what_is_there(view, ledgers[0])
         finally:
+            view.close()
             for ledger in ledgers:
                 ledger.close()
 
 
-def _record(rng: random.Random, supplies: list[bytes], step: int) -> Dispense | DispenseReturn | Stock | Recall:
-    kind = rng.randrange(4)
-    if kind == 0 and supplies:
+def _record(rng: random.Random, supplies: list[bytes]) -> Record:
+    kind, product = rng.randrange(10), rng.choice(PRODUCTS)
+    serial = rng.choice([None, "S1", "S2", "S3", "S4"])
+    lot = rng.choice(LOTS)
+    if kind < 3 and supplies:
         return DispenseReturn(issue=rng.choice(supplies), quantity=1, action=rng.choice(["undo", "return"]))
-    if kind == 1:
-        return Stock(step=rng.choice(["receiving", "holding"]), product=GTIN, quantity=2, unit="{tablet}")
-    if kind == 2 and step % 7 == 0:
-        return Recall(product=GTIN, lots=[f"L{step:02}"])
-    return Dispense(product=GTIN, quantity=3, unit="{tablet}", prescription=RX, serial=f"S{rng.randrange(20)}")
+    if kind < 6:
+        step = rng.choice(["receiving", "receiving", "holding", "storing", "destroying", "inspecting"])
+        schedule = rng.choice([None, "II", "CD2"])
+        return Stock(step=step, product=product, quantity=2, unit="{tablet}", serial=serial, schedule=schedule, lot=lot)
+    if kind == 6:
+        return Recall(product=product, lots=[lot])
+    prescription = rng.choice([RX, bytes(16), None])
+    return Dispense(product=product, quantity=3, unit="{tablet}", prescription=prescription, serial=serial, lot=lot)
 
 
-def _same(one: SupplyBook, other: SupplyBook) -> bool:
-    """Whether two books answer alike."""
-    return (
-        one.issues() == other.issues()
-        and one.prescriptions() == other.prescriptions()
-        and one.shelves == other.shelves
-        and sorted(each.place for each in one.steps) == sorted(each.place for each in other.steps)
-        and {product: len(found) for product, found in one.recalls.items()}
-        == {product: len(found) for product, found in other.recalls.items()}
-    )
+def fail(view: View) -> None:
+    """A look whose transaction is not carried out, as with a full disk."""
+
+    def full(*_: object) -> None:
+        raise StoreError("the disk is full")
+
+    with pytest.MonkeyPatch.context() as broken:
+        broken.setattr(view, "_judge", full)
+        with suppress(StoreError):
+            view.catch_up()
+
+
+def assert_says_what_is_there(view: View, ledger: Ledger) -> None:
+    """The same about everything as a book of all entries."""
+    whole = SupplyBook.of(observe(ledger, SUPPLIES), ledger.membership)
+    me = view.me
+    for name in (RX, bytes(16)):
+        assert balance(view.book(("prescription", name)), name) == balance(whole, name)
+    for product in PRODUCTS:
+        assert view.schedule(product) == whole.schedules.get(product)
+        for serial in ("S1", "S2", "S3", "S4"):
+            pack = (product, serial)
+            book = view.book(("pack", pack), ("recalls", product))
+            assert book.issues_of(pack) == whole.issues_of(pack)
+            assert book.life(me, pack) == whole.life(me, pack)
+            assert book.shelf_of_pack(me, pack, "{tablet}") == whole.shelf_of_pack(me, pack, "{tablet}")
+            for lot in (*LOTS, None):
+                assert book.recalled(me, product, lot, serial) == whole.recalled(me, product, lot, serial)
+        assert view.shelf(product, "{tablet}") == whole.shelf(me, product, "{tablet}")
+    for issue in whole.issues():
+        assert view.book(("supply", issue.entry.leaf)).issue(issue.entry.leaf) == issue
+    for step in whole.steps:
+        if step.content["step"] == "inspecting" and step.place.feed == me:
+            assert view.inspected(step.content)
+    anew = View(ledger, view._path.with_name("anew.db"))
+    try:
+        anew.catch_up()
+        assert anew.conflicts == view.conflicts
+        assert anew.as_of == view.as_of
+    finally:
+        anew.close()
+        for path in view._path.parent.glob("anew.db*"):
+            path.unlink()
 
 
 def test_it_says_how_old_what_it_heard_is(tmp_path: Path) -> None:
-    """The newest block of anybody else, never one of its own."""
+    """The newest block of anybody else, never one of its own; after a start, too."""
     with found(tmp_path) as founder, join(founder, tmp_path, "p", "pharmacy") as mine:
-        view = View(mine)
+        view = View(mine, tmp_path / "register.db")
         view.catch_up()
         assert founder.me is not None
         newest = max(block.header.time for block in mine.blocks(founder.me))
@@ -83,3 +144,165 @@ def test_it_says_how_old_what_it_heard_is(tmp_path: Path) -> None:
         sync(founder, mine)
         view.catch_up()
         assert view.as_of == block.header.time
+        view.close()
+        view = View(mine, tmp_path / "register.db")
+        view.catch_up()
+        assert view.as_of == block.header.time
+        view.close()
+
+
+# --- starts -----------------------------------------------------------------------------------------------------------
+
+
+class Counting:
+    """A ledger that counts the blocks that are asked for."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.blocks_read = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+    def block(self, feed: bytes, seq: int) -> Any:
+        self.blocks_read += 1
+        return self._ledger.block(feed, seq)
+
+    def blocks(self, feed: bytes, start: int, stop: int) -> Any:
+        for block in self._ledger.blocks(feed, start, stop):
+            self.blocks_read += 1
+            yield block
+
+    def entries(self, *args: Any, **kwargs: Any) -> Any:
+        for entry in self._ledger.entries(*args, **kwargs):
+            self.blocks_read += 1
+            yield entry
+
+
+def start(ledger: Ledger, path: Path) -> int:
+    """How many blocks a start reads."""
+    counting = Counting(ledger)
+    view = View(counting, path)  # type: ignore[arg-type]
+    try:
+        view.catch_up()
+    finally:
+        view.close()
+    return counting.blocks_read
+
+
+def _supply(number: int) -> Dispense:
+    return Dispense(product=GTIN, quantity=1, unit="{tablet}", serial=f"N{number}", prescription=b"%016d" % number)
+
+
+def test_a_start_reads_what_came_since(tmp_path: Path) -> None:
+    """However much was read before; also when a member was enrolled meanwhile."""
+    path = tmp_path / "register.db"
+    with found(tmp_path) as founder, join(founder, tmp_path, "p", "pharmacy") as mine:
+        for number in range(200):
+            mine.append(_supply(number))
+        assert start(mine, path) >= 200
+        assert start(mine, path) <= 5
+        mine.append(_supply(201))
+        join(founder, tmp_path, "other", "bedside").close()
+        sync(founder, mine)
+        assert start(mine, path) <= 12
+        assert start(mine, path) <= 5
+
+
+def _other_ledger(path: Path, mine: Ledger, _founder: Ledger) -> None:
+    db = sqlite3.connect(path)
+    with db:
+        db.execute("UPDATE about SET value = x'00' WHERE name = 'ledger'")
+    db.close()
+
+
+def _other_format(path: Path, mine: Ledger, _founder: Ledger) -> None:
+    db = sqlite3.connect(path)
+    with db:
+        db.execute("UPDATE about SET value = x'00' WHERE name = 'format'")
+    db.close()
+
+
+def _damaged(path: Path, mine: Ledger, _founder: Ledger) -> None:
+    path.write_bytes(b"no database at all" * 1000)
+
+
+def _other_blocks(path: Path, mine: Ledger, _founder: Ledger) -> None:
+    db = sqlite3.connect(path)
+    with db:
+        db.execute("UPDATE feeds SET id = zeroblob(32) WHERE used")
+    db.close()
+
+
+def _longer_than_the_ledger(path: Path, mine: Ledger, _founder: Ledger) -> None:
+    db = sqlite3.connect(path)
+    with db:
+        db.execute("UPDATE feeds SET seq = seq + 7 WHERE used")
+    db.close()
+
+
+def _other_epochs(path: Path, mine: Ledger, _founder: Ledger) -> None:
+    db = sqlite3.connect(path)
+    with db:
+        db.execute("UPDATE about SET value = x'81420000' WHERE name = 'epochs'")
+    db.close()
+
+
+def _something_else(path: Path, mine: Ledger, _founder: Ledger) -> None:
+    path.unlink()
+    db = sqlite3.connect(path)
+    with db:
+        db.execute("CREATE TABLE other (x)")
+    db.close()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _other_ledger,
+        _other_format,
+        _damaged,
+        _other_blocks,
+        _longer_than_the_ledger,
+        _other_epochs,
+        _something_else,
+    ],
+)
+def test_a_register_that_does_not_fit_is_made_anew(
+    tmp_path: Path, rng: random.Random, spoil: Callable[[Path, Ledger, Ledger], None]
+) -> None:
+    """Nothing of it is believed, and nothing is counted twice."""
+    path = tmp_path / "register.db"
+    with found(tmp_path) as founder, join(founder, tmp_path, "p", "pharmacy") as mine:
+        supplies: list[bytes] = []
+        for _ in range(40):
+            block = mine.append(_record(rng, supplies))
+            supplies += [leaf_hash(raw) for raw in block.body if isinstance(raw, bytes)]
+        start(mine, path)
+        spoil(path, mine, founder)
+        view = View(mine, path)
+        view.catch_up()
+        assert_says_what_is_there(view, mine)
+        view.close()
+
+
+def test_a_ledger_that_was_put_back(tmp_path: Path) -> None:
+    """The register is newer than the ledger of a backup: what is no more there is not believed."""
+    with found(tmp_path) as founder, join(founder, tmp_path, "p", "pharmacy") as mine:
+        other = join(founder, tmp_path, "q", "pharmacy")
+        other.append(_supply(1))
+        sync(other, mine)
+        mine.backup(tmp_path / "backup.db")
+        other.append(_supply(2))
+        sync(other, mine)
+        start(mine, tmp_path / "register.db")
+        other.close()
+        identity = mine.identity
+    with Ledger.open(tmp_path / "backup.db", identity) as before:
+        shutil.copy(tmp_path / "register.db", tmp_path / "copied.db")
+        view = View(before, tmp_path / "copied.db")
+        view.catch_up()
+        assert len(view.book(("pack", (GTIN, "N1"))).issues()) == 1
+        assert view.book(("pack", (GTIN, "N2"))).issues() == []
+        assert_says_what_is_there(view, before)
+        view.close()

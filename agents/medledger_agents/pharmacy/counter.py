@@ -44,6 +44,8 @@ MAX_TOLD: Final = 64
 """Conflicts of one look that the log names one by one."""
 MAX_ENTRIES: Final = 2
 """Entries of one request: a receipt, and its quarantine."""
+REGISTER_SUFFIX: Final = ".register.db"
+"""In place of the inbox's: the file of register.py."""
 _SENDER: Final = "counter"
 
 Clock = Callable[[], datetime]
@@ -102,8 +104,12 @@ class Counter:
         self._subjects = subjects
         self._read_scan = read_scan
         self._clock = clock
-        self._view = View(ledger)
+        self._view = View(ledger, inbox.path.with_suffix(REGISTER_SUFFIX))
         self._waiting: OrderedDict[str, _Waiting] = OrderedDict()
+
+    def close(self) -> None:
+        """Close what it keeps of its own."""
+        self._view.close()
 
     def look(self) -> list[Finding]:
         """Read what came from others; the conflicts that are new, which are logged."""
@@ -144,7 +150,7 @@ class Counter:
             return {"result": "verified", **self._said(plan), "witness": plan.witness}
         if request.id and self._inbox.conflicts(Received(_SENDER, request.id, desk.raw, line, desk.at)):
             raise RefusedError("conflict", "this id was used for another request", hint="Give each request its own.")
-        done = self._logged(desk.raw) if request.id else None
+        done = self._view.logged(desk.raw) if request.id else None
         if done is not None:
             return self._again(request, done)
         plan = PLANS[request.do](desk, request)  # (3)
@@ -159,21 +165,21 @@ class Counter:
 
     def _log(self, request: Request, line: bytes, desk: Desk, plan: Plan) -> dict[str, Any]:
         """(5)"""
-        received = Received(_SENDER, request.id or os.urandom(16).hex(), desk.raw, line, desk.at)
+        salt = self._subjects.name(line).salt
+        received = Received(_SENDER, request.id or os.urandom(16).hex(), desk.raw, line, desk.at, salt)
         answer = self._record(received, plan.records)
         if answer.refused is not None or answer.block is None:
             raise RefusedError("conflict" if answer.conflict else "not-logged", answer.refused or "nothing was logged")
         logs.event(OPERATIONS[request.do].result, block=answer.block, repeated=answer.repeated)
-        self.look()
-        entry = self._logged(desk.raw, answer.block)
-        named = {} if entry is None else {"entry": entry.leaf.hex()}
+        named = {}
+        try:
+            self.look()
+            entry = self._view.logged(desk.raw, answer.block)
+            named = {} if entry is None else {"entry": entry.leaf.hex()}
+        except MedledgerError as error:  # it is logged, and so it is said: the next request has to read it first
+            logs.warning("what was logged cannot be read", reason=str(error))
         place = {"block": answer.block, **named, "repeated": answer.repeated}
         return {"result": OPERATIONS[request.do].result, **self._said(plan), **place}
-
-    def _logged(self, raw: bytes, block: int | None = None) -> Observed | None:
-        """The first entry of ours, in that block, that a request was logged as."""
-        found = self._view.book.by_raw.get((self._view.me, raw), ())
-        return next((each for each in found if block is None or each.place.seq == block), None)
 
     def _record(self, received: Received, records: tuple[Record, ...]) -> Answer:
         (answer,) = self._recorder.record([Delivery(received, records)])
@@ -269,7 +275,7 @@ class Counter:
         return {"as_of": None if at is None else _iso(at), **conflicts}
 
 
-def interrupted(_raw: bytes, _at: int) -> tuple[Record, ...]:
+def interrupted(_raw: bytes, _at: int, _name: bytes) -> tuple[Record, ...]:
     """What is logged of a request that a crash interrupted: nothing, so that it is asked for again."""
     raise UsageError("interrupted before it was logged")
 

@@ -96,15 +96,11 @@ class Desk:
 
     def shelf(self, product: str, unit: str) -> Shelf:
         """What this pharmacy has of a product."""
-        return self.view.book.shelf(self.view.me, product, unit)
+        return self.view.shelf(product, unit)
 
     def counts(self, product: str, unit: str) -> bool:
         """Whether this pharmacy keeps that product's stock on the ledger; then the unit must be one it counts in."""
-        units = [
-            known
-            for (feed, of, known), shelf in self.view.book.shelves.items()
-            if (feed, of) == (self.view.me, product) and shelf.received > 0
-        ]
+        units = [known for (_, known), shelf in self.view.shelves(product).items() if shelf.received > 0]
         if units and unit not in units:
             raise RefusedError(
                 "unit",

@@ -111,6 +111,7 @@ class Pharmacy:
             for connection in late:
                 connection.cancel()
         self._worker.shutdown()
+        self._counter.close()
 
     async def beat(self) -> None:
         """Return when the counter's thread has had its turn."""

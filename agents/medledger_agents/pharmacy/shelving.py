@@ -16,7 +16,7 @@ from medledger_bridge.gs1 import Scan
 
 from .desk import Desk, Plan, described
 from .requests import RefusedError, Request, malformed
-from .supply import pack_state
+from .supply import issues_of, pack_state, recalled
 
 STEPS: Final = {
     "hold": "holding",
@@ -54,9 +54,9 @@ def _problem(desk: Desk, request: Request, scan: Scan) -> tuple[str, str] | None
     for name, wanted in expected.items():
         if found.get(name) != wanted:
             return ("mismatch_serial" if name == "serial" else "mismatch_class"), f"{name} is not the one on the note"
-    if scan.serial is not None and any(i.open > 0 for i in desk.view.book.issues_of((scan.gtin, scan.serial))):
+    if scan.serial is not None and any(issue.open > 0 for issue in issues_of(desk, scan)):
         return "mismatch_serial", "this serial number is with a patient already"
-    if desk.view.book.recalled(desk.view.me, scan.gtin, scan.lot, scan.serial) is not None:
+    if recalled(desk, scan) is not None:
         return "recalled", "recalled"
     if scan.expiry is not None and scan.expiry < desk.today.isoformat():
         return "expired", f"expired on {scan.expiry}"
@@ -73,7 +73,7 @@ def move(desk: Desk, request: Request) -> Plan:
         raise RefusedError("not-held", f"serial {scan.serial} is not in quarantine")
     if desk.settings.only_received or desk.counts(scan.gtin, fields["unit"]):
         desk.check_enough(scan.gtin, fields["unit"], fields["quantity"], held=out_of_hold)
-    schedule = desk.view.book.schedules.get(scan.gtin)
+    schedule = desk.view.schedule(scan.gtin)
     record = Stock(
         step=step,
         source="holding" if held else None,
@@ -94,13 +94,7 @@ def inspection(desk: Desk, request: Request, error: RefusedError) -> Stock | Non
     scan = desk.scan(request)
     fields = _fields(desk, request, scan) | {"raw": None}
     record = Stock(step="inspecting", disposition=error.disposition, reason=str(error)[:80], **fields)
-    same = ("product", "lot", "expiry", "serial", "disposition")
-    mine = record.to_content()
-    for step in desk.view.book.steps:
-        ours = step.place.feed == desk.view.me and step.content["step"] == "inspecting"
-        if ours and all(step.content.get(name) == mine.get(name) for name in same):
-            return None
-    return record
+    return None if desk.view.inspected(record.to_content()) else record
 
 
 def _fields(desk: Desk, request: Request, scan: Scan) -> dict[str, Any]:
@@ -178,15 +172,16 @@ def on_hand(desk: Desk, request: Request) -> dict[str, Any]:
                 for name in ("received", "supplied", "available", "held", "on_hand")
             },
         }
-        for (feed, of, unit), shelf in sorted(desk.view.book.shelves.items())
-        if feed == desk.view.me and product in (None, of) and request.get("unit") in (None, unit)
+        for (of, unit), shelf in desk.view.shelves(product).items()
+        if request.get("unit") in (None, unit)
     ]
     return {"shelves": rows, **pack}
 
 
 def account(desk: Desk, request: Request) -> dict[str, Any]:
     """What may still be supplied on a prescription."""
-    found = balance(desk.view.book, desk.prescription(request.get("prescription")))
+    name = desk.prescription(request.get("prescription"))
+    found = balance(desk.view.book(("prescription", name)), name)
     numbers = {"dispensed": found.dispensed, "returned": found.returned}
     if found.authorised is not None and found.remaining is not None:
         numbers |= {"authorised": found.authorised, "remaining": found.remaining}

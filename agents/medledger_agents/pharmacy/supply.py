@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from medledger.findings import Observed
 from medledger.findings.amounts import amount, amount_text
 from medledger.findings.prescriptions import Balance, balance
 from medledger.findings.serials import WHOLE
@@ -42,9 +43,12 @@ def dispense(desk: Desk, request: Request) -> Plan:
     _check_pack(desk, scan, request)  # (5)
     desk.check_enough(scan.gtin, unit, quantity, held=False)  # (6)
     named = request.get("prescription")
-    account = None if named is None else balance(desk.view.book, desk.prescription(named))
+    account = None
+    if named is not None:
+        name = desk.prescription(named)
+        account = balance(desk.view.book(("prescription", name)), name)
     refill, warnings = _check_prescription(desk, scan, request, account)  # (7)
-    schedule = desk.view.book.schedules.get(scan.gtin)
+    schedule = desk.view.schedule(scan.gtin)
     if account is not None and account.order is not None:
         schedule = account.order.content.get("schedule", schedule)
     record = Dispense(
@@ -92,7 +96,7 @@ def _check_expiry(desk: Desk, scan: Scan, request: Request) -> None:
 
 
 def _check_recalls(desk: Desk, scan: Scan, request: Request) -> None:
-    found = desk.view.book.recalled(desk.view.me, scan.gtin, scan.lot, scan.serial)
+    found = recalled(desk, scan)
     if found is None or (desk.settings.allow_recalled and _overrides(request)):
         return
     told = ": ".join(found.content[name] for name in ("reference", "reason") if name in found.content)
@@ -109,7 +113,7 @@ def _check_pack(desk: Desk, scan: Scan, request: Request) -> None:
         return
     unit = desk.unit(request)
     pack = (scan.gtin, scan.serial)
-    out = [issue for issue in desk.view.book.issues_of(pack) if issue.open > 0]
+    out = [issue for issue in issues_of(desk, scan) if issue.open > 0]
     elsewhere = any(issue.entry.place.feed != desk.view.me for issue in out)
     # Whoever names no quantity means the pack, whatever this pharmacy calls one.
     part = unit != WHOLE and request.get("quantity") is not None
@@ -139,7 +143,7 @@ def _check_pack(desk: Desk, scan: Scan, request: Request) -> None:
             hint="Keep the pack apart: it may be falsified. If it was not scanned in, receive it.",
             disposition="mismatch_serial",
         )
-    shelf = desk.view.book.shelf_of_pack(desk.view.me, pack, unit)
+    shelf = desk.view.book(("pack", pack)).shelf_of_pack(desk.view.me, pack, unit)
     if shelf.received > 0 and amount(desk.quantity(request)) > shelf.available:
         raise RefusedError(
             "not-in-stock",
@@ -150,8 +154,21 @@ def _check_pack(desk: Desk, scan: Scan, request: Request) -> None:
 
 def pack_state(desk: Desk, scan: Scan) -> str | None:
     """Where a pack is by this pharmacy's own entries: on-shelf, held, supplied, the step by which it left, or None."""
-    life = desk.view.book.life(desk.view.me, (scan.gtin, scan.serial or ""))
+    pack = (scan.gtin, scan.serial or "")
+    life = desk.view.book(("pack", pack)).life(desk.view.me, pack)
     return life[-1][1] if life else None
+
+
+def issues_of(desk: Desk, scan: Scan) -> list[Issue]:
+    """Every supply of a pack, or of parts of it, by whomever."""
+    pack = (scan.gtin, scan.serial or "")
+    return desk.view.book(("pack", pack)).issues_of(pack)
+
+
+def recalled(desk: Desk, scan: Scan) -> Observed | None:
+    """The recall that stops this pharmacy's supply of a pack."""
+    book = desk.view.book(("recalls", scan.gtin))
+    return book.recalled(desk.view.me, scan.gtin, scan.lot, scan.serial)
 
 
 def _check_prescription(desk: Desk, scan: Scan, request: Request, account: Balance | None) -> tuple[int, list[str]]:
@@ -258,15 +275,16 @@ def _find(desk: Desk, request: Request, *, ours_first: bool = False) -> Issue:
         raise malformed("name either the supply or the pack's scan")
     if named is not None:
         try:
-            issue = desk.view.book.issue(bytes.fromhex(named))
+            leaf = bytes.fromhex(named)
         except ValueError as error:
             raise malformed("supply is the 64 hexadecimal digits that the reply to dispense gave") from error
+        issue = desk.view.book(("supply", leaf)).issue(leaf)
         found = [] if issue is None else [issue]
     else:
         scan = desk.scan(request)
         if scan.serial is None:
             raise RefusedError("no-serial", "the scan has no serial number", hint="Name the supply.")
-        found = desk.view.book.issues_of((scan.gtin, scan.serial))
+        found = issues_of(desk, scan)
     if not found:
         raise RefusedError("unknown-supply", "no such supply is known here")
     out = [issue for issue in found if issue.open > 0]

@@ -1,0 +1,262 @@
+"""The register: where in the ledger the entries about a prescription, a pack or a product stand, and how the stock is.
+
+It is a SQLite file beside the inbox, made out of the ledger and never the other way: removing it costs the time to make
+it again, and nothing else. Rules:
+
+- It says up to which block each feed was read, with the block's id. What came since is added in one transaction
+  together with the new position: after a kill -9 it goes on where it was, and takes no entry twice.
+- Looking something up costs what is found, however much the ledger holds. What is found is a place: the entry itself is
+  read from the ledger.
+- A file of another ledger, key or format is emptied when it is opened, a damaged one is removed.
+
+What goes in, and when all of it is wrong, is for view.py to say.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from medledger import cbor
+from medledger.errors import StoreError
+from medledger.findings.finding import Place
+from medledger.findings.shelf import Move, Shelf
+
+from .. import logs
+
+FORMAT: Final = b"1"
+"""To be changed with the tables, and with what counts: a register of other rules is made anew."""
+TABLES: Final = {
+    "about": "name TEXT PRIMARY KEY, value BLOB NOT NULL",  # what is said of all of it
+    # The last block that was read and its id; what decided whether its entries count; whether any of them is here.
+    "feeds": "no INTEGER PRIMARY KEY, feed BLOB NOT NULL UNIQUE, seq INTEGER NOT NULL, id BLOB NOT NULL, "
+    "rights BLOB NOT NULL, used INTEGER NOT NULL",
+    "places": "key BLOB NOT NULL, no INTEGER NOT NULL, seq INTEGER NOT NULL, idx INTEGER NOT NULL, "
+    "PRIMARY KEY (key, no, seq, idx)",
+    "schedules": "product TEXT PRIMARY KEY, schedule TEXT NOT NULL",
+    "shelves": "product TEXT NOT NULL, unit TEXT NOT NULL, sums TEXT NOT NULL, PRIMARY KEY (product, unit)",
+    "conflicts": "subject BLOB PRIMARY KEY",
+}
+PRAGMAS: Final = (
+    "locking_mode = EXCLUSIVE",
+    "journal_mode = WAL",
+    "synchronous = NORMAL",  # after a power cut it may be behind the ledger, and is whole
+)
+_SUMS: Final = ("received", "supplied", "undone", "brought_back", "shipped", "removed", "destroyed", "held")
+
+Key = tuple[Any, ...]
+"""What entries are found under: a word and plain values, such as ("pack", product, serial)."""
+
+
+class Read(NamedTuple):
+    """How far a feed was read, as in the table."""
+
+    seq: int
+    id: bytes
+    rights: bytes
+    used: bool
+
+
+class Found(NamedTuple):
+    """Where an entry stands."""
+
+    feed: bytes
+    seq: int
+    at: int  # in its block
+
+
+class Register:
+    """One file. For one thread at a time. All of it raises `StoreError`."""
+
+    def __init__(self, path: Path, ledger_id: bytes, me: bytes) -> None:
+        self._path = path
+        self._me = me
+        self._is = {"format": FORMAT, "ledger": ledger_id, "feed": me}
+        self._changed: dict[tuple[str, str], Shelf] = {}  # by the transaction under way
+        try:
+            self._db = self._open()
+        except sqlite3.OperationalError as error:
+            raise self._unusable(error) from error
+        except sqlite3.DatabaseError as error:
+            logs.warning("register removed", reason=str(error))
+            with suppress(OSError):
+                for name in ("", "-wal", "-shm"):
+                    path.with_name(path.name + name).unlink(missing_ok=True)
+            with self._reporting():
+                self._db = self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self._path, timeout=2.0, isolation_level=None, check_same_thread=False)
+        try:
+            self._path.chmod(0o600)
+            for pragma in PRAGMAS:
+                db.execute(f"PRAGMA {pragma}")
+            db.execute("BEGIN IMMEDIATE")
+            found = {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+            told = dict(db.execute("SELECT name, value FROM about")) if "about" in found else {}
+            if not self._is.items() <= told.items():
+                self._make(db, found)
+            db.execute("COMMIT")
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _make(self, db: sqlite3.Connection, before: Iterable[str]) -> None:
+        """The tables, with nothing in them."""
+        for name in before:
+            db.execute(f'DROP TABLE "{name}"')
+        for name, columns in TABLES.items():
+            db.execute(f"CREATE TABLE {name} ({columns}) STRICT{'' if name == 'feeds' else ', WITHOUT ROWID'}")
+        db.executemany("INSERT INTO about VALUES (?, ?)", self._is.items())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All of it or nothing."""
+        try:
+            with self._reporting():
+                self._db.execute("BEGIN IMMEDIATE")
+            yield
+            self._write_shelves()
+            with self._reporting():
+                self._db.execute("COMMIT")
+        finally:
+            self._changed.clear()
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: sqlite3.Error) -> StoreError:
+        return StoreError(
+            f"{self._path} cannot be used: {error}",
+            hint="Look for a full or failing disk. The file may be removed: it is made again at the next start.",
+        )
+
+    def _do(self, sql: str, *values: Any) -> list[Any]:
+        with self._reporting():
+            return self._db.execute(sql, values).fetchall()
+
+    # --- how far it was read ----------------------------------------------------------------------------------------
+
+    def clear(self) -> None:
+        """Hold nothing."""
+        with self._reporting():
+            self._make(self._db, TABLES)
+        self._changed.clear()
+
+    def note(self, name: str, value: bytes) -> None:
+        """Something about all of it."""
+        self._do("INSERT OR REPLACE INTO about VALUES (?, ?)", name, value)
+
+    def noted(self, name: str) -> bytes | None:
+        """What was noted."""
+        found = self._do("SELECT value FROM about WHERE name = ?", name)
+        return found[0][0] if found else None
+
+    def feeds(self) -> dict[bytes, Read]:
+        """How far each feed was read."""
+        rows = self._do("SELECT feed, seq, id, rights, used FROM feeds")
+        return {feed: Read(seq, block, rights, bool(used)) for feed, seq, block, rights, used in rows}
+
+    def read_on(self, feed: bytes, seq: int, block: bytes, rights: bytes) -> None:
+        """A feed was read up to this block."""
+        number = self._number(feed)
+        self._do("UPDATE feeds SET seq = ?, id = ?, rights = ? WHERE no = ?", seq, block, rights, number)
+
+    def _number(self, feed: bytes) -> int:
+        found = self._do("SELECT no FROM feeds WHERE feed = ?", feed)
+        if not found:
+            sql = "INSERT INTO feeds (feed, seq, id, rights, used) VALUES (?, -1, x'', x'', 0) RETURNING no"
+            found = self._do(sql, feed)
+        number: int = found[0][0]
+        return number
+
+    # --- places -----------------------------------------------------------------------------------------------------
+
+    def add(self, place: Place, keys: Iterable[Key]) -> bool:
+        """Put a place under these keys; whether it was not there yet."""
+        no = self._number(place.feed)
+        self._do("UPDATE feeds SET used = 1 WHERE no = ? AND used = 0", no)
+        sql = "INSERT OR IGNORE INTO places VALUES (?, ?, ?, ?) RETURNING 1"
+        new = [self._do(sql, _digest(key), no, place.seq, place.index) for key in keys]
+        return any(new)
+
+    def find(self, *keys: Key) -> list[Found]:
+        """What stands under any of these keys: our own feed's first, each by its position."""
+        sql = "SELECT no, p.seq, idx, feed FROM places p JOIN feeds USING (no) WHERE key = ?"
+        found = {row for key in keys for row in self._do(sql, _digest(key))}
+        return [Found(feed, seq, at) for _, seq, at, feed in sorted(found, key=lambda row: (row[3] != self._me, row))]
+
+    # --- schedules, shelves, conflicts ------------------------------------------------------------------------------
+
+    def schedule(self, product: str) -> str | None:
+        """As what anybody's entry says that a product is controlled; of several the first in order."""
+        found = self._do("SELECT schedule FROM schedules WHERE product = ?", product)
+        return found[0][0] if found else None
+
+    def add_schedule(self, product: str, schedule: str) -> None:
+        """An entry says so."""
+        sql = "INSERT INTO schedules VALUES (?1, ?2) ON CONFLICT DO UPDATE SET schedule = min(schedule, ?2)"
+        self._do(sql, product, schedule)
+
+    def shelves(self, product: str | None = None) -> dict[tuple[str, str], Shelf]:
+        """This pharmacy's shelves, of one product or all, by product and unit."""
+        rows = self._do("SELECT product, unit, sums FROM shelves WHERE ?1 IS NULL OR product = ?1", product)
+        return {(of, unit): _shelf(self._me, sums) for of, unit, sums in sorted(rows)}
+
+    def move(self, product: str, unit: str, move: Move) -> None:
+        """One of our own entries moved something."""
+        name = (product, unit)
+        if name not in self._changed:
+            self._changed[name] = self.shelves(product).get(name) or Shelf()
+        self._changed[name].add(move)
+
+    def _write_shelves(self) -> None:
+        for (product, unit), shelf in self._changed.items():
+            self._do("INSERT OR REPLACE INTO shelves VALUES (?, ?, ?)", product, unit, _sums(shelf))
+
+    def conflicts(self) -> list[Any]:
+        """The subjects of conflicts."""
+        return [cbor.decode(subject, max_size=len(subject)) for (subject,) in self._do("SELECT subject FROM conflicts")]
+
+    def set_conflict(self, subject: Any, *, stands: bool) -> None:
+        """Whether there is one about this subject."""
+        sql = "INSERT OR IGNORE INTO conflicts VALUES (?)" if stands else "DELETE FROM conflicts WHERE subject = ?"
+        self._do(sql, cbor.encode(subject))
+
+
+def _digest(key: Key) -> bytes:
+    return blake2b(cbor.encode(list(key)), digest_size=16).digest()
+
+
+def _sums(shelf: Shelf) -> str:
+    begin = shelf.begin
+    place = None if begin is None else [begin.seq, begin.index, begin.block_id.hex()]
+    return json.dumps([place, *(str(getattr(shelf, name)) for name in _SUMS)])
+
+
+def _shelf(feed: bytes, text: str) -> Shelf:
+    """A shelf as it was when it was written. What lay before its first receipt is not needed: our own feed is read in
+    its order, so that no earlier receipt can come.
+    """
+    place, *sums = json.loads(text)
+    shelf = Shelf(begin=None if place is None else Place(feed, place[0], place[1], bytes.fromhex(place[2])))
+    for name, sum_of in zip(_SUMS, sums, strict=True):
+        setattr(shelf, name, Fraction(sum_of))
+    return shelf
