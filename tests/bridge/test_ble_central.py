@@ -73,17 +73,16 @@ class FakeClient:
         self.closed = True
         self.disconnected(self)
 
-    async def start_notify(self, char_specifier: str, callback: Callable[[Any, bytearray], None]) -> None:
-        self.subscribed[char_specifier] = callback
+    async def start_notify(self, char_specifier: Any, callback: Callable[[Any, bytearray], None]) -> None:
+        self.subscribed[char_specifier.uuid] = callback
 
-    async def read_gatt_char(self, char_specifier: str) -> bytearray:
-        return bytearray(
-            next(data for number, data in self.strap.facts.items() if BASE_UUID.format(number) == char_specifier)
-        )
+    async def read_gatt_char(self, char_specifier: Any) -> bytearray:
+        facts = self.strap.facts.items()
+        return bytearray(next(data for number, data in facts if BASE_UUID.format(number) == char_specifier.uuid))
 
-    async def write_gatt_char(self, char_specifier: str, data: bytes, response: bool | None = None) -> None:
+    async def write_gatt_char(self, char_specifier: Any, data: bytes, response: bool | None = None) -> None:
         assert response is True
-        self.written.append((char_specifier, data))
+        self.written.append((char_specifier.uuid, data))
 
     def notify(self, number: int, data: bytes) -> None:
         """The device sends a value."""

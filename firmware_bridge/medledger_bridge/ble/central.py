@@ -11,8 +11,8 @@ Rules:
   records until they are asked for again, and of a stream it is then known that it has a gap.
 - Bluetooth confirms an indication before anybody could commit it, so an acknowledgement of a device means nothing here.
 
-What of this has run: everything but the radio. The tests drive `listen` through a client in place of bleak's, and check
-that client's methods against the signatures of bleak's own class. No test has met an adapter or a device.
+What of this has run: everything but the radio. The tests drive `listen` through a client in place of bleak's, and
+through bleak itself against a stand-in for BlueZ on a real D-Bus. No test has met BlueZ itself, an adapter or a device.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from ..errors import ExtraMissingError
+from ..errors import BleRefusedError, ExtraMissingError
 from .driver import GattDriver
 
 QUEUE: Final = 1024
@@ -44,9 +44,9 @@ class Client(Protocol):
     def services(self) -> Any: ...
     async def connect(self) -> None: ...
     async def disconnect(self) -> None: ...
-    async def start_notify(self, char_specifier: str, callback: Callable[[Any, bytearray], None]) -> None: ...
-    async def read_gatt_char(self, char_specifier: str) -> bytearray: ...
-    async def write_gatt_char(self, char_specifier: str, data: bytes, response: bool | None = None) -> None: ...
+    async def start_notify(self, char_specifier: Any, callback: Callable[[Any, bytearray], None]) -> None: ...
+    async def read_gatt_char(self, char_specifier: Any) -> bytearray: ...
+    async def write_gatt_char(self, char_specifier: Any, data: bytes, response: bool | None = None) -> None: ...
 
 
 NewClient = Callable[[str, Callable[[Any], None]], Client]
@@ -166,13 +166,30 @@ async def _session(device: Device, make: NewClient, heard: asyncio.Queue[Value |
 
 
 async def _set_up(client: Client, driver: GattDriver, take: Callable[[str], Callable[[Any, bytearray], None]]) -> None:
-    """Facts first: they say how to read what comes. Requests last: their answers come as notifications."""
-    has = {str(found.uuid) for service in client.services for found in service.characteristics}
+    """Facts first: they say how to read what comes. Requests last: their answers come as notifications.
+
+    bleak is given characteristics and not their UUIDs: of a UUID that a device has twice it would take neither.
+    """
+    services = [list(service.characteristics) for service in client.services]
     for uuid in map(BASE_UUID.format, driver.read_once):
-        if uuid in has:
-            take(uuid)(None, await client.read_gatt_char(uuid))
+        for found in _named(services, uuid):
+            take(uuid)(None, await client.read_gatt_char(found))
     for uuid in map(BASE_UUID.format, driver.notified):
-        if uuid in has:
-            await client.start_notify(uuid, take(uuid))
+        for found in _named(services, uuid):
+            await client.start_notify(found, take(uuid))
+    measuring = [
+        service for service in services if any(_named([service], BASE_UUID.format(n)) for n in driver.DECODERS)
+    ]
     for number, data in driver.on_connect():
-        await client.write_gatt_char(BASE_UUID.format(number), data, response=True)
+        control = _named(measuring, BASE_UUID.format(number))
+        if not control:
+            raise BleRefusedError(
+                f"the device has no {number:04X} beside what it measures: it is none that {driver.NAME!r} can ask",
+                hint="Is the address that of this device?",
+            )
+        await client.write_gatt_char(control[0], data, response=True)
+
+
+def _named(services: Sequence[Sequence[Any]], uuid: str) -> list[Any]:
+    """The characteristics of that UUID."""
+    return [found for service in services for found in service if str(found.uuid) == uuid]
