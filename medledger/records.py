@@ -82,7 +82,7 @@ class Reading(RecordBase):
             "device_sync": Int(0, 2**32 - 1),  # MDC code of what sets the device's clock: how far to believe the claim
             "quality": OneOf(("live", "stale", "lost")),  # whether the signal stood: no value differs from no signal
             "alarm": Text(1, 80),  # the alarm's name or code as the device raised it: why this was logged at once
-            "raw": HASH,  # SHA-256 of the message as received: ties the reading to the bytes that the agent keeps
+            "raw": HASH,  # SHA-256 of salt and message as received: ties the reading to what the agent keeps of it
             "quarantine": OneOf(QUARANTINE),  # why it is nobody's: kept, and given to nobody by guessing
         },
     )
@@ -193,7 +193,7 @@ class Association(RecordBase):
             "at": Int(),  # UTC ms from which it holds, when that is not the entry's time (an ADT that came late)
             "location": Text(1, 64),  # ward and bed of the device: finds the device, and shows a wrong plug
             "reason": OneOf(MOVES),  # who moved and why
-            "raw": HASH,  # SHA-256 of the message that said so (ADT)
+            "raw": HASH,  # the message that said so (ADT), as in `reading`
         },
     )
 

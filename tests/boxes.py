@@ -98,9 +98,10 @@ class Box:
         with self.ledger() as ledger:
             return list(ledger.entries(type, author=self.identity.public_key))
 
-    def named(self, request: str) -> bytes:
-        """What a request at its counter is named by on the ledger; after the box has run."""
-        return Subjects.open(self.home / "subjects.key", "month").request(request.encode())
+    def named(self, raw: str | bytes) -> bytes:
+        """What a message, or a request at its counter, is named by on the ledger; after the box has run."""
+        data = raw if isinstance(raw, bytes) else raw.encode()
+        return Subjects.open(self.home / "subjects.key", "month").request(data)
 
     def stored_bytes(self) -> bytes:
         """Every byte of the ledger's files."""

@@ -11,8 +11,10 @@ Rules:
 - A message is known by (sender, message id). The same id with the same bytes is the same message, however late. The
   same id with other bytes is refused for a while (`keep_id_ms`): one of the two is a mistake, and it is not ours to
   guess which. After that it is a new message, since senders begin to count again.
-- The bytes stay here, for the ledger holds their SHA-256 only, until `remove` takes those of old messages. A message's
+- The bytes stay here, for the ledger holds a hash of them only, until `remove` takes those of old messages. A message's
   row stays for ever: a repetition is known, however late. They are patients' data: the file is its owner's alone.
+- The hash is SHA-256 over a salt, which stays beside the bytes, and them (subjects.py). What a message was named by
+  once is its name for good, whatever secret made the salt: a message that comes again is known by its bytes.
 - Nothing new is taken while `gate` says why not (see spool.py). What is on the ledger already is answered all the same.
 - Any thread may call; one at a time gets in.
 - STRICT tables, synchronous=FULL. `StoreError` where SQLite cannot go on; the transaction is then rolled back.
@@ -28,6 +30,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
@@ -37,13 +40,13 @@ from medledger.ledger import Ledger
 
 from .instruments.envelope import batch_hash
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 SCHEMA: Final = """
 CREATE TABLE messages (
   id INTEGER PRIMARY KEY,
   sender TEXT NOT NULL,          -- MSH-3 and MSH-4, or the counter's software
   message_id TEXT NOT NULL,      -- MSH-10: with the sender, what a repetition is known by
-  sha256 BLOB NOT NULL,          -- of raw: the ledger's entries name the message by it
+  sha256 BLOB NOT NULL,          -- of salt and raw: the ledger's entries name the message by it
   raw BLOB NOT NULL,             -- as received; empty when it was removed
   received INTEGER NOT NULL,     -- UTC milliseconds, by this box's clock
   after INTEGER NOT NULL,        -- our feed's last block at that time: entries of it can only stand in later ones
@@ -66,12 +69,16 @@ CREATE INDEX messages_counted ON messages (sender, CAST(message_id AS INTEGER))
   WHERE block IS NOT NULL AND sender GLOB 'signed:*';  -- no other message pays for it
 PRAGMA user_version = 3;
 """
+SALTS: Final = """
+ALTER TABLE messages ADD COLUMN salt BLOB NOT NULL DEFAULT X'';  -- empty for what holds no person, and before version 4
+PRAGMA user_version = 4;
+"""
 HIGHEST_LOGGED: Final = (
     "SELECT CAST(message_id AS INTEGER) FROM messages"
     " WHERE sender = ? AND block IS NOT NULL AND sender GLOB 'signed:*'"  # word for word, or the index is not used
     " ORDER BY CAST(message_id AS INTEGER) DESC LIMIT 1"
 )
-MIGRATIONS: Final = (SCHEMA, SWEEPS, COUNTERS)
+MIGRATIONS: Final = (SCHEMA, SWEEPS, COUNTERS, SALTS)
 PRAGMAS: Final = (
     "auto_vacuum = INCREMENTAL",  # of a new file: what is removed goes back to the disk
     "locking_mode = EXCLUSIVE",
@@ -103,18 +110,20 @@ class Received:
 
     sender: str
     message_id: str
-    sha256: bytes
+    sha256: bytes  # of salt and raw
     raw: bytes
     at: int  # UTC milliseconds
+    salt: bytes = b""
 
 
 class Stored(NamedTuple):
-    """Where a message stands in the inbox. `after` and `block` are as in the table."""
+    """Where a message stands in the inbox. `after`, `block` and `sha256`, what it is named by, are as in the table."""
 
     id: int
     verdict: Verdict
     after: int
     block: int | None
+    sha256: bytes
 
 
 class Unlogged(NamedTuple):
@@ -197,38 +206,40 @@ class Inbox:
         return found
 
     def _store(self, message: Received, after: int, *, full: bool) -> Stored:
-        row = self._db.execute(
-            "SELECT id, sha256, received, after, block FROM messages WHERE sender = ? AND message_id = ?"
-            " ORDER BY sha256 = ? DESC, id DESC LIMIT 1",  # the message itself, else the last that had its id
-            (message.sender, message.message_id, message.sha256),
-        ).fetchone()
+        row = self._find(message)
         if row is not None:
-            known, sha256, received, stored_after, block = row
-            if sha256 == message.sha256:
+            known, name, salt, received, stored_after, block = row
+            if _is(message, name, salt):
                 verdict = Verdict.LOGGED if block is not None else Verdict.FULL if full else Verdict.AGAIN
                 if verdict is Verdict.AGAIN:
                     self._db.execute("UPDATE messages SET refused = NULL WHERE id = ?", (known,))
-                return Stored(known, verdict, stored_after, block)
+                return Stored(known, verdict, stored_after, block, name)
             if abs(message.at - received) < self.keep_id_ms:
-                return Stored(known, Verdict.CONFLICT, stored_after, block)
+                return Stored(known, Verdict.CONFLICT, stored_after, block, name)
         if full:
-            return Stored(0, Verdict.FULL, after, None)
+            return Stored(0, Verdict.FULL, after, None, message.sha256)
         row_id = self._db.execute(
-            "INSERT INTO messages (sender, message_id, sha256, raw, received, after) VALUES (?, ?, ?, ?, ?, ?)",
-            (message.sender, message.message_id, message.sha256, message.raw, message.at, after),
+            "INSERT INTO messages (sender, message_id, sha256, raw, received, after, salt)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (message.sender, message.message_id, message.sha256, message.raw, message.at, after, message.salt),
         ).lastrowid
         assert row_id is not None  # an INSERT has a rowid
-        return Stored(row_id, Verdict.NEW, after, None)
+        return Stored(row_id, Verdict.NEW, after, None, message.sha256)
 
     def conflicts(self, message: Received) -> bool:
         """Whether `store` would find another message under this one's id; for who has to know before it is judged."""
         with self._reporting():
-            row = self._db.execute(
-                "SELECT sha256, received FROM messages WHERE sender = ? AND message_id = ?"
-                " ORDER BY sha256 = ? DESC, id DESC LIMIT 1",
-                (message.sender, message.message_id, message.sha256),
-            ).fetchone()
-        return row is not None and row[0] != message.sha256 and abs(message.at - row[1]) < self.keep_id_ms
+            row = self._find(message)
+        return row is not None and not _is(message, row[1], row[2]) and abs(message.at - row[3]) < self.keep_id_ms
+
+    def _find(self, message: Received) -> tuple[int, bytes, bytes, int, int, int | None] | None:
+        """The message itself, by its name or by the bare hash of an earlier version; else the last that had its id."""
+        found: tuple[int, bytes, bytes, int, int, int | None] | None = self._db.execute(
+            "SELECT id, sha256, salt, received, after, block FROM messages WHERE sender = ? AND message_id = ?"
+            " ORDER BY sha256 IN (?, ?) DESC, id DESC LIMIT 1",
+            (message.sender, message.message_id, message.sha256, sha256(message.raw).digest()),
+        ).fetchone()
+        return found
 
     def mark_logged(self, message: int, block: int) -> None:
         """Note the block of a message's last entry. Written with the next commit: losing it is harmless."""
@@ -306,7 +317,7 @@ class Inbox:
         with self._reporting():
             (upto,) = self._db.execute("SELECT upto FROM sweeps").fetchone()
             rows = self._db.execute(
-                "SELECT id, sender, message_id, sha256, received, after, block, refused FROM messages"
+                "SELECT id, sender, message_id, sha256, received, after, block, refused, salt FROM messages"
                 " WHERE id > ? ORDER BY id LIMIT ?",
                 (upto, SWEEP_ROWS),
             ).fetchall()
@@ -325,8 +336,8 @@ class Inbox:
                 # Not an update: SQLite would leave each page half empty, and no new row ever comes to lie in it.
                 self._db.executemany("DELETE FROM messages WHERE id = ?", [row[:1] for row in gone])
                 self._db.executemany(
-                    "INSERT INTO messages (id, sender, message_id, sha256, raw, received, after, block, refused)"
-                    " VALUES (?, ?, ?, ?, X'', ?, ?, ?, ?)",
+                    "INSERT INTO messages (id, sender, message_id, sha256, raw, received, after, block, refused, salt)"
+                    " VALUES (?, ?, ?, ?, X'', ?, ?, ?, ?, ?)",
                     gone,
                 )
                 self._db.execute("UPDATE sweeps SET upto = ?", (looked,))
@@ -357,13 +368,18 @@ class Inbox:
                 ) from error
 
 
+def _is(message: Received, name: bytes, salt: bytes) -> bool:
+    """Whether it is the message that was named so, under whatever secret."""
+    return name == message.sha256 or name == sha256(salt + message.raw).digest()
+
+
 def logged_in(ledger: Ledger, after: int, wanted: Iterable[bytes]) -> dict[bytes, list[int]]:
     """For each of these hashes of messages, the blocks of our own feed behind `after` that hold its entries.
 
     A block is named once for each entry, so that a message of many readings can be taken up where it was left. A batch
     that a device signed names no message: what was kept of it is known by what it says.
     """
-    found: dict[bytes, list[int]] = {sha256: [] for sha256 in wanted}
+    found: dict[bytes, list[int]] = {name: [] for name in wanted}
     if ledger.me is None or not found:
         return found
     for block in ledger.blocks(ledger.me, after + 1):

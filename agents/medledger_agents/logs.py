@@ -2,8 +2,8 @@
 
 Rules:
 
-- Nothing of a message's content is ever a field: an event names a message by the start of its SHA-256, which leads to
-  it in the box's own inbox and tells nobody else anything.
+- Nothing of a message's content is ever a field: an event names a message by the start of the hash that the ledger has
+  of it, which leads to it in the box's own inbox and tells nobody else anything.
 - An unforeseen exception is logged by its type and place. Its text may quote what it choked on.
 - `journal` puts a line's priority before it, as `<4>`, which journald takes off and keeps (sd-daemon(3)); the time it
   knows itself. That needs no socket and no library, and a box without journald loses nothing by it. Fields are part of

@@ -70,13 +70,17 @@ class _Task:
 
 
 class Recorder:
-    """Records messages from one inbox into one ledger. `read` makes the drafts of a message again after a crash."""
+    """Records messages from one inbox into one ledger.
+
+    `read` makes the drafts of a message again, after a crash or for another name: of its bytes, the time of its
+    receipt, and the hash that they name it by.
+    """
 
     def __init__(
         self,
         ledger: Ledger,
         inbox: Inbox,
-        read: Callable[[bytes, int], Sequence[Any]],
+        read: Callable[[bytes, int, bytes], Sequence[Any]],
         *,
         max_entries: int,
         decide: Callable[[Any], Sequence[Record]] = lambda record: (record,),
@@ -107,7 +111,7 @@ class Recorder:
 
     def _resume(self, message: Unlogged) -> _Task:
         try:
-            return _Task(message.id, message.sha256, self._read(message.raw, message.received))
+            return _Task(message.id, message.sha256, self._read(message.raw, message.received, message.sha256))
         except MedledgerError as error:  # read once before it was stored: only newer software can see it otherwise
             return _Task(message.id, message.sha256, (), refused=str(error))
 
@@ -132,7 +136,7 @@ class Recorder:
         again: list[Stored] = []
         for delivery, place in zip(batch, stored, strict=True):
             if place.verdict in (Verdict.NEW, Verdict.AGAIN) and place.id not in tasks:
-                tasks[place.id] = _Task(place.id, delivery.message.sha256, delivery.records, refused=delivery.refused)
+                tasks[place.id] = self._task(delivery, place)
                 again += [place] if place.verdict is Verdict.AGAIN else []
         if again:
             self._look_up([tasks[place.id] for place in again], min(place.after for place in again))
@@ -145,6 +149,13 @@ class Recorder:
             answers.append(_answer(place, tasks.get(place.id), repeated=place.id not in first, full=full))
             first.discard(place.id)
         return answers
+
+    def _task(self, delivery: Delivery, place: Stored) -> _Task:
+        """What a message comes to, under the name that the inbox holds it by: that may be of another secret."""
+        message = delivery.message
+        if place.sha256 == message.sha256 or delivery.refused is not None:
+            return _Task(place.id, place.sha256, delivery.records, refused=delivery.refused)
+        return self._resume(Unlogged(place.id, place.sha256, message.raw, message.at, place.after))
 
     def note(self, records: Sequence[Record]) -> None:
         """Log what this box itself has to say. Raises what the ledger raises."""

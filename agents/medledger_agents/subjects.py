@@ -6,9 +6,10 @@ Rules:
   the secret nobody can tell whom it means, or try all numbers. The number itself goes nowhere.
 - It changes with the period, so that what leaks about one month says nothing about another.
 - A prescription's number is hashed under the same secret, without a period: partial supplies of it belong together.
-- A request is named by SHA-256 over 16 bytes of salt and its bytes; the salt comes out of the secret and them. All that
-  a request says but its numbers is on the ledger, so a bare hash of it would give them to whoever tries a few million.
-  The pharmacy can show one request and its salt to an auditor, which shows that one and no other.
+- An HL7 message, and a request at the counter, is named by SHA-256 over 16 bytes of salt and its bytes; the salt comes
+  out of the secret and them. All that it says but its numbers is on the ledger or can be guessed, so a bare hash of it
+  would give them to whoever tries a few million. The box keeps the salt beside the bytes, and can show both to an
+  auditor, which shows that one and no other.
 - The secret is a file of 32 bytes that its owner alone can read. One that others can read is refused, with how to mend
   it; one that is damaged is an error, never replaced: patients would silently get new pseudonyms.
 """
@@ -20,13 +21,14 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b, sha256
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from medledger import cbor, files
 from medledger.errors import ConfigurationError, LimitError
 
 SECRET_BYTES: Final = 32
 PSEUDONYM_BYTES: Final = 16
+SALT_BYTES: Final = 16
 _SUBJECT: Final = b"medledger/subj/1"
 _PRESCRIPTION: Final = b"medledger/pres/1"
 _REQUEST: Final = b"medledger/reqs/1"
@@ -38,6 +40,13 @@ _PERIODS: Final = {"day": "%Y-%m-%d", "month": "%Y-%m", "year": "%Y"}
 def _period(day: int, form: str) -> str:
     """The period that a day (counted from 1970, UTC) is in."""
     return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)).strftime(form)
+
+
+class Name(NamedTuple):
+    """What stands for bytes that a person is in, for those who are not shown them: SHA-256 over `salt` and them."""
+
+    salt: bytes
+    hash: bytes
 
 
 class Subjects:
@@ -77,10 +86,14 @@ class Subjects:
         """What stands for a prescription's number."""
         return self._hash([number], _PRESCRIPTION)
 
+    def name(self, raw: bytes) -> Name:
+        """What a message or a request is named by on the ledger."""
+        salt = blake2b(raw, key=self._secret, person=_REQUEST, digest_size=SALT_BYTES).digest()
+        return Name(salt, sha256(salt + raw).digest())
+
     def request(self, line: bytes) -> bytes:
         """What a request is named by on the ledger: 32 bytes."""
-        salt = blake2b(line, key=self._secret, person=_REQUEST, digest_size=PSEUDONYM_BYTES).digest()
-        return sha256(salt + line).digest()
+        return self.name(line).hash
 
     def _hash(self, parts: list[str], person: bytes) -> bytes:
         return blake2b(cbor.encode(parts), key=self._secret, person=person, digest_size=PSEUDONYM_BYTES).digest()

@@ -12,7 +12,9 @@ Rules:
   byte is taken for a character of its own; `certain` is then False, and text that is not ASCII is nobody's result.
 - A time without a zone takes the zone of MSH-7, which the standard makes the default of the whole message; without one
   there either, it stays unknown.
-- The bytes as received are kept (`raw`) with their SHA-256: what is mapped from them can be mapped again.
+- The bytes as received are kept (`raw`): what is mapped from them can be mapped again. What is mapped names them by a
+  hash (`raw_hash`), their SHA-256 where the caller gives no other: who logs it gives a salted one, for the bytes hold
+  people, and a bare hash of them can be guessed back.
 """
 
 from __future__ import annotations
@@ -107,7 +109,7 @@ class Message:
     @property
     def duplicate_key(self) -> tuple[str, str]:
         """What makes two messages the same delivery: sender and control id; without an id, sender and bytes."""
-        return self.sender, self.message_id or self.raw_hash.hex()
+        return self.sender, self.message_id or sha256(self.raw).hexdigest()
 
     @property
     def type(self) -> str:
@@ -214,8 +216,11 @@ class Message:
         return (since.days * 86_400 + since.seconds) * 1000 + int((fraction or "0").ljust(3, "0")[:3])
 
 
-def parse(raw: bytes) -> Message:
-    """The message that `raw` (without its MLLP frame) holds. Raises Hl7Error."""
+def parse(raw: bytes, *, raw_hash: bytes | None = None) -> Message:
+    """The message that `raw` (without its MLLP frame) holds. Raises Hl7Error.
+
+    `raw_hash`, 32 bytes, is what its readings name it by; its SHA-256 where none is given.
+    """
     if len(raw) > MAX_MESSAGE_BYTES:
         raise Hl7Error(f"the message is longer than {MAX_MESSAGE_BYTES} bytes")
     head = re.split(rb"[\r\n]", raw.lstrip(b"\r\n \t\xef\xbb\xbf")[:8192], maxsplit=1)[0].decode("latin-1")
@@ -228,9 +233,8 @@ def parse(raw: bytes) -> Message:
     segments = (fields, *(tuple(line.split(field)) for line in lines[1:]))
     sent = fields[2]
     marks = sent[1], sent[0], sent[3:4] or "&"  # who names no subcomponents means the usual ones
-    return Message(
-        raw, sha256(raw).digest(), fields, segments, marks, sent[2:3] or "\\", charset, certain, _kind(fields)
-    )
+    named = sha256(raw).digest() if raw_hash is None else raw_hash
+    return Message(raw, named, fields, segments, marks, sent[2:3] or "\\", charset, certain, _kind(fields))
 
 
 def _delimiters(text: str, lines: list[str], fields: Segment) -> int:

@@ -13,7 +13,6 @@ import threading
 import time
 from collections import Counter
 from contextlib import ExitStack
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -65,7 +64,7 @@ class Bed(threading.Thread):
             if answer[0] != "AA":
                 self.refused.append(answer)
                 continue
-            self.acknowledged.add(sha256(message).digest())
+            self.acknowledged.add(message)
             self.number += 1
 
     def stop(self) -> None:
@@ -156,7 +155,7 @@ def test_in_is_out_whatever_dies(
             agent = box.start()
         for bed in beds:
             bed.stop()
-        sent = {raw for bed in beds for raw in bed.acknowledged}
+        sent = {box.named(message) for bed in beds for message in bed.acknowledged}
         expected = dict.fromkeys(sent, 1)
 
         def arrived() -> bool:

@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections import Counter
-from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -25,9 +24,9 @@ def hashes(box: Box) -> Counter[bytes]:
     return Counter(entry.content["raw"] for entry in box.entries("reading"))
 
 
-def once(*messages: bytes) -> dict[bytes, int]:
+def once(box: Box, *messages: bytes) -> dict[bytes, int]:
     """Each of these messages, logged once."""
-    return {sha256(message).digest(): 1 for message in messages}
+    return {box.named(message): 1 for message in messages}
 
 
 # --- what is promised ------------------------------------------------------------------------------------------------
@@ -41,7 +40,7 @@ def test_a_message_is_logged_and_acknowledged(world: World) -> None:
         agent.stop()
     (entry,) = box.entries("reading")
     assert entry.content["samples"][0][:3] == ["8867-4", [7250, -2], "/min"]
-    assert (entry.content["device"], entry.content["raw"]) == ("MON-7", sha256(oru(1, value="72.50")).digest())
+    assert (entry.content["device"], entry.content["raw"]) == ("MON-7", box.named(oru(1, value="72.50")))
 
 
 def test_what_is_acknowledged_survives_at_once(world: World) -> None:
@@ -52,7 +51,7 @@ def test_what_is_acknowledged_survives_at_once(world: World) -> None:
         for number in range(5):
             assert monitor.ask(oru(number))[0] == "AA"
         agent.kill()
-    assert hashes(box) == once(*(oru(number) for number in range(5)))
+    assert hashes(box) == once(box, *(oru(number) for number in range(5)))
 
 
 def test_a_repeated_message_is_acknowledged_and_logged_once(world: World) -> None:
@@ -67,7 +66,7 @@ def test_a_repeated_message_is_acknowledged_and_logged_once(world: World) -> Non
     with box.start() as agent:
         assert agent.monitor().ask(oru(2)) == ("AA", "2", "")
         agent.stop()
-    assert hashes(box) == once(oru(1), oru(2))
+    assert hashes(box) == once(box, oru(1), oru(2))
 
 
 def test_an_id_that_is_used_again_is_refused(world: World) -> None:
@@ -81,7 +80,7 @@ def test_an_id_that_is_used_again_is_refused(world: World) -> None:
         assert "another message" in reason
         assert monitor.ask(oru(1, value="99", sender="MON-8"))[0] == "AA"
         agent.stop()
-    assert hashes(box) == once(oru(1), oru(1, value="99", sender="MON-8"))
+    assert hashes(box) == once(box, oru(1), oru(1, value="99", sender="MON-8"))
 
 
 # --- batches ---------------------------------------------------------------------------------------------------------
@@ -156,7 +155,7 @@ def test_what_cannot_be_taken_is_answered_with_the_reason(
         assert reason in text
         assert monitor.ask(oru(1))[0] == "AA"
         agent.stop()
-    assert hashes(box) == once(oru(1))
+    assert hashes(box) == once(box, oru(1))
 
 
 def test_a_box_that_is_not_enrolled_says_so(world: World) -> None:
@@ -172,7 +171,7 @@ def test_a_box_that_is_not_enrolled_says_so(world: World) -> None:
     with box.start() as agent:
         assert agent.monitor().ask(oru(1))[0] == "AA"
         agent.stop()
-    assert hashes(box) == once(oru(1))
+    assert hashes(box) == once(box, oru(1))
 
 
 def test_a_box_that_was_revoked_says_so(world: World) -> None:
@@ -202,7 +201,7 @@ def test_bytes_may_come_in_any_pieces(world: World) -> None:
         monitor.send(*(oru(number) for number in range(3, 103)))
         assert [monitor.receive()[1] for _ in range(100)] == [str(number) for number in range(3, 103)]
         agent.stop()
-    assert hashes(box) == once(*(oru(number) for number in range(1, 103)))
+    assert hashes(box) == once(box, *(oru(number) for number in range(1, 103)))
 
 
 def test_bytes_that_are_no_mllp_end_the_connection(world: World) -> None:
@@ -216,7 +215,7 @@ def test_bytes_that_are_no_mllp_end_the_connection(world: World) -> None:
             bad.receive()
         assert good.ask(oru(2))[0] == "AA"
         agent.stop()
-    assert hashes(box) == once(oru(1), oru(2))
+    assert hashes(box) == once(box, oru(1), oru(2))
 
 
 def test_half_a_message_is_nothing(world: World) -> None:
@@ -233,7 +232,7 @@ def test_half_a_message_is_nothing(world: World) -> None:
         assert time.monotonic() - started < 4
         assert idle.ask(oru(3))[0] == "AA", "a pause between messages is no fault"
         agent.stop()
-    assert hashes(box) == once(oru(3))
+    assert hashes(box) == once(box, oru(3))
 
 
 def test_a_message_beyond_the_limit_ends_the_connection(world: World) -> None:
@@ -292,7 +291,7 @@ def test_it_ends_cleanly_in_the_middle_of_a_batch(world: World) -> None:
         assert agent.stop() < 5
         assert [monitor.receive()[0] for _ in range(2)] == ["AA", "AA"]
         assert agent.log[-1]["event"] == "stopped"
-    assert hashes(box) == once(oru(1), oru(2))
+    assert hashes(box) == once(box, oru(1), oru(2))
     with box.ledger() as ledger:
         ledger.fsck()
 
@@ -303,7 +302,7 @@ def test_it_works_without_its_broker(world: World) -> None:
     with box.start() as agent:
         assert agent.monitor().ask(oru(1))[0] == "AA"
         assert agent.stop() < 5
-    assert hashes(box) == once(oru(1))
+    assert hashes(box) == once(box, oru(1))
 
 
 def test_what_it_logs_is_gossiped(world: World, broker: Broker) -> None:
@@ -317,7 +316,7 @@ def test_what_it_logs_is_gossiped(world: World, broker: Broker) -> None:
         deadline = time.monotonic() + 20
         while not (found := list(world.hospital.entries("reading"))) and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert [entry.content["raw"] for entry in found] == [sha256(oru(1)).digest()]
+        assert [entry.content["raw"] for entry in found] == [box.named(oru(1))]
         assert agent.resident_bytes() < RESIDENT_BYTES
         assert agent.stop() < 5
 

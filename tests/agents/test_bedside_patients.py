@@ -58,7 +58,9 @@ def test_two_patients_in_a_message_are_nobody(world: World) -> None:
 
 
 def test_the_raw_message_stays_in_the_inbox(world: World) -> None:
-    """Byte for byte, with the block that holds its readings, in a file that only its owner can read."""
+    """Byte for byte, with the salt by which the ledger names it and the block that holds its readings, in a file that
+    only its owner can read. Its name cannot be found by trying all patients' numbers.
+    """
     box = world.box("bed", "bedside")
     with box.start() as agent:
         agent.monitor().ask(oru(1))
@@ -66,9 +68,14 @@ def test_the_raw_message_stays_in_the_inbox(world: World) -> None:
     path = box.home / "inbox.db"
     db = sqlite3.connect(path)
     rows = db.execute("SELECT raw, sha256, sender, message_id, block, refused FROM messages").fetchall()
+    ((salt,),) = db.execute("SELECT salt FROM messages").fetchall()
     db.close()
     (entry,) = box.entries("reading")
-    assert rows == [(oru(1), sha256(oru(1)).digest(), "MON-7|WARD3", "1", entry.seq, None)]
+    assert rows == [(oru(1), entry.content["raw"], "MON-7|WARD3", "1", entry.seq, None)]
+    assert len(salt) == 16
+    assert sha256(salt + oru(1)).digest() == entry.content["raw"] != sha256(oru(1)).digest()
+    assert sha256(oru(1)).digest() not in box.stored_bytes()
+    assert salt not in box.stored_bytes()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
@@ -93,7 +100,7 @@ def test_real_messages_go_through_unchanged(world: World, shared_data: Callable[
             assert code == ("AR" if message.type != "ORU" else "AA" if found and first == raw else "AE"), path
             assert number == message.message_id
             if code == "AA":
-                expected[message.raw_hash] = len(found)
+                expected[box.named(raw)] = len(found)
         agent.stop()
     assert Counter(entry.content["raw"] for entry in box.entries("reading")) == expected
     assert codes["AA"] >= 15

@@ -16,7 +16,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +137,7 @@ def test_a_wrong_clock_loses_nothing_and_stalls_nothing(
         assert [monitor.receive()[0] for _ in messages[10:]] == ["AA"] * 10
         assert monitor.ask(messages[3])[0] == "AA", "a repetition is known whatever the time"
         feeds(alive, 3)
-        expected = Counter({sha256(message).digest(): 1 for message in messages})
+        expected = Counter({box.named(message): 1 for message in messages})
         assert until(lambda: hashes(world.hospital, box) == expected, 60)
         faults = {each["what"] for each in agent.log if each["event"] == "unhealthy"}
         assert ("clock" in faults) is (clock in BEFORE_RELEASE)
@@ -174,7 +173,7 @@ def test_a_clock_that_jumps_in_mid_stream(
         assert until(lambda: "lost" in states(agent), 20)
         assert monitor.ask(oru("last"))[0] == "AA"
         sent.append(oru("last"))
-        expected = Counter({sha256(message).digest(): 1 for message in sent})
+        expected = Counter({box.named(message): 1 for message in sent})
         assert until(lambda: hashes(world.hospital, box) == expected, 60)
         agent.stop()
     assert silences(box) == []
@@ -227,13 +226,13 @@ def test_no_jump_gives_a_reading_to_another_patient(
             synchronised = rng.choice([None, 532226])
             message = now(turn, patient="", value=str(60 + patients.index(here)), sync=synchronised)
             assert monitor.ask(message)[0] == "AA"
-            truth[sha256(message).digest()] = here
+            truth[box.named(message)] = here
         wall_clock.set("+0")
         time.sleep(3)  # longer than a clock's bound and a delay: the last patient is who it is
         message = now("end", patient="", value=str(60 + patients.index(here or "")), sync=None)
         assert monitor.ask(message)[0] == "AA"
-        truth[sha256(message).digest()] = here or ""
-        certain.add(sha256(message).digest())
+        truth[box.named(message)] = here or ""
+        certain.add(box.named(message))
         agent.stop()
     check(box, truth, certain)
 

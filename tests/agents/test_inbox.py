@@ -34,19 +34,19 @@ def received(number: int, content: str = "", *, at: int = 0) -> Received:
     return Received("MON-7", str(number), sha256(raw).digest(), raw, at)
 
 
-def read(raw: bytes, at: int) -> tuple[Reading, ...]:
+def read(raw: bytes, at: int, name: bytes) -> tuple[Reading, ...]:
     """The readings of such a message: one, or as many as its content says."""
     count = raw.split()[-1].decode()
     readings = int(count) if count.isdigit() and len(raw.split()) > 2 else 1
     return tuple(
-        Reading(device="MON-7", samples=[("8867-4", str(index), "/min")] * 8, raw=sha256(raw).digest(), time=at)
+        Reading(device="MON-7", samples=[("8867-4", str(index), "/min")] * 8, raw=name, time=at)
         for index in range(readings)
     )
 
 
 def delivery(message: Received) -> Delivery:
     """A message as the intake hands it over."""
-    return Delivery(message, read(message.raw, message.at))
+    return Delivery(message, read(message.raw, message.at, message.sha256))
 
 
 def box(directory: Path) -> tuple[Ledger, Inbox]:

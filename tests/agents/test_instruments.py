@@ -166,7 +166,7 @@ def test_a_batch_that_was_logged_and_not_marked_is_not_logged_again(world: World
             recorder = Recorder(
                 ledger,
                 inbox,
-                lambda raw, at: wired(envelope.opened(raw, at)),
+                lambda raw, at, _name: wired(envelope.opened(raw, at)),
                 max_entries=16,
                 decide=lambda draft: (draft.record,),
             )

@@ -11,7 +11,6 @@ import random
 import threading
 import time
 from collections import Counter
-from hashlib import sha256
 
 import pytest
 
@@ -72,7 +71,7 @@ def test_nothing_acknowledged_is_lost_or_doubled(world: World, rng: random.Rando
             for name, sender in senders.items():
                 sender.join(10)
                 assert sender.refused == []
-                acknowledged.update(sha256(sender.message(number)).digest() for number in sender.acknowledged)
+                acknowledged.update(box.named(sender.message(number)) for number in sender.acknowledged)
                 waiting[name] = sender.waiting
                 following[name] = max(
                     [following[name], *(number + 1 for number in sender.acknowledged + sender.waiting)]

@@ -10,7 +10,6 @@ import subprocess
 import time
 from collections import Counter
 from contextlib import ExitStack
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -48,7 +47,7 @@ def kill_again_and_again(world: World, rng: random.Random, directory: Path, stac
             monitor = agent.monitor()
             while time.monotonic() < until_killed:
                 assert monitor.ask(oru(number))[0] == "AA"
-                acknowledged.add(sha256(oru(number)).digest())
+                acknowledged.add(box.named(oru(number)))
                 number += 1
             monitor.send(oru(number))  # and one that is under way
             agent.kill()

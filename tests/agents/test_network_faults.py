@@ -6,7 +6,6 @@ import random
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from hashlib import sha256
 
 import pytest
 
@@ -60,7 +59,7 @@ def test_a_broker_that_is_away_for_thirteen_hours_loses_nothing(
             taken += play(monitor, messages[PER_HOUR:])
         assert len(taken) == HOURS * PER_HOUR * MONITORS  # the broker's absence is none of the monitors' business
         own_broker.start()
-        expected = Counter(sha256(message).digest() for message in taken)
+        expected = Counter(box.named(message) for message in taken)
         assert until(lambda: readings_of(world.hospital, box) == expected, 60)
     assert set(expected.values()) == {1}
 
@@ -111,7 +110,7 @@ def test_a_cloned_card_is_found_and_neither_box_goes_on(world: World, own_broker
     for each, message in ((box, oru(2, sender="MON-7", value="60")), (copy, oru(2, sender="MON-8", value="99"))):
         with each.ledger() as ledger:
             ledger.verify(every_signature=True)
-            assert any(sha256(message).digest() in disputed.raw for disputed in ledger.disputed())
+            assert any(box.named(message) in disputed.raw for disputed in ledger.disputed())
     world.hospital.verify(every_signature=True)
     assert readings_of(world.hospital, box).total() == 1  # what both share stands
 

@@ -10,7 +10,6 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +96,7 @@ def test_every_recorded_message_is_answered_and_kept(
     assert (codes["ADT AA"] >= 4) is (association == "adt"), codes
     logged = Counter(entry.content["raw"] for entry in box.entries("reading"))
     observed = {
-        sha256(raw).digest()
+        box.named(raw)
         for raw, (code, *_) in zip(messages, answers, strict=True)
         if code == "AA" and kind(raw)[0] == "ORU"
     }

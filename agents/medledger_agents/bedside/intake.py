@@ -25,7 +25,7 @@ from medledger_bridge.hl7 import Hl7Error, Message, acknowledge, is_alarm, parse
 from ..inbox import Received
 from ..instruments import envelope
 from ..recorder import Delivery
-from ..subjects import Subjects
+from ..subjects import Name, Subjects
 from . import hand
 from .adt import UnusedEventError, moment, movements
 from .patients import patient_of, patients_of
@@ -71,10 +71,11 @@ class Intake:
 
     def take(self, raw: bytes, at: int, *, local: bool = False) -> Taken:
         """What to do with a message received at that time (UTC ms); `local` where it came through our own socket."""
+        name = self.subjects.name(raw)
         try:
-            message = parse(raw)
+            message = parse(raw, raw_hash=name.hash)
         except Hl7Error as error:
-            return _kept(raw, at, None, REJECTED, str(error))
+            return _kept(raw, at, name, None, REJECTED, str(error))
         if message.type == hand.TYPE and not local:
             return Taken(None, message.envelope(), REJECTED, "what is said by hand is said on the box itself")
         if (hours := hand.asked(message)) is not None:
@@ -83,19 +84,21 @@ class Intake:
             alarm = is_alarm(message)
             drafts = self._drafts(message, at, alarm)
         except (_Rejected, UnusedEventError) as error:
-            return _kept(raw, at, message, REJECTED, str(error))
+            return _kept(raw, at, name, message, REJECTED, str(error))
         except MedledgerError as error:
-            return _kept(raw, at, message, ERROR, str(error))
+            return _kept(raw, at, name, message, ERROR, str(error))
         urgent = message.type != "ORU" or alarm or any(_alarm(draft) for draft in drafts)
-        received = Received(*message.duplicate_key, message.raw_hash, raw, at)
+        received = Received(*message.duplicate_key, name.hash, raw, at, name.salt)
         return Taken(Delivery(received, drafts, urgent), message.envelope())
 
-    def read(self, raw: bytes, at: int) -> tuple[Draft, ...]:
-        """The drafts of a message that was taken before. Raises a `MedledgerError`."""
+    def read(self, raw: bytes, at: int, name: bytes) -> tuple[Draft, ...]:
+        """The drafts of a message that was taken before, under the name that it was given then. Raises a
+        `MedledgerError`.
+        """
         if raw.startswith(envelope.MAGIC):
             return wired(envelope.opened(raw, at))
         try:
-            message = parse(raw)
+            message = parse(raw, raw_hash=name)
             return self._drafts(message, at, is_alarm(message))
         except _Rejected as error:
             raise Hl7Error(str(error)) from error
@@ -139,10 +142,10 @@ def _alarm(draft: Draft) -> bool:
     return reading is not None and reading.alarm is not None
 
 
-def _kept(raw: bytes, at: int, message: Message | None, code: str, reason: str) -> Taken:
+def _kept(raw: bytes, at: int, name: Name, message: Message | None, code: str, reason: str) -> Taken:
     """Kept under its own hash: the id stays free for the message that its sender meant."""
-    digest = sha256(raw).digest()
-    received = Received("" if message is None else message.sender, digest.hex(), digest, raw, at)
+    sender = "" if message is None else message.sender
+    received = Received(sender, sha256(raw).hexdigest(), name.hash, raw, at, name.salt)
     header = None if message is None else message.envelope()
     return Taken(Delivery(received, (), refused=reason), header, code, reason)
 

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from importlib.resources import files
 from typing import Any, Final
 
@@ -24,6 +23,8 @@ from medledger.decimals import format_decimal, to_exact
 from medledger_bridge.hl7 import parse, readings
 from medledger_bridge.mllp import Framer, wrap
 from medledger_bridge.privacy import PEOPLE
+
+from ..subjects import Subjects
 
 MONITORS: Final = ("bed-7", "bed-8", "bed-9")
 REPEATED: Final = ("bed-7", 3)  # whose message, and which one, is sent twice
@@ -39,7 +40,7 @@ class Sent:
 
     monitor: str
     shown: str  # for people
-    digest: str  # the start of its SHA-256, as the agent's log names it
+    name: str  # as the agent's log names it: the start of the hash that the ledger holds
     code: str  # MSA-1
     again: bool
 
@@ -75,8 +76,8 @@ def identifiers() -> set[bytes]:
     return {text.encode() for text in found if len(text) > 3}
 
 
-def play_monitor(monitor: str, port: int, done: Callable[[Sent], None]) -> None:
-    """Send a monitor's messages, one after the other's acknowledgement."""
+def play_monitor(monitor: str, port: int, subjects: Subjects, done: Callable[[Sent], None]) -> None:
+    """Send a monitor's messages, one after the other's acknowledgement; `subjects` is of the box that takes them."""
     with socket.create_connection(("127.0.0.1", port), SOCKET_SECONDS) as connection:
         replies = _replies(connection)
         for number, text in enumerate(messages(monitor), 1):
@@ -84,7 +85,7 @@ def play_monitor(monitor: str, port: int, done: Callable[[Sent], None]) -> None:
             for again in (False, True) if (monitor, number) == REPEATED else (False,):
                 connection.sendall(wrap(raw))
                 code = next(replies)
-                done(Sent(monitor, _shown(raw), sha256(raw).hexdigest()[:16], code, again))
+                done(Sent(monitor, _shown(raw), subjects.name(raw).hash.hex()[:16], code, again))
             time.sleep(PAUSE_SECONDS)
 
 

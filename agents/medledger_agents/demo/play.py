@@ -35,6 +35,7 @@ from medledger.ledger import Ledger
 from medledger.transport.address import BrokerAddress
 
 from ..broker import EmbeddedBroker
+from ..subjects import Subjects
 from ..ward.beds import TYPES, Row, Ward
 from .feed import MONITORS, Scanned, Sent, identifiers, messages, play_monitor, play_till, scans
 from .party import OXIMETER
@@ -195,7 +196,8 @@ class Demo:
         self._screen.progress(MESSAGES, 0, self._expected_messages)
         self._screen.progress(SCANS, 0, len(scans()))
         pool = ThreadPoolExecutor(len(MONITORS) + 2)
-        tasks = [pool.submit(play_monitor, monitor, bedside, self._acknowledged) for monitor in MONITORS]
+        subjects = Subjects.open(self._home / "bedside" / "subjects.key", "month")
+        tasks = [pool.submit(play_monitor, monitor, bedside, subjects, self._acknowledged) for monitor in MONITORS]
         tasks.append(pool.submit(play_till, pharmacy, SCAN_PAUSE_SECONDS, self._answered))
         tasks.append(pool.submit(self._measured))
         try:
@@ -259,8 +261,8 @@ class Demo:
 
     def _acknowledged(self, sent: Sent) -> None:
         with self._told:
-            self._told.wait_for(lambda: sent.digest in self._blocks, 1)
-            block = self._blocks.get(sent.digest)
+            self._told.wait_for(lambda: sent.name in self._blocks, 1)
+            block = self._blocks.get(sent.name)
             self._sent.append(sent)
             count = len(self._sent)
         where = "" if block is None else f"block {block}"
