@@ -36,11 +36,11 @@ def register(cli: click.Group) -> None:
 
 @click.group()
 def agent() -> None:
-    """Run a bedside or pharmacy box."""
+    """Run a bedside or pharmacy box, or an auditor's replica."""
 
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What both agents take."""
+    """What all agents take."""
     for option in reversed(
         (
             click.option("--config", "config_file", type=File, help="The configuration file (TOML)."),
@@ -96,6 +96,25 @@ def pharmacy(config_file: Path | None, sample: bool, until_input_ends: bool) -> 
     from .runtime import run_pharmacy
 
     run_pharmacy(config, path, until_input_ends=until_input_ends)
+
+
+@agent.command()
+@_options
+def auditor(config_file: Path | None, sample: bool, until_input_ends: bool) -> None:
+    """Keep a replica in step that writes nothing: a server's that is always there, or an auditor's.
+
+    To bring a laptop's replica up to date once, use medledger audit sync. SIGTERM ends it cleanly.
+    """
+    from .auditor.config import AuditorConfig
+
+    if sample:
+        _print_sample(AuditorConfig)
+        return
+    path = _file(config_file).absolute()
+    config = AuditorConfig.load(path)
+    from .auditor.service import run_auditor
+
+    run_auditor(config, path, until_input_ends=until_input_ends)
 
 
 def _print_sample(config: type[Any]) -> None:

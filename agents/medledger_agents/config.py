@@ -221,13 +221,20 @@ class SubjectsSection:
     ] = "month"
 
 
-class AgentConfig(Protocol):
-    """What every agent's configuration holds."""
+class ReplicaConfig(Protocol):
+    """What the configuration of every box holds."""
 
     @property
     def ledger(self) -> LedgerSection: ...
     @property
     def gossip(self) -> GossipSection: ...
+    @property
+    def log(self) -> LogSection: ...
+
+
+class AgentConfig(ReplicaConfig, Protocol):
+    """What the configuration of every box holds that takes something in and logs it."""
+
     @property
     def subjects(self) -> SubjectsSection: ...
     @property
@@ -240,5 +247,3 @@ class AgentConfig(Protocol):
     def cadence(self) -> CadenceSection: ...
     @property
     def metrics(self) -> MetricsSection: ...
-    @property
-    def log(self) -> LogSection: ...

@@ -209,6 +209,7 @@ def status(config_file: Path | None, wait: int, as_json: bool) -> int:
     \b
     Ends with
       0  well
+      5  an auditor's replica that is behind
       6  unhealthy: the faults are named
       7  not running
     and with 2, 3 or 4 as any command where it could not look.
@@ -222,8 +223,14 @@ def status(config_file: Path | None, wait: int, as_json: bool) -> int:
 
     kind = kind_of(config_file)
     if kind is None:
-        raise ConfigurationError(f"{config_file} is neither a bedside agent's nor a pharmacy's", hint="See --sample.")
-    section = kind.load(config_file).metrics
+        raise ConfigurationError(
+            f"it cannot be told from {config_file} what kind of box this is",
+            hint="It lacks the sections that only one kind has: compare it with `medledger agent bedside --sample`.",
+        )
+    config: Any = kind.load(config_file)
+    if kind.entry_type is None:
+        return _status_of_replica(config.ledger.path, wait / 1000, as_json=as_json)
+    section = config.metrics
     if not section.enabled or section.port == 0:
         raise ConfigurationError(
             f"{config_file} gives the agent no port to be asked on",
@@ -243,3 +250,27 @@ def status(config_file: Path | None, wait: int, as_json: bool) -> int:
         for line in lines(kind.name, seen):
             say(line)
     return int(Exit.ALARM if seen.faults else Exit.OK)
+
+
+def _status_of_replica(ledger: Path, seconds: float, *, as_json: bool) -> int:
+    """A box that only holds a replica has no port: its gossip is all there is to see."""
+    from medledger.cli import netdata, netsource, nettext
+
+    deadline = time.monotonic() + seconds
+    while True:
+        picture = netsource.last(ledger)
+        health = netdata.Health.NOT_RUNNING if picture is None else picture.health
+        if health is netdata.Health.IN_SYNC or time.monotonic() >= deadline:
+            break
+        time.sleep(AGAIN_SECONDS)
+    if as_json:
+        emit(
+            netdata.nothing("no program has gossiped for it yet") if picture is None else netdata.for_programs(picture)
+        )
+        return int(health.exit)
+    if picture is None:
+        say(f"auditor's replica: {style('not running', fg='red', bold=True)}: nobody has kept it in step yet")
+        return int(health.exit)
+    for line in nettext.lines(picture):
+        say(line)
+    return int(health.exit)

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from medledger.errors import MedledgerError
 
-from .gossiping import PASSWORD, POLL_SECONDS, RECOVERING_LINGER_SECONDS, Way, gossip, stop_signals
+from .gossiping import (
+    LINGER_SECONDS,
+    PASSWORD,
+    POLL_SECONDS,
+    RECOVERING_LINGER_SECONDS,
+    Way,
+    gossip,
+    stop_signals,
+)
 from .output import LiveLine, printable, remark, warn
 
 if TYPE_CHECKING:
@@ -82,10 +90,11 @@ def _gossip(ledger: Ledger, request: Request, way: Way, seconds: float, line: Li
         while (now := time.monotonic()) < deadline:
             status: dict[str, Any] = running.status()
             done.arrived |= any(peer["feed"] == request.feed.hex() for peer in status["peer_list"])
-            if not done.held and status["peers"] > 0 and status["own_blocks_unconfirmed"] == 0:
-                done.held = True
-                # A new replica asks whether anybody holds blocks of its own: somebody has to answer.
-                deadline = min(deadline, now + RECOVERING_LINGER_SECONDS)
+            done.held |= status["peers"] > 0 and status["own_blocks_unconfirmed"] == 0
+            if done.held:
+                # It asks whether anybody holds blocks of its own: what we have shown answers, once it has heard it.
+                linger = LINGER_SECONDS if done.arrived else RECOVERING_LINGER_SECONDS
+                deadline = min(deadline, now + linger)
             who = "it has joined" if done.arrived else "waiting for it to join"
             line.show(f"{status['broker']}: {who}, {deadline - now:.0f} s left")
             if stopped.wait(POLL_SECONDS):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,12 +17,15 @@ REQUIRED = os.environ.get(REQUIRE_MOSQUITTO) == "1"
 PAGE = (ROOT / "docs" / "deployment.md").read_text()
 VARYING = re.compile(r"\d+ (?:new )?blocks?\b|(?<=/)\d+|(?<=block )\d+|(?<= )\d+ (?:s|min)\b|\b\d{4}-\d\d-\d\dT[\d:+]+")
 """How many blocks there are depends on how readings fell into batches, and how old they are on the machine."""
+WHO_HOLDS = re.compile(r"^(?:.+ has joined, and|Another replica) holds its enrolment\.$", re.MULTILINE)
+"""Who of the two shows it first, the server or the box, is nobody's to say."""
 NUMBER_OF_BLOCKS = re.compile(r"^(.+ (?:active|revoked).*)$", re.MULTILINE)
 
 
 def compared(text: str) -> str:
     """A text without what differs from run to run."""
     rows = NUMBER_OF_BLOCKS.sub(lambda row: re.sub(r" \d{1,7} ", " # ", row[0]), text)
+    rows = WHO_HOLDS.sub("... holds its enrolment.", rows)
     return re.sub(r" +$", "", VARYING.sub("#", normal(rows)), flags=re.MULTILINE)
 
 
@@ -65,17 +66,6 @@ def test_what_is_not_run_says_so() -> None:
         assert "not run by the tests" in section.lower(), PAGE[match.start() : match.start() + 60]
     run = "\n".join(step.command for step in steps(PAGE))
     assert not re.search(r"\b(?:sudo|systemctl|apt|timedatectl)\b", run)
-
-
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
-def test_systemd_knows_every_line_of_the_replicas_unit(tmp_path: Path) -> None:
-    """The unit that the page shows has no mistake that systemd would name."""
-    (unit,) = re.findall(r"^```ini\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    there = tmp_path / "medledger-replica.service"
-    there.write_text(unit.replace("/opt/medledger/bin/medledger", "/bin/true"))
-    done = subprocess.run(["systemd-analyze", "verify", there], capture_output=True, text=True, timeout=60)
-    assert [line for line in done.stderr.splitlines() if there.name in line] == []
-    assert done.returncode == 0, done.stderr
 
 
 def test_the_units_and_paths_that_it_names_are_there() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pty
+import select
 import signal
 import subprocess
 import time
@@ -15,7 +16,7 @@ import segno
 
 from medledger import Ledger
 from medledger_agents.enrolment import showing
-from setups import PROGRAM, Hospital, NewBox, program
+from setups import PROGRAM, SECONDS, Hospital, NewBox, program
 
 
 class Terminal:
@@ -40,6 +41,8 @@ class Terminal:
         """Read on until the screen has shown this."""
         raw = b""
         while text not in self.shown:
+            there, _, _ = select.select([self._terminal], [], [], SECONDS)
+            assert there, f"never showed {text!r}: {self.shown}"
             try:
                 part = os.read(self._terminal, 4096)
             except OSError:
@@ -73,7 +76,7 @@ def test_asked_and_pasted_on_a_terminal(tmp_path: Path) -> None:
     """It asks, shows a QR code, takes a reply of several lines that is longer than a terminal's line, after rubbish."""
     hospital, box = Hospital.found(tmp_path / "hospital"), NewBox(tmp_path / "box")
     screen = Terminal("--directory", box.home)
-    screen.see("Kind (bedside, pharmacy): ")
+    screen.see("Kind (bedside, pharmacy, auditor): ")
     screen.type("bedside\n")
     screen.see("]: ")
     screen.type("bed 7\n")

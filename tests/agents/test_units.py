@@ -43,16 +43,17 @@ def settings(unit: Path) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
 def test_a_unit_starts_the_agent_and_feeds_the_watchdog(unit: Path) -> None:
-    """It says what the agent keeps: notify, reload by SIGHUP, a watchdog, a restart after a failure."""
+    """It says what the agent keeps: notify, reload by SIGHUP (not an auditor), a watchdog, a restart."""
     parser = RawConfigParser(strict=False)
     parser.read(unit)
     assert set(parser.sections()) == {"Unit", "Service", "Install"}
     found = settings(unit)
     (start,) = found["ExecStart"]
-    assert re.fullmatch(r"/\S+/medledger agent (bedside|pharmacy) --config /var/lib/medledger/agent.toml", start)
+    kinds = "bedside|pharmacy|auditor"
+    assert re.fullmatch(rf"/\S+/medledger agent ({kinds}) --config /var/lib/medledger/agent.toml", start)
     assert unit.stem == f"medledger-{start.split()[2]}"
     assert found["Type"] == ["notify"]
-    assert found["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
+    assert found.get("ExecReload") == (None if "auditor" in unit.stem else ["/bin/kill -HUP $MAINPID"])
     assert found["Restart"] == ["on-failure"]
     assert int(found["WatchdogSec"][0]) >= 30
     assert found["User"] == ["medledger"]

@@ -17,7 +17,7 @@ from medledger.cli.output import LiveLine, count_text, printable, remark, warn
 from medledger.errors import MedledgerError, TransportError
 from medledger.ledger import READY, RECOVERING, Ledger
 
-from ..config import AgentConfig
+from ..config import ReplicaConfig
 from .home import account
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS: Final = 0.1
 SETTLE_SECONDS: Final = 1.0
-"""How long we stay once all has come: a peer should hear that we hold it."""
+"""How long we stay after the last block came: a peer should hear that we hold it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ class Standing:
     dead: bool = False  # and nothing that arrives will mend it
 
 
-def standing(ledger: Ledger, entry_type: str) -> Standing:
-    """How the box stands in its replica."""
+def standing(ledger: Ledger, entry_type: str | None) -> Standing:
+    """How the box stands in its replica; `entry_type` is what it is there to write, if anything."""
     me, membership = ledger.me, ledger.membership
     assert me is not None  # opened with its key
     member = membership.members.get(me)
@@ -51,6 +51,8 @@ def standing(ledger: Ledger, entry_type: str) -> Standing:
         lacks, dead = f"its key is {ledger.state}", True
     elif member is None or member.act_id is None:
         lacks = "its enrolment has not arrived"
+    elif entry_type is None:
+        pass  # who writes nothing need not know whether others hold more of its feed
     elif membership.refusal(me, membership.epoch.number, entry_type) is not None:
         lacks, dead = f"its roles ({', '.join(member.roles) or 'none'}) may not write a {entry_type}", True
     elif ledger.state == RECOVERING:
@@ -66,12 +68,12 @@ def standing(ledger: Ledger, entry_type: str) -> Standing:
     )
 
 
-def start_replica(config: AgentConfig, identity: Identity, reply: str, secret: bytes) -> None:
+def start_replica(config: ReplicaConfig, identity: Identity, reply: str, secret: bytes) -> None:
     """Make the replica from an authentic reply. Raises `JoinError`, `StoreError`."""
     Ledger.join(config.ledger.path, identity, reply, secret).close()
 
 
-def give_up_request(config: AgentConfig, remove: Callable[[bytes], None]) -> None:
+def give_up_request(config: ReplicaConfig, remove: Callable[[bytes], None]) -> None:
     """The ledger has been joined: remove the reply from the broker, as far as that can be had, and the request."""
     key = config.ledger.key
     if waiting.find(key) is None:
@@ -84,7 +86,7 @@ def give_up_request(config: AgentConfig, remove: Callable[[bytes], None]) -> Non
     waiting.forget(key)
 
 
-def arrive(config: AgentConfig, identity: Identity, entry_type: str, deadline: float | None) -> Standing:
+def arrive(config: ReplicaConfig, identity: Identity, entry_type: str | None, deadline: float | None) -> Standing:
     """Gossip until the box may write, or until nothing that arrives will let it. Raises what opening a ledger does, and
     `TransportError` where the time is over.
     """
@@ -106,17 +108,21 @@ def arrive(config: AgentConfig, identity: Identity, entry_type: str, deadline: f
         )
         stack.callback(line.clear)
         remark("Waiting for its enrolment from the other replicas.")
-        started = time.monotonic()
-        while (found := standing(ledger, entry_type)).lacks is not None and not found.dead:
-            status = gossip.status()
+        started = moved = time.monotonic()
+        blocks = -1
+        while True:
+            found, status = standing(ledger, entry_type), gossip.status()
+            if status["blocks"] != blocks:
+                blocks, moved = status["blocks"], time.monotonic()
+            done = found.lacks is None or found.dead
+            if done and time.monotonic() - moved >= SETTLE_SECONDS:
+                return found
             if status["failure"] is not None:
                 raise TransportError(f"gossip has stopped: {status['failure']}", hint="Please report this.")
             line.show(_status_line(status, found, time.monotonic() - started))
-            if deadline is not None and time.monotonic() > deadline:
+            if not done and deadline is not None and time.monotonic() > deadline:
                 raise _too_late(status, found)
             time.sleep(POLL_SECONDS)
-        time.sleep(SETTLE_SECONDS)
-    return found
 
 
 def _status_line(status: dict[str, Any], found: Standing, seconds: float) -> str:

@@ -15,6 +15,7 @@ from typing import Final
 
 from medledger.cli.output import number_text, size_text
 
+from ..config import SpoolSection
 from .findings import Case, Finding, fault, ok, skipped, warning
 
 MIN_INODES: Final = 1000
@@ -79,14 +80,16 @@ def disk(case: Case) -> Iterator[Finding]:
             continue
         if device not in seen:
             seen.add(device)
-            yield from _room(what, directory, case.config.spool.min_free_bytes)
+            spool = SpoolSection() if case.agent is None else case.agent.spool
+            yield from _room(what, directory, spool.min_free_bytes)
             yield from _kind(what, directory, mount_of(directory, mounts))
 
 
 def _written(case: Case) -> Iterator[tuple[str, Path]]:
     yield "ledger", case.config.ledger.path
     yield "key", case.config.ledger.key
-    yield "inbox", case.config.inbox.path
+    if case.agent is not None:
+        yield "inbox", case.agent.inbox.path
 
 
 def _room(what: str, directory: Path, least: int) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from medledger.errors import StoreError
 from medledger.statusfile import Life
 
 from .ending import start_command
-from .findings import Case, Finding, fault, ok, warning
+from .findings import Case, Finding, fault, ok, skipped, warning
 
 UNCONFIRMED_SECONDS: Final = 600.0
 
@@ -25,6 +25,9 @@ def gossip(case: Case) -> Iterator[Finding]:
         yield warning("agent", f"Its status cannot be read: {error}.", error.hint or "Restart the agent.")
         return
     start = start_command(case.kind, case.path)
+    if case.agent is None and (picture is None or picture.life is Life.CLOSED):
+        yield skipped("agent", f"Nobody keeps the replica in step now; where that is wanted: {start}")
+        return
     if picture is None:
         yield warning("agent", "It has not run yet.", f"Start it: {start}")
         return

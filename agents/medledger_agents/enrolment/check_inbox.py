@@ -1,7 +1,7 @@
 """The doctor's look at the inbox: who can read it, its size, and what waits in it.
 
 It holds patients' data, so it is never copied. A running agent is asked on its own port. An inbox that was closed is
-read where it lies, as a file that nobody writes to (`immutable`): without locks, and without leaving anything beside it.
+read where it lies, as a file that nobody writes to (`immutable`): without locks, and leaving nothing beside it.
 One with a write-ahead log that no agent answers for is not read: what is in it the agent finds at its next start.
 """
 
@@ -17,13 +17,17 @@ from urllib.parse import quote
 from medledger.cli.output import count_text, size_text
 from medledger.errors import MedledgerError
 
+from ..config import AgentConfig
 from ..looking import ask
 from .findings import Case, Finding, fault, ok, skipped, warning
 
 
 def inbox(case: Case) -> Iterator[Finding]:
     """What was received and is not logged, and how much room it takes."""
-    path = case.config.inbox.path
+    config = case.agent
+    if config is None:
+        return
+    path = config.inbox.path
     if not path.exists():
         yield skipped("inbox", "There is no inbox yet: the agent has not run.")
         return
@@ -35,20 +39,20 @@ def inbox(case: Case) -> Iterator[Finding]:
             f"Run: chmod 600 {path}",
         )
     size = sum(each.stat().st_size for each in path.parent.glob(f"{path.name}*"))
-    most = case.config.spool.max_bytes
+    most = config.spool.max_bytes
     if most and size > most * 9 // 10:
         yield warning(
             "inbox",
             f"It takes {size_text(size)} of the {size_text(most)} that [spool] allows.",
             "Raise max_bytes in [spool], or lower keep_days in [inbox]: when it is full, nothing is acknowledged.",
         )
-    yield _content(case, path, size_text(size))
+    yield _content(case, config, path, size_text(size))
 
 
-def _content(case: Case, path: Path, size: str) -> Finding:
+def _content(case: Case, config: AgentConfig, path: Path, size: str) -> Finding:
     log = path.with_name(f"{path.name}-wal")
     if log.exists() and log.stat().st_size:
-        return _asked(case, size)
+        return _asked(case, config, size)
     try:
         waits, refused = _unlogged(path)
     except sqlite3.Error as error:
@@ -59,8 +63,8 @@ def _content(case: Case, path: Path, size: str) -> Finding:
     return ok("inbox", f"{text}.")
 
 
-def _asked(case: Case, size: str) -> Finding:
-    section = case.config.metrics
+def _asked(case: Case, config: AgentConfig, size: str) -> Finding:
+    section = config.metrics
     waits = None
     if section.enabled and section.port:
         try:

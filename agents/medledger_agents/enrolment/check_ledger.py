@@ -62,8 +62,9 @@ def key(case: Case) -> Iterator[Finding]:
 
 def _kept(case: Case) -> tuple[Path, ...]:
     """What the agent has to be able to use."""
-    config = case.config
-    return case.path, config.ledger.key, config.ledger.path, config.inbox.path, config.subjects.secret_file
+    config, agent = case.config, case.agent
+    taken_in = () if agent is None else (agent.inbox.path, agent.subjects.secret_file)
+    return case.path, config.ledger.key, config.ledger.path, *taken_in
 
 
 def membership(case: Case) -> Iterator[Finding]:
@@ -122,7 +123,8 @@ def _facts(copy: Path, case: Case) -> Facts:
             enrolled=member is not None and member.act_id is not None,
             label="" if member is None else member.label,
             roles=() if member is None else member.roles,
-            may_write=ledger.membership.refusal(me, ledger.membership.epoch.number, case.kind.entry_type) is None,
+            may_write=case.kind.entry_type is None
+            or ledger.membership.refusal(me, ledger.membership.epoch.number, case.kind.entry_type) is None,
             state=state,
             heir=member is not None and member.succeeded_by is not None,
             own_time=next((time for feed, time in times if feed == me), None),

@@ -13,7 +13,7 @@ from medledger.cli.options import Duration, Handed, Hex, brokers_option, json_op
 File = click.Path(dir_okay=False, path_type=Path)
 Existing = click.Path(exists=True, dir_okay=False, path_type=Path)
 Directory = click.Path(file_okay=False, path_type=Path)
-KINDS = ("bedside", "pharmacy")
+KINDS = ("bedside", "pharmacy", "auditor")
 
 
 @click.command(
@@ -21,6 +21,7 @@ KINDS = ("bedside", "pharmacy")
     examples=(
         "medledger agent setup",
         "medledger agent setup --kind bedside --label 'bed 7' --broker mqtts://broker.example:8883 --yes",
+        "medledger agent setup --kind auditor                        a replica that reads all and writes nothing",
         "medledger agent setup --reply reply.txt                     go on with a reply that was carried here",
         "medledger agent setup --kind bedside --succeeds 5f3a...     a new box for one that was lost",
     ),

@@ -1,7 +1,8 @@
 """`medledger agent doctor`: looks a box over, and says in one sentence each what is well, what is not, and what to do.
 
 It changes nothing, and works while the agent runs: the replica is looked at in a copy, a running agent is asked about
-its inbox, its ports are left alone, and nothing is published. A check that fails by itself is a finding too, and stops no other.
+its inbox, its ports are left alone, and nothing is published. A check that fails by itself is a finding too, and stops
+no other.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from medledger.clock import system_clock
 from medledger.errors import KeyFileError, MedledgerError, StoreError
 from medledger.keys import Identity
 
-from ..config import AgentConfig
+from ..config import ReplicaConfig
 from . import check_box, check_broker, check_disk, check_gossip, check_inbox, check_ledger, home
 from .copies import Copies
 from .findings import Case, Finding, Verdict, fault, ok, skipped, warning
-from .home import KINDS, Kind
+from .home import Kind
 
 MOUNTS: Final = Path("/proc/self/mountinfo")
 Check = Callable[[Case], Iterator[Finding]]
@@ -54,8 +55,7 @@ def examine(
 ) -> list[Finding]:
     """Every finding about the box with this configuration. Raises nothing of the box's."""
     try:
-        chosen = kind or home.kind_of(path)
-        loaded = [(each, each.load(path)) for each in ([chosen] if chosen else list(KINDS.values()))]
+        loaded = [(each, each.load(path)) for each in ([kind] if kind else home.kinds_of(path))]
     except MedledgerError as error:
         return [fault("configuration", f"{_capital(str(error))}.", error.hint or "Mend the file.")]
     kind, config = loaded[0]
@@ -91,9 +91,10 @@ def _carried_out(check: Check, case: Case) -> Iterator[Finding]:
         yield fault(check.__name__, f"The check itself failed ({reason}).", "Please report this.")
 
 
-def _configuration(path: Path, config: AgentConfig) -> Iterator[Finding]:
+def _configuration(path: Path, config: ReplicaConfig) -> Iterator[Finding]:
     yield ok("configuration", f"{path} is right.")
-    secrets = [config.gossip.password_file, config.ledger.passphrase_file, config.subjects.secret_file]
+    subjects = getattr(config, "subjects", None)
+    secrets = [config.gossip.password_file, config.ledger.passphrase_file, subjects and subjects.secret_file]
     if any(urlsplit(url).password for url in config.gossip.broker or ()):
         secrets.append(path)
     for each in secrets:
@@ -102,7 +103,7 @@ def _configuration(path: Path, config: AgentConfig) -> Iterator[Finding]:
                 yield warning("secrets", f"{each} holds a secret, and others can read it.", f"Run: chmod 600 {each}")
 
 
-def _open_key(config: AgentConfig) -> tuple[Identity | None, Finding | None]:
+def _open_key(config: ReplicaConfig) -> tuple[Identity | None, Finding | None]:
     path = config.ledger.key
     try:
         passphrase = home.first_line(config.ledger.passphrase_file, "passphrase_file")
@@ -115,7 +116,7 @@ def _open_key(config: AgentConfig) -> tuple[Identity | None, Finding | None]:
         return None, fault("key", f"{_capital(str(error))}.", error.hint or "Mend it.")
 
 
-def _status(config: AgentConfig) -> tuple[statusfile.Found | None, Finding | None]:
+def _status(config: ReplicaConfig) -> tuple[statusfile.Found | None, Finding | None]:
     try:
         return statusfile.read(statusfile.place(config.ledger.path)), None
     except StoreError as error:

@@ -74,16 +74,21 @@ def report(found: Standing, kind: Kind, config: Path, identity: Identity, *, as_
         ],
         indent="  ",
     )
-    _next(found, command, config)
+    _next(found, kind, command, config)
 
 
-def _next(found: Standing, command: str, config: Path) -> None:
+def _next(found: Standing, kind: Kind, command: str, config: Path) -> None:
     if found.dead:
         remark("\nA governor has to change that: `medledger member list`, `medledger governance show`.")
         return
     if found.lacks is not None:
         remark("\nIt can be started all the same, and takes nothing until that has come.")
-    say("\nLook through its settings, then start it:")
+    if kind.entry_type is None:
+        say("\nBring what the others hold, whenever you want to read it:")
+        say(f"  medledger audit sync {quote(str(kind.load(config).ledger.path))}")
+        say("Or, where this machine is always there, keep it in step:")
+    else:
+        say("\nLook through its settings, then start it:")
     say(f"  {command}")
     say("And see that all is well:")
     say(f"  medledger agent doctor --config {quote(str(config))}")

@@ -16,11 +16,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import cast
 
 from medledger.keys import Identity
 from medledger.statusfile import Found, Life
 
-from ..config import AgentConfig
+from ..config import AgentConfig, ReplicaConfig
 from .copies import Copies
 from .home import Kind
 
@@ -74,13 +75,18 @@ class Case:
     """The box that is looked at, as far as could be read: a configuration that is right, and what was found with it."""
 
     path: Path  # the configuration's
-    config: AgentConfig
+    config: ReplicaConfig
     kind: Kind
     clock: Callable[[], int]  # UTC milliseconds
     mounts: Path  # as /proc/self/mountinfo
     status: Found | None  # what gossip shows of itself
     identity: Identity | None  # where the key opens
     copies: Copies
+
+    @property
+    def agent(self) -> AgentConfig | None:
+        """The configuration of a box that takes something in; None of one that holds a replica only."""
+        return None if self.kind.entry_type is None else cast("AgentConfig", self.config)
 
     @property
     def runs(self) -> bool:

@@ -30,8 +30,9 @@ from medledger import files
 from medledger.errors import ConfigurationError, InUseError, StoreError, UsageError
 
 from .. import settings
+from ..auditor.config import AuditorConfig
 from ..bedside.config import BedsideConfig
-from ..config import AgentConfig, GossipSection
+from ..config import GossipSection, ReplicaConfig
 from ..pharmacy.config import PharmacyConfig
 
 CONFIG_NAME: Final = "agent.toml"
@@ -45,16 +46,16 @@ Values = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of box: its configuration, the role it asks for, and the entries that it is there to write."""
+    """A kind of box: its configuration, the role it asks for, and the entries that it is there to write, if any."""
 
     name: str
     config: type[Any]
-    entry_type: str
+    entry_type: str | None
     does: str
 
-    def load(self, path: Path) -> AgentConfig:
-        """The configuration in a file. Raises `ConfigurationError`."""
-        loaded: AgentConfig = self.config.load(path)
+    def load(self, path: Path) -> ReplicaConfig:
+        """The configuration in a file: an `AgentConfig` where it writes entries. Raises `ConfigurationError`."""
+        loaded: ReplicaConfig = self.config.load(path)
         return loaded
 
 
@@ -63,6 +64,7 @@ KINDS: Final = {
     for kind in (
         Kind("bedside", BedsideConfig, "reading", "takes readings from monitors"),
         Kind("pharmacy", PharmacyConfig, "dispense", "records what a counter supplies"),
+        Kind("auditor", AuditorConfig, None, "holds and checks what all others write, and writes nothing"),
     )
 }
 
@@ -154,18 +156,25 @@ def entered(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def kind_of(path: Path) -> Kind | None:
-    """Whose configuration a file is, by the sections that only one kind has; None where it has none of them.
+def kinds_of(path: Path) -> list[Kind]:
+    """Whose configuration a file can be, by its sections: the one that alone has one of them, or several kinds.
 
-    Raises `ConfigurationError` for a file that is not TOML.
+    All of them where it has sections of different kinds: each then says what is wrong. Raises `ConfigurationError` for
+    a file that is not TOML.
     """
     try:
         document = tomllib.loads(files.read(path, settings.MAX_FILE_BYTES).data.decode())
     except Exception as error:
         raise ConfigurationError(f"the configuration {path} cannot be read: {error}", hint=settings.SAMPLE) from error
-    sections = {kind.name: {each.name for each in fields(kind.config)} for kind in KINDS.values()}
-    common = set.intersection(*sections.values())
-    found = [KINDS[name] for name, own in sections.items() if document.keys() & (own - common)]
+    known = {kind.name: {each.name for each in fields(kind.config)} for kind in KINDS.values()}
+    named = document.keys() & set.union(*known.values())
+    found = [KINDS[name] for name, sections in known.items() if named <= sections]
+    return found or list(KINDS.values())
+
+
+def kind_of(path: Path) -> Kind | None:
+    """Whose configuration a file is; None where it could be that of several kinds. Raises `ConfigurationError`."""
+    found = kinds_of(path)
     return found[0] if len(found) == 1 else None
 
 

@@ -27,7 +27,7 @@ from medledger.errors import InUseError, UsageError
 from medledger.joining import Request, make_request, open_reply, read_request_text
 from medledger.keys import Identity
 
-from ..config import AgentConfig
+from ..config import ReplicaConfig
 from . import arriving, asking, home, showing, succession
 from .asking import Given
 from .awaiting import CLEAR_SECONDS, Awaiting, handed_over, meet
@@ -45,7 +45,7 @@ class Box:
     given: Given
     kind: Kind
     path: Path  # the configuration's
-    config: AgentConfig
+    config: ReplicaConfig
     identity: Identity
 
     @property
@@ -77,7 +77,7 @@ def _run(given: Given) -> None:
     old = given.succeeds
     succession.settle(given.directory, config.ledger.key, config.ledger.path)
     if given.replace or succession.noted(given.directory) is not None:
-        old = succession.begin(given.directory, config.ledger.key, config.ledger.path, config.inbox.path)
+        old = succession.begin(given.directory, config.ledger.key, config.ledger.path, getattr(config, "inbox", None))
     identity = _key(config)
     box = Box(given, kind, path, config, identity)
     deadline = None if given.patience is None else time.monotonic() + given.patience
@@ -102,7 +102,7 @@ def _run(given: Given) -> None:
 # --- (1) ----------------------------------------------------------------------------------------------------------
 
 
-def _configure(given: Given) -> tuple[Kind, Path, AgentConfig, Callable[[], tuple[str, str]]]:
+def _configure(given: Given) -> tuple[Kind, Path, ReplicaConfig, Callable[[], tuple[str, str]]]:
     """The box's kind and configuration, and how to learn its label and organisation where no request holds them."""
     path = given.directory / home.CONFIG_NAME
     known = home.kind_of(path) if path.exists() else None
@@ -127,7 +127,7 @@ def _configure(given: Given) -> tuple[Kind, Path, AgentConfig, Callable[[], tupl
 # --- (2) and (3) --------------------------------------------------------------------------------------------------
 
 
-def _key(config: AgentConfig) -> Identity:
+def _key(config: ReplicaConfig) -> Identity:
     passphrase = home.first_line(config.ledger.passphrase_file, "passphrase_file")
     if passphrase is not None and config.ledger.key.exists():
         return Identity.load(config.ledger.key, passphrase)

@@ -25,6 +25,7 @@ from medledger.cli import keyring, waiting
 from medledger.errors import InUseError, StoreError, UsageError
 from medledger.keys import check_public_key, fingerprint
 
+from ..config import InboxSection
 from ..inbox import Inbox
 
 NOTE: Final = "succession"
@@ -43,7 +44,7 @@ def noted(directory: Path) -> bytes | None:
     return old
 
 
-def begin(directory: Path, key: Path, ledger: Path, inbox: Path) -> bytes:
+def begin(directory: Path, key: Path, ledger: Path, inbox: InboxSection | None) -> bytes:
     """Steps 1 and 2, or what is left of them; the old key. Raises `UsageError`, `InUseError`, `StoreError`."""
     try:
         old = noted(directory)
@@ -57,8 +58,8 @@ def begin(directory: Path, key: Path, ledger: Path, inbox: Path) -> bytes:
             old = keyring.load(key).public_key
             files.create(directory / NOTE, f"{old.hex()}\n".encode())
         if key.exists() and keyring.load(key).public_key == old:
-            if inbox.exists():
-                with Inbox.open(inbox) as messages:
+            if inbox is not None and inbox.path.exists():
+                with Inbox.open(inbox.path) as messages:
                     messages.begin_feed()
             _retire(directory, key, ledger, old)
     except OSError as error:

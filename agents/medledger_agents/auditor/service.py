@@ -1,0 +1,127 @@
+"""The life of an auditor's replica that is always there: it gossips, and tells systemd and the log how it stands.
+
+- SIGTERM, SIGINT and SIGHUP end it. Nothing is reloaded: a restart takes a second, and loses nothing.
+- The broker may be away, at the start and for days. A mistake in the configuration ends it at once.
+- The watchdog is fed as long as the ledger can be read and gossip has a picture to show.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from medledger.errors import ConfigurationError
+from medledger.ledger import Ledger
+
+from .. import logs
+from ..gossiping import Gossiping
+from ..health import HEALTH
+from ..notify import UNWATCHED_SECONDS, Notifier, Watchdog, watchdog_seconds
+from ..runtime import end_after_grace, end_with_input, open_identity
+from ..supervisor import Part, Supervisor
+from .config import AuditorConfig
+
+LOOK_SECONDS: Final = 1.0
+
+
+def run_auditor(config: AuditorConfig, path: Path, *, until_input_ends: bool = False) -> None:
+    """Be an auditor's replica, configured by the file at `path`, until a signal. Raises a `MedledgerError`."""
+    logs.start(config.log)
+    identity = open_identity(config.ledger)
+    with Ledger.open(config.ledger.path, identity) as ledger:
+        logs.event("ledger open", feed=identity.fingerprint, state=ledger.state, ledger=ledger.id.hex()[:16])
+
+        async def live() -> None:
+            await Replica(config, path, ledger).live(until_input_ends=until_input_ends)
+
+        asyncio.run(live())
+    logs.event("stopped")
+
+
+class Telling:
+    """The part that tells how gossip stands: when that changes, and every `report_minutes`."""
+
+    name = "telling"
+    essential = False
+
+    def __init__(self, gossip: Gossiping, notifier: Notifier, minutes: int) -> None:
+        self._gossip = gossip
+        self._notifier = notifier
+        self._minutes = minutes
+
+    async def start(self) -> None:
+        """Nothing is to be prepared."""
+
+    async def run(self) -> None:
+        """Look for ever."""
+        loop = asyncio.get_running_loop()
+        told: str | None = None
+        at = loop.time()
+        while True:
+            status = self._gossip.status()
+            if status is not None:
+                state = _state(status)
+                due = self._minutes and loop.time() - at >= 60 * self._minutes
+                if state != told or due:
+                    told, at = state, loop.time()
+                    logs.event("gossip", state=state, peers=status["peers"], blocks=status["blocks"])
+                self._notifier.status(f"{state}, {status['peers']} peers, {status['blocks']} blocks")
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def stop(self) -> None:
+        """Nothing is left behind."""
+
+
+def _state(status: Mapping[str, Any]) -> str:
+    if not status["connected"]:
+        return "no broker"
+    if not status["peers"]:
+        return "no peers"
+    return "in sync" if status["in_sync"] else "behind"
+
+
+class Replica:
+    """A replica's parts. Make it in a running event loop. Raises `ConfigurationError` where no broker is known."""
+
+    def __init__(self, config: AuditorConfig, path: Path, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._notifier = Notifier.of(os.environ)
+        urls = config.gossip.broker or ledger.broker
+        if config.gossip.offline or urls is None:
+            raise ConfigurationError(
+                f"{path} leads to no broker: a replica that is alone has nothing to do", hint="Name one in [gossip]."
+            )
+        self._gossip = Gossiping(ledger, urls, config.gossip)
+        self._telling = Telling(self._gossip, self._notifier, config.replica.report_minutes)
+        seconds = watchdog_seconds(os.environ) or UNWATCHED_SECONDS
+        parts: list[Part] = [self._gossip, self._telling, Watchdog(self._notifier, seconds, self._alive)]
+        self._supervisor = Supervisor(parts, HEALTH)
+
+    async def live(self, *, until_input_ends: bool = False) -> None:
+        """Start, wait for the end, stop. Raises what gossip raised at its start, or a `PartFailedError`."""
+        loop = asyncio.get_running_loop()
+        stopping = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, stopping.set)
+        if until_input_ends:
+            end_with_input()
+        await self._supervisor.start()
+        self._notifier.ready()
+        ends = [asyncio.ensure_future(stopping.wait()), asyncio.ensure_future(self._supervisor.failed())]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        logs.event("stopping")
+        self._notifier.stopping()
+        end_after_grace()
+        await self._supervisor.stop()
+        for end in ends:
+            if end.done():
+                end.result()
+            end.cancel()
+
+    async def _alive(self) -> None:
+        """Return when the ledger has had its turn."""
+        await asyncio.to_thread(self._ledger.frontier)

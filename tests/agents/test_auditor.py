@@ -1,0 +1,125 @@
+"""The auditor's replica: set up like any box, kept in step as a service or synced by hand; it writes nothing."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brokers import Broker
+from medledger import Ledger, Reading
+from medledger.errors import MembershipError
+from medledger_agents.auditor.config import AuditorConfig
+from medledger_agents.enrolment import home
+from setups import Hospital, NewBox, program
+from waiting import until
+
+
+@pytest.fixture
+def hospital(broker: Broker, tmp_path: Path) -> Hospital:
+    """A ledger with a reading in it."""
+    made = Hospital.found(tmp_path / "hospital", broker.url)
+    content = {"device": "MON-7", "samples": [["8867-4", "72", "/min"]]}
+    program("append", made.ledger, "reading", json.dumps(content))
+    return made
+
+
+@pytest.fixture
+def auditor(hospital: Hospital, broker: Broker, tmp_path: Path) -> NewBox:
+    """An auditor's box that has joined."""
+    box = NewBox(tmp_path / "audit", "auditor")
+    with box.setup("--label", "Auditor", "--broker", broker.url) as setup:
+        assert hospital.approve(setup.until_asked())["arrived"]
+        assert setup.enrolled()["roles"] == ["auditor"]
+    return box
+
+
+@contextmanager
+def kept(box: NewBox, log: str = "plain") -> Iterator[subprocess.Popen[str]]:
+    """Its service."""
+    box.config.write_text(box.config.read_text().replace('format = "plain"', f'format = "{log}"'))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "medledger", "agent", "auditor", "--config", box.config],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def status(box: NewBox) -> dict[str, Any]:
+    """What `agent status` says for programs, with its exit code."""
+    done = subprocess.run(
+        [sys.executable, "-m", "medledger", "agent", "status", "--config", box.config, "--json"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    told: dict[str, Any] = json.loads(done.stdout)
+    assert done.returncode == told["exit_code"]
+    return told
+
+
+def test_one_command_and_one_approval_make_an_auditor(auditor: NewBox, hospital: Hospital) -> None:
+    """It has all that the hospital wrote, and needs neither an inbox nor a secret for pseudonyms."""
+    with hospital.staying():
+        assert json.loads(program("audit", "sync", auditor.ledger, "--json").stdout)["in_sync"]
+    with Ledger.open(auditor.ledger, auditor.identity()) as replica:
+        assert [entry.content["device"] for entry in replica.entries("reading")] == ["MON-7"]
+        with pytest.raises(MembershipError, match="may not write 'reading'"):
+            replica.append(Reading(device="MADE-UP", samples=[("8867-4", "1", "/min")]))
+    assert not {path.name for path in auditor.home.iterdir()} & {"inbox.db", "subjects.key"}
+    assert isinstance(home.KINDS["auditor"].load(auditor.config), AuditorConfig)
+
+
+def test_its_service_keeps_it_in_step_and_says_how_it_stands(auditor: NewBox, hospital: Hospital) -> None:
+    """What is written while it runs arrives; status and doctor say that it is well, and afterwards that it is off."""
+    assert status(auditor)["health"] == "not running"
+    with kept(auditor, "json") as process, hospital.staying():
+        assert until(lambda: status(auditor)["health"] == "in sync", 30)
+        checks = json.loads(
+            subprocess.run(
+                [sys.executable, "-m", "medledger", "agent", "doctor", "--config", auditor.config, "--json"],
+                capture_output=True,
+                text=True,
+                timeout=60,
+            ).stdout
+        )["checks"]
+        verdicts = {each["check"]: each["verdict"] for each in checks}
+        assert verdicts["enrolment"] == verdicts["agent"] == verdicts["peers"] == "ok"
+        assert not {"inbox", "disk inbox", "check failed"} & verdicts.keys()
+        assert "The check itself failed" not in str(checks)
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=30)
+    assert process.returncode == 0, log
+    states = [event["state"] for line in log.splitlines() if (event := json.loads(line))["event"] == "gossip"]
+    assert states[-1] == "in sync"
+    assert len(states) == len([each for at, each in enumerate(states) if at == 0 or each != states[at - 1]])
+    assert status(auditor)["health"] == "not running"
+
+
+def test_a_replica_without_a_broker_has_nothing_to_do(auditor: NewBox) -> None:
+    """That is a mistake in its configuration, and said at once."""
+    auditor.config.write_text(auditor.config.read_text().replace("offline = false", "offline = true"))
+    with kept(auditor) as process:
+        _, log = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert "Name one in [gossip]" in log
+
+
+def test_the_end_of_setup_says_how_to_read_it(auditor: NewBox) -> None:
+    """By hand, or kept in step; not with a command that an auditor's box has no use for."""
+    done = program("agent", "setup", "--directory", auditor.home, "--yes")
+    assert f"medledger audit sync {auditor.ledger}" in done.stdout
+    assert f"medledger agent auditor --config {auditor.config}" in done.stdout
