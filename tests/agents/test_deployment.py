@@ -49,7 +49,7 @@ def test_the_guide_leads_to_a_reading_on_the_auditors_screen(shell: Shell, tmp_p
     for step in steps(PAGE):
         printed, _ = shell.run(step)
         assert compared(printed) == compared(step.output), step.command
-    with Ledger.open(tmp_path / "work" / "audit" / "audit.db") as ledger:
+    with Ledger.open(tmp_path / "work" / "audit" / "ledger.db") as ledger:
         assert [entry.content["device"] for entry in ledger.entries("reading")] == ["MON-7"] * 3
         signed = [len(entry.content["readings"]) for entry in ledger.entries("device.batch")]
         assert sum(signed) == 12
