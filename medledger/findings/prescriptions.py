@@ -3,7 +3,8 @@
 - *overdispensed*: of one of a prescription's supplies (the first, or a repeat) more is with the patient than it
   authorises, or more repeats were supplied than it has. One pharmacy did it, or several that each kept to it, as those
   do that are cut off from one another: the finding names all of them, with the entries that prove it.
-- *prescription written twice*: two orders of one id that differ. The one that authorises least counts.
+- *prescription written twice*: two orders of one id that differ. The one that authorises least counts, and of all
+  their last days the earliest: so a prescriber ends one that was written.
 - *other unit*: a supply that cannot be held against its prescription.
 - *other product*: not the product that was prescribed, and nobody said why.
 - *prescription expired*: supplied after its last day, by the supplier's own clock.
@@ -55,6 +56,11 @@ class Balance:
     def repeats(self) -> int:
         """How many supplies there may be after the first."""
         return 0 if self.order is None else int(self.order.content.get("repeats", 0))
+
+    @property
+    def expires(self) -> str | None:
+        """The last day of all its orders that comes first, None where none names one."""
+        return min((order.content["expires"] for order in self.orders if "expires" in order.content), default=None)
 
     @property
     def authorised(self) -> Fraction | None:
@@ -158,9 +164,10 @@ def findings_of(account: Balance, context: Context) -> Iterator[Finding]:
         if order.get("product", content["product"]) != content["product"] and "override" not in content:
             said = f"{name} is for {order['product']}, and {_who(issue, context)} supplied {content['product']}"
             yield Finding("other product", said, _places([account.order, issue.entry]), facts)
-        if "expires" in order and surely_after(issue.entry.time, order["expires"]):
-            said = f"{name} could be supplied until {order['expires']}, and {_who(issue, context)} supplied it later"
-            yield Finding("prescription expired", said, _places([account.order, issue.entry]), facts)
+        if account.expires is not None and surely_after(issue.entry.time, account.expires):
+            said = f"{name} could be supplied until {account.expires}, and {_who(issue, context)} supplied it later"
+            ends = next(each for each in account.orders if each.content.get("expires") == account.expires)
+            yield Finding("prescription expired", said, _places([ends, issue.entry]), facts)
 
 
 def _exceeded(account: Balance, refill: int, context: Context) -> Finding:

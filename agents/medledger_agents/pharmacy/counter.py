@@ -134,7 +134,8 @@ class Counter:
             if error.hint:
                 reply["hint"] = error.hint
             if isinstance(error, RefusedError) and error.disposition and request:
-                reply["alert"] = self._alert(request, line, error)
+                waiting = self._waiting.get(str(request.id)) if request.do == "witness" else None
+                reply["alert"] = self._alert(waiting.request if waiting else request, line, error)
         return {**reply, "id": request.id} if request and request.id else reply
 
     def _handle(self, request: Request, line: bytes) -> dict[str, Any]:
@@ -190,7 +191,9 @@ class Counter:
         """The reply to a request whose entry stands on the ledger."""
         place = {"block": entry.place.seq, "entry": entry.leaf.hex(), "repeated": True}
         shown = {name: entry.content[name] for name in ("product", "lot", "expiry", "serial") if name in entry.content}
-        return {"result": OPERATIONS[request.do].result, **shown, **place}
+        issue = self._view.book(("supply", entry.leaf)).issue(entry.leaf)
+        back = {"warnings": ["all of it came back since"]} if issue is not None and issue.open == 0 else {}
+        return {"result": OPERATIONS[request.do].result, **shown, **place, **back}
 
     def _alert(self, request: Request, line: bytes, error: RefusedError) -> bool:
         """Put a refusal that is about the pack on the ledger; whether it stands there."""

@@ -14,6 +14,7 @@ from typing import Any
 from medledger.clock import RELEASED
 from medledger.decimals import Exact, to_exact
 from medledger.findings.amounts import amount, amount_text
+from medledger.findings.serials import WHOLE
 from medledger.findings.shelf import Shelf
 from medledger.registry import Record
 from medledger_bridge.gs1 import Scan
@@ -72,12 +73,18 @@ class Desk:
         """The pack that the request's scan names. Raises `ScanError`."""
         return self.read_scan(request.get("scan"), self.today)
 
-    def quantity(self, request: Request, default: str | None = None) -> Exact:
-        """How much. Raises `RefusedError` for nothing."""
+    def quantity(self, request: Request, *, scan: Scan | None = None, default: str | None = None) -> Exact:
+        """How much, of the pack that was scanned. Raises `RefusedError` for nothing and for more than that pack."""
         given = request.get("quantity")
         found = to_exact(str(given if given is not None else default or self.settings.quantity))
         if found[0] <= 0:
             raise malformed("the quantity must be more than nothing")
+        if scan is not None and scan.serial is not None and self.unit(request) == WHOLE and amount(found) > 1:
+            raise RefusedError(
+                "one-pack",
+                f"serial {scan.serial} stands on one pack, and asked for are {amount_text(amount(found))}",
+                hint="Scan each pack.",
+            )
         return found
 
     def unit(self, request: Request) -> str:

@@ -11,7 +11,9 @@ from typing import Any, Final
 from medledger.errors import SchemaError
 from medledger.findings.amounts import amount, amount_text
 from medledger.findings.prescriptions import balance
+from medledger.findings.serials import WHOLE
 from medledger.records import Recall, Stock
+from medledger.supplies import LEAVING
 from medledger_bridge.gs1 import Scan
 
 from .desk import Desk, Plan, described
@@ -69,8 +71,7 @@ def move(desk: Desk, request: Request) -> Plan:
     fields = _fields(desk, request, scan)
     held = request.get("held") is True
     out_of_hold = held or step == "storing"
-    if step == "storing" and scan.serial is not None and pack_state(desk, scan) not in (None, "held"):
-        raise RefusedError("not-held", f"serial {scan.serial} is not in quarantine")
+    _check_there(desk, request, scan, step)
     if desk.settings.only_received or desk.counts(scan.gtin, fields["unit"]):
         desk.check_enough(scan.gtin, fields["unit"], fields["quantity"], held=out_of_hold)
     schedule = desk.view.schedule(scan.gtin)
@@ -84,6 +85,26 @@ def move(desk: Desk, request: Request) -> Plan:
     )
     shown = _shown(scan, fields) | ({"schedule": schedule} if schedule else {})
     return Plan((record,), shown, witness=step == "destroying" and schedule is not None)
+
+
+def _check_there(desk: Desk, request: Request, scan: Scan, step: str) -> None:
+    """That the pack is here, to be released or to leave. Putting one into quarantine is always possible: it may be
+    another one with the same number.
+    """
+    if scan.serial is None or step == "holding":
+        return
+    state = pack_state(desk, scan)
+    if step == "storing":
+        if state not in (None, "held"):
+            raise RefusedError("not-held", f"serial {scan.serial} is not in quarantine")
+        return
+    whole = desk.unit(request) == WHOLE  # a pack that was divided leaves in parts
+    hint = "If it is another pack with this number, hold it first."
+    if whole and state in LEAVING:
+        raise RefusedError("gone", f"serial {scan.serial} left this pharmacy's stock ({state})", hint=hint)
+    if whole and state == "supplied":
+        message = f"serial {scan.serial} is with a patient"
+        raise RefusedError("supplied-already", message, hint=f"Take it back with return or undo. {hint}")
 
 
 def inspection(desk: Desk, request: Request, error: RefusedError) -> Stock | None:
@@ -103,7 +124,7 @@ def _fields(desk: Desk, request: Request, scan: Scan) -> dict[str, Any]:
         "lot": scan.lot,
         "expiry": scan.expiry,
         "serial": scan.serial,
-        "quantity": desk.quantity(request),
+        "quantity": desk.quantity(request, scan=scan),
         "unit": desk.unit(request),
         "operator": desk.operator(request),
         "raw": desk.raw,
@@ -187,8 +208,9 @@ def account(desk: Desk, request: Request) -> dict[str, Any]:
         numbers |= {"authorised": found.authorised, "remaining": found.remaining}
     shown: dict[str, Any] = {name: amount_text(number) for name, number in numbers.items()}
     if found.order is not None:
-        shown |= {name: found.order.content[name] for name in ("product", "atc", "expires", "schedule") if
-                  name in found.order.content}  # fmt: skip
+        order = found.order.content
+        shown |= {name: order[name] for name in ("product", "atc", "schedule") if name in order}
+        shown |= {"expires": found.expires} if found.expires is not None else {}
         step = found.next_refill()
         shown["next"] = None if step is None else {"refill": step[0], "left": amount_text(step[1])}
     shown |= {"known": found.order is not None, "unit": found.unit, "supplies": len(found.issues) + len(found.strays)}

@@ -10,6 +10,7 @@
 
 (3) and (4) can be passed over with a reason and who gave it, where the configuration allows; a missing expiry date,
 another product and a prescription that has not arrived here, always. The others cannot: supplying twice is never right.
+The reason is recorded where it was needed, and nowhere else: on the ledger it says that a warning was passed over.
 All of it is judged by what this replica holds. What another pharmacy did while the two were cut off comes out later.
 """
 
@@ -37,9 +38,8 @@ def dispense(desk: Desk, request: Request) -> Plan:
     """The supply that is asked for. Raises `RefusedError`, `ScanError`."""
     scan = desk.scan(request)  # (1)
     desk.check_clock()  # (2)
-    quantity, unit = desk.quantity(request), desk.unit(request)
-    _check_expiry(desk, scan, request)  # (3)
-    _check_recalls(desk, scan, request)  # (4)
+    quantity, unit = desk.quantity(request, scan=scan), desk.unit(request)
+    passed = [*_check_expiry(desk, scan, request), *_check_recalls(desk, scan, request)]  # (3), (4)
     _check_pack(desk, scan, request)  # (5)
     desk.check_enough(scan.gtin, unit, quantity, held=False)  # (6)
     named = request.get("prescription")
@@ -47,7 +47,8 @@ def dispense(desk: Desk, request: Request) -> Plan:
     if named is not None:
         name = desk.prescription(named)
         account = balance(desk.view.book(("prescription", name)), name)
-    refill, warnings = _check_prescription(desk, scan, request, account)  # (7)
+    refill, more = _check_prescription(desk, scan, request, account)  # (7)
+    passed += more
     schedule = desk.view.schedule(scan.gtin)
     if account is not None and account.order is not None:
         schedule = account.order.content.get("schedule", schedule)
@@ -62,16 +63,18 @@ def dispense(desk: Desk, request: Request) -> Plan:
         refill=refill or None,
         schedule=schedule,
         subject=None if request.get("subject") is None else desk.subjects.subject(request.get("subject"), "", desk.at),
-        override=request.get("override"),
+        override=request.get("override") if passed else None,
         operator=desk.operator(request),
         raw=desk.raw,
         time=desk.at,
     )
+    if request.get("override") is not None and not passed:
+        passed = ["there was no warning to pass over: the reason is not recorded"]
     shown: dict[str, Any] = {**described(scan), "quantity": amount_text(amount(quantity)), "unit": unit}
     if account is not None and account.order is not None and account.remaining is not None:
         shown["refill"] = refill
         shown["remaining"] = amount_text(account.remaining - amount(quantity))
-    return Plan((record,), shown, schedule is not None and desk.settings.witness_supply, tuple(warnings))
+    return Plan((record,), shown, schedule is not None and desk.settings.witness_supply, tuple(passed))
 
 
 def _overrides(request: Request) -> bool:
@@ -83,26 +86,34 @@ def _overrides(request: Request) -> bool:
     return True
 
 
-def _check_expiry(desk: Desk, scan: Scan, request: Request) -> None:
+def _check_expiry(desk: Desk, scan: Scan, request: Request) -> list[str]:
+    """(3) What was passed over. The last day is named by the calendar of this place."""
     if scan.expiry is None:
         if not _overrides(request):
             raise RefusedError("no-expiry", "the scan has no expiry date", hint=f"Read it from the pack. {_NAME}")
-    elif scan.expiry < desk.today.isoformat():
-        allowed = desk.settings.allow_expired
-        if not (allowed and _overrides(request)):
-            hint = _NAME if allowed else "Take it off the shelf."
-            message = f"the pack expired on {scan.expiry}"
-            raise RefusedError("expired", message, hint=hint, disposition="expired")
+        return ["the scan has no expiry date"]
+    if scan.expiry >= desk.today.isoformat():
+        return []
+    allowed = desk.settings.allow_expired
+    message = f"the pack expired on {scan.expiry}"
+    if not (allowed and _overrides(request)):
+        hint = _NAME if allowed else "Take it off the shelf."
+        raise RefusedError("expired", message, hint=hint, disposition="expired")
+    return [message]
 
 
-def _check_recalls(desk: Desk, scan: Scan, request: Request) -> None:
+def _check_recalls(desk: Desk, scan: Scan, request: Request) -> list[str]:
+    """(4) What was passed over."""
     found = recalled(desk, scan)
-    if found is None or (desk.settings.allow_recalled and _overrides(request)):
-        return
+    if found is None:
+        return []
     told = ": ".join(found.content[name] for name in ("reference", "reason") if name in found.content)
+    message = f"the pack is recalled{f' ({told})' if told else ''}"
+    if desk.settings.allow_recalled and _overrides(request):
+        return [message]
     raise RefusedError(
         "recalled",
-        f"the pack is recalled{f' ({told})' if told else ''}",
+        message,
         hint=_NAME if desk.settings.allow_recalled else "Put it into quarantine (hold), and send it back (ship).",
         disposition="recalled",
     )
@@ -117,7 +128,8 @@ def _check_pack(desk: Desk, scan: Scan, request: Request) -> None:
     elsewhere = any(issue.entry.place.feed != desk.view.me for issue in out)
     # Whoever names no quantity means the pack, whatever this pharmacy calls one.
     part = unit != WHOLE and request.get("quantity") is not None
-    divided = part and all(issue.entry.content["unit"] != WHOLE for issue in out)
+    units = {issue.entry.content["unit"] for issue in out}
+    divided = part and WHOLE not in units
     if out and (elsewhere or not divided):
         where = "by another pharmacy" if elsewhere else "here"
         raise RefusedError(
@@ -126,6 +138,9 @@ def _check_pack(desk: Desk, scan: Scan, request: Request) -> None:
             hint="Keep the pack apart (hold): it may be falsified. If the first supply was a mistake, undo that one.",
             disposition="dispensed",
         )
+    if divided and not units <= {unit}:
+        message = f"of serial {scan.serial} parts were supplied in {' and '.join(sorted(units))}"
+        raise RefusedError("unit", message, hint="Ask in that unit.")
     state = pack_state(desk, scan)
     if state == "held":
         raise RefusedError("held", f"serial {scan.serial} is in quarantine", hint="Release it first, if it is sound.")
@@ -174,6 +189,8 @@ def recalled(desk: Desk, scan: Scan) -> Observed | None:
 def _check_prescription(desk: Desk, scan: Scan, request: Request, account: Balance | None) -> tuple[int, list[str]]:
     """Which of its supplies this one is, and what to say all the same."""
     if account is None:
+        if _asked_refill(request) is not None:
+            raise malformed("refill is said without the prescription that it is of")
         return 0, []
     if account.order is None:
         if prescription_id(request.get("prescription")) is None:
@@ -185,15 +202,16 @@ def _check_prescription(desk: Desk, scan: Scan, request: Request, account: Balan
                 hint=f"Wait until the box is connected. {_NAME}",
             )
         return _asked_refill(request) or 0, ["the prescription is not known here: nothing was held against it"]
-    order = account.order.content
-    if order.get("product", scan.gtin) != scan.gtin and not _overrides(request):
-        message = f"prescribed is {order['product']}, and this is {scan.gtin}"
-        raise RefusedError("other-product", message, hint=_NAME)
+    order, passed = account.order.content, []
+    if order.get("product", scan.gtin) != scan.gtin:
+        passed = [f"prescribed is {order['product']}, and this is {scan.gtin}"]
+        if not _overrides(request):
+            raise RefusedError("other-product", passed[0], hint=_NAME)
     if account.unit != desk.unit(request):
         raise RefusedError("unit", f"the prescription is in {account.unit}", hint="Give quantity and unit in that.")
-    if order.get("expires", "9999-12-31") < desk.today.isoformat():
-        raise RefusedError("prescription-expired", f"the prescription could be supplied until {order['expires']}")
-    return _check_left(desk, request, account), []
+    if account.expires is not None and account.expires < desk.today.isoformat():
+        raise RefusedError("prescription-expired", f"the prescription could be supplied until {account.expires}")
+    return _check_left(desk, request, account), passed
 
 
 def _check_left(desk: Desk, request: Request, account: Balance) -> int:
@@ -244,7 +262,7 @@ def take_back(desk: Desk, request: Request) -> Plan:
 
 
 def _back(desk: Desk, request: Request, issue: Issue, action: str) -> Plan:
-    quantity = desk.quantity(request, amount_text(issue.open)) if action == "return" else _exact(desk, issue)
+    quantity = desk.quantity(request, default=amount_text(issue.open)) if action == "return" else _exact(desk, issue)
     content = issue.entry.content
     if amount(quantity) > issue.open:
         left = f"{amount_text(issue.open)} {content['unit']}"

@@ -115,8 +115,9 @@ def _show(account: Balance, context: Context) -> None:
     if account.order is not None:
         order = account.order
         pairs.append(("written by", f"{printable(author_name(order, context))}, {_place(order.place)}"))
-        pairs += [(key, str(order.content[key])) for key in ("product", "atc", "schedule", "expires") if key in
-                  order.content]  # fmt: skip
+        content = order.content
+        pairs += [(key, str(content[key])) for key in ("product", "atc", "schedule") if key in content]
+        pairs += [("expires", account.expires)] if account.expires is not None else []
         pairs.append(("repeats", str(account.repeats)))
     numbers = _numbers(account)
     pairs += [(key, f"{number} {account.unit}" if number else "not known here") for key, number in numbers.items()]
