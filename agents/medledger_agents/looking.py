@@ -25,6 +25,7 @@ from medledger.cli.output import count_text, emit, fact_lines, number_text, prin
 from medledger.errors import ConfigurationError, TransportError
 from medledger_bridge.errors import ExtraMissingError
 
+from .advice import on_fault
 from .exposition import PREFIX
 
 MAX_PAGE_BYTES: Final = 1024 * 1024
@@ -132,6 +133,7 @@ def lines(kind: str, seen: Seen) -> list[str]:
     shown = [f"{kind} agent {printable(version)}: {word}", *fact_lines(facts)]
     for what, why in seen.faults.items():
         shown.append(f"  {style(printable(what), fg='red')}: {printable(why)}")
+        shown.append(f"    -> {on_fault(what, why)}")
     return shown
 
 
@@ -189,7 +191,14 @@ def for_programs(kind: str, seen: Seen) -> dict[str, Any]:
         for labels, value in sorted(values.items())
         if not name.endswith("_bucket")
     }
-    return {"kind": kind, "running": True, "healthy": not seen.faults, "faults": dict(seen.faults), "figures": figures}
+    return {
+        "kind": kind,
+        "running": True,
+        "healthy": not seen.faults,
+        "faults": dict(seen.faults),
+        "advice": {what: on_fault(what, why) for what, why in seen.faults.items()},
+        "figures": figures,
+    }
 
 
 @click.command(

@@ -131,6 +131,7 @@ def play_to(
     speed: float,
     sender: Sender,
     patient: str | None = None,
+    issuer: str | None = None,
     start: int | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Played:
@@ -139,7 +140,7 @@ def play_to(
 
     began, monotonic, played = _now() if start is None else start, time.monotonic(), Played()
     for number, due in enumerate(schedule(lines, device=device, speed=speed), 1):
-        message = due.message(began, number, patient=patient)
+        message = due.message(began, number, patient=patient, issuer=issuer)
         if message is None:
             played.empty += 1
             continue
@@ -192,7 +193,8 @@ def _address(context: click.Context, parameter: click.Parameter, text: str | Non
 )
 @click.option("--speed", type=float, default=1.0, show_default=True, help="60 plays a minute in a second.")
 @click.option("--patient", metavar="NUMBER", help="A made-up record number that the messages name.")
-def play(file: Path, device: str, to: Address | None, speed: float, patient: str | None) -> None:
+@click.option("--issuer", metavar="NAME", help="Who gave that number out (PID-3.4), as the ward system names it.")
+def play(file: Path, device: str, to: Address | None, speed: float, patient: str | None, issuer: str | None) -> None:
     """Play a recorded series of vital signs as if its monitor stood here.
 
     FILE is CSV: a column t_seconds, then columns such as 'HR [bpm]' and 'SpO2 [%]'. With --to each row is an HL7
@@ -202,9 +204,12 @@ def play(file: Path, device: str, to: Address | None, speed: float, patient: str
     \b
     Example: medledger agent play vitals.csv --device MON-7 --to mllp://127.0.0.1:2575 --speed 60
     """
+    if issuer is not None and patient is None:
+        raise click.UsageError("--issuer says who gave out --patient, which is missing.")
     with file.open(encoding="utf-8", errors="replace", newline="") as lines:
         if to is None:
             show(lines, device=device, speed=speed, echo=click.echo)
             return
         with Sender(to) as sender:
-            click.echo(str(play_to(lines, device=device, speed=speed, sender=sender, patient=patient)))
+            played = play_to(lines, device=device, speed=speed, sender=sender, patient=patient, issuer=issuer)
+            click.echo(str(played))

@@ -18,6 +18,7 @@ from medledger.keys import fingerprint
 from medledger.ledger import READY, RECOVERING, Ledger
 
 from . import logs
+from .advice import CANNOT_WRITE, NOT_ENROLLED
 from .health import HEALTH, Health
 
 LOOK_SECONDS: Final = 1.0
@@ -30,7 +31,7 @@ def hindrance(ledger: Ledger, entry_type: str) -> str | None:
     me, membership = ledger.me, ledger.membership
     assert me is not None  # an agent opens its ledger with a key
     if not membership.knows(me):
-        return "its enrolment has not arrived"
+        return NOT_ENROLLED
     refusal = membership.refusal(me, membership.epoch.number, entry_type)
     return refusal if refusal is not None or ledger.state == READY else ledger.state
 
@@ -90,4 +91,4 @@ class Standing:
             self._ready()
         else:
             logs.warning("not ready", reason=why)
-            self._health.fault("standing", f"it cannot write: {why}")
+            self._health.fault("standing", f"{CANNOT_WRITE}{why}")

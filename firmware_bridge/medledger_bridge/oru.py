@@ -52,13 +52,15 @@ BREATHS: Final = "9279-1"
 _ESCAPES: Final = str.maketrans({"|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\", "\\": "\\E\\"})
 
 
-def oru(reading: Reading, *, message_id: str, at: int, patient: str | None = None) -> bytes:
-    """The message of a reading, sent at UTC ms `at`. `patient` is a record number for PID-3."""
+def oru(reading: Reading, *, message_id: str, at: int, patient: str | None = None, issuer: str | None = None) -> bytes:
+    """The message of a reading, sent at UTC ms `at`. `patient` is a record number for PID-3, `issuer` who gave it out
+    (PID-3.4); left out, this software says that it did.
+    """
     device, now = _escaped(reading.device), _time(at)
     measured = "" if reading.device_time is None else _time(reading.device_time)
     segments = [
         f"MSH|^~\\&|{APPLICATION}|{device}|||{now}||ORU^R01^ORU_R01|{_escaped(message_id)}|T|2.6|||NE|AL||{CHARSET}|||{PROFILE}",
-        f"PID|||{_escaped(patient)}^^^{APPLICATION}^MR" if patient else "PID|||",
+        f"PID|||{_escaped(patient)}^^^{_escaped(issuer or APPLICATION)}^MR" if patient else "PID|||",
         f"OBR|1|||{MONITOR}|||{measured}",
         f"OBX|1||{MONITOR}|1.0.0.0|||||||X|||||||{device}",
     ]

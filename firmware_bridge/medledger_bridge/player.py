@@ -37,12 +37,14 @@ class Due:
         """The reading as it is when the playing began at UTC ms `start`."""
         return replace(self.reading, device_time=start + self.after)
 
-    def message(self, start: int, number: int, *, patient: str | None = None) -> bytes | None:
+    def message(
+        self, start: int, number: int, *, patient: str | None = None, issuer: str | None = None
+    ) -> bytes | None:
         """The row as an HL7 message, which has the same bytes each time it is asked for; None for an empty row."""
         if not self.reading.samples:
             return None
         reading = self.at(start)
-        return oru(reading, message_id=f"{start}-{number}", at=start + self.after, patient=patient)
+        return oru(reading, message_id=f"{start}-{number}", at=start + self.after, patient=patient, issuer=issuer)
 
 
 def schedule(lines: Iterable[str], *, device: str, speed: float = 1.0) -> Iterator[Due]:

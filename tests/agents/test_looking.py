@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 from contextlib import closing
@@ -11,8 +12,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+import medledger_agents
 from boxes import Box, World, oru
 from medledger.cli.root import medledger
+from medledger.ledger import FORKED, RECOVERING, REVOKED
+from medledger_agents.advice import CANNOT_WRITE, FAULTS, on_fault
 from medledger_agents.exposition import PREFIX
 
 SECONDS = 30
@@ -76,9 +80,26 @@ def test_a_fault_is_named_and_6(world: World) -> None:
     with box.start() as agent:
         agent.wait_for("metrics")
         shown = status(box.config)
+        said = json.loads(status(box.config, "--json").stdout)
     assert shown.exit_code == 6, shown.output
     assert "unhealthy" in shown.output
     assert "spool" in shown.output
+    assert "-> Make room" in shown.output
+    assert said["advice"].keys() == said["faults"].keys() == {"spool"}
+
+
+def test_each_fault_that_an_agent_can_have_comes_with_what_to_do() -> None:
+    """Of each that the source names there is advice of its own, and of each standing; of any other the doctor's."""
+    sources = "".join(path.read_text() for path in Path(medledger_agents.__file__).parent.rglob("*.py"))
+    named = set(re.findall(r"""\.fault\(\s*f?"([a-z ]+)(?: \{|")""", sources))
+    assert {"spool", "spool hours", "part", "instrument", "standing", "disk"} <= named
+    assert named <= {*FAULTS, "standing"}
+    for why in (REVOKED, FORKED):
+        assert "--replace" in on_fault("standing", CANNOT_WRITE + why)
+    assert "recover" in on_fault("standing", CANNOT_WRITE + RECOVERING)
+    assert "broker" in on_fault("standing", CANNOT_WRITE + "its enrolment has not arrived")
+    assert "role" in on_fault("standing", CANNOT_WRITE + "not-allowed")
+    assert "doctor" in on_fault("something new", "")
 
 
 @pytest.mark.parametrize(

@@ -232,3 +232,22 @@ def test_a_file_that_is_no_series_is_named(content: bytes, tmp_path: Path) -> No
     assert done.returncode != 0
     assert done.stderr.startswith("Error: ")
     assert "Traceback" not in done.stderr
+
+
+def test_the_issuer_of_the_number_is_who_it_is_said_to_be(tmp_path: Path) -> None:
+    """A number means nobody without its issuer: the message names the one that was given; alone it is refused."""
+    series = tmp_path / "series.csv"
+    series.write_text("\n".join(ROWS[:2]) + "\n")
+    receiver = Receiver(accept)
+    try:
+        to = ("--device", "MON-7", "--to", "mllp://{}:{}".format(*receiver.address))
+        assert play(str(series), *to, "--patient", "4711", "--issuer", "ST. ANNA^X").returncode == 0
+        assert play(str(series), *to, "--patient", "4711").returncode == 0
+        assert play(str(series), *to, "--issuer", "HOSP").returncode == 2
+    finally:
+        receiver.close()
+    named, unnamed = map(parse, receiver.got)
+    for message, issuer in ((named, "ST. ANNA^X"), (unnamed, "MEDLEDGER_PLAYER")):
+        (pid,) = [segment for segment in message.segments if message.part(segment, 0) == "PID"]
+        assert message.part(pid, 3, 1) == "4711"
+        assert message.part(pid, 3, 4) == issuer

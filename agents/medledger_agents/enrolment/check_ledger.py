@@ -20,10 +20,10 @@ from medledger.guard import INSTANCE
 from medledger.ledger import FORKED, READY, RECOVERING, REVOKED, Ledger
 from medledger.witness import Witness
 
+from ..advice import GIVE_A_ROLE, LET_IT_GOSSIP, SUCCEED, WAIT_FOR_ENROLMENT
 from .findings import Case, Finding, fault, ok, skipped, warning
 
 CLOCK_SLACK_MS: Final = 60_000
-SUCCEED: Final = "Go on under a new key: medledger agent setup --replace, and have a governor approve it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,14 +153,14 @@ def _enrolment(case: Case, facts: Facts) -> Finding:
         return warning(
             "enrolment",
             f"Its enrolment in {name} has not arrived here: nothing can be logged yet.",
-            "Start the agent, and see that another replica is on the broker; other governors may have to approve.",
+            WAIT_FOR_ENROLMENT if case.runs else f"Start the agent. {WAIT_FOR_ENROLMENT}",
         )
     called = f"{printable(facts.label) or 'this box'} in {name}, as {', '.join(facts.roles) or 'nothing'}"
     if not facts.may_write and facts.state != REVOKED:
         return fault(
             "enrolment",
             f"It is {called}, and may not write a {case.kind.entry_type}.",
-            "A governor has to give it the role: medledger member enrol, medledger governance show.",
+            GIVE_A_ROLE,
         )
     return ok("enrolment", f"It is {called}.")
 
@@ -178,7 +178,7 @@ def _state(case: Case, facts: Facts) -> Finding:
         return warning(
             "state",
             "It does not sign until others have shown that they hold nothing more of it: a new, or a restored replica.",
-            "Let it gossip with another replica. Where there is none at all: medledger recover.",
+            LET_IT_GOSSIP,
         )
     return ok("state", "The key may sign: neither revoked nor forked, and no block of its own is missing.")
 
