@@ -40,14 +40,13 @@ from typing import Any, Final
 
 from .errors import ExtraMissingError
 from .link.host import Counts, Event, Link
+from .serial_stream import read_some
 
 BAUD: Final = 115_200
 FIRST_PAUSE: Final = 0.5
 LAST_PAUSE: Final = 30.0
 STEADY: Final = 60.0
 """Seconds after which a port that is lost has not merely come and gone, as with a bad adapter."""
-
-READ_BYTES: Final = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,16 +132,10 @@ class SerialDevice:
 
     async def _read(self) -> bytes:
         """What came, at least one byte."""
-        loop, descriptor = asyncio.get_running_loop(), self._port.fileno()
+        descriptor = self._port.fileno()
         if self.link.between and not _waits(descriptor):
             self.quiet = monotonic_ms()
-        readable = asyncio.Event()
-        loop.add_reader(descriptor, readable.set)
-        try:
-            await readable.wait()
-        finally:
-            loop.remove_reader(descriptor)
-        data = os.read(descriptor, READ_BYTES)
+        data = await read_some(descriptor)
         if not data:
             raise OSError("the device was unplugged")
         return data

@@ -30,26 +30,33 @@ async def stream(path: str, baud: int) -> AsyncGenerator[bytes, None]:
         raise ExtraMissingError(
             "serial ports need the library pyserial", hint='Install it with: pip install "medledger[serial]"'
         ) from error
-    loop = asyncio.get_running_loop()
-    arrived = asyncio.Event()
     try:
         port = serial.Serial(path, baud, timeout=0, exclusive=True)
     except (OSError, termios.error) as error:  # pyserial's own errors are of the first kind
         raise PortError(f"the port {path} cannot be opened: {error}", hint="Is the device plugged in there?") from error
     descriptor = port.fileno()
     try:
-        loop.add_reader(descriptor, arrived.set)
-        while True:
-            await arrived.wait()
-            arrived.clear()
-            with suppress(BlockingIOError):
-                data = os.read(descriptor, READ_BYTES)
-                if not data:
-                    raise PortError(f"the device on {path} was unplugged")
-                yield data
+        while data := await read_some(descriptor):
+            yield data
+        raise PortError(f"the device on {path} was unplugged")
     except OSError as error:
         raise PortError(f"the device on {path} was unplugged: {error}") from error
     finally:
-        loop.remove_reader(descriptor)
         with suppress(OSError):
             port.close()
+
+
+async def read_some(descriptor: int) -> bytes:
+    """What came, at least one byte; none when the line has hung up.
+
+    pyserial lets a read end at once, so that no bytes may mean that there are none yet. It is therefore read exactly
+    once for each time that the loop found something to read, and nobody listens in between: a call of the loop's that
+    is left over from before would look like the end of the line.
+    """
+    loop, arrived = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(descriptor, arrived.set)
+    try:
+        await arrived.wait()
+    finally:
+        loop.remove_reader(descriptor)
+    return os.read(descriptor, READ_BYTES)

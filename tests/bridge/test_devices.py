@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,9 +15,8 @@ from medledger.records import Reading
 from medledger_bridge import devices
 from medledger_bridge.devices import BUILT_IN, feed, known, lookup, new_driver, register
 from medledger_bridge.errors import BleError, BridgeError
+from programs import run_beside
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-GUIDE = ROOT / "docs" / "adding-a-device.md"
 OURS = ["blood-pressure", "glucose", "heart-rate", "pulse-oximeter", "thermometer"]
 
 
@@ -47,18 +42,6 @@ def stub(name: str = "stub", needs: str = "serial") -> Any:
             raise ZeroDivisionError(data) if self.zero else BridgeError("no scale")
 
     return Stub
-
-
-def run_beside(packages: Path, program: str) -> subprocess.CompletedProcess[str]:
-    """A program of its own, in which what lies in that directory is installed."""
-    path = os.pathsep.join((str(packages), os.environ["PYTHONPATH"]))
-    return subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
 
 
 def test_the_bluetooth_profiles_are_drivers() -> None:
@@ -161,28 +144,6 @@ def test_a_driver_takes_any_value(name: str, data: bytes, channel: str) -> None:
     except MedledgerError as error:
         if not isinstance(error, BleError):
             raise
-
-
-def test_the_guides_device_is_one_file_and_one_line(tmp_path: Path) -> None:
-    """The guide's file and its line of TOML, installed as a package would be; any program then finds the driver."""
-    page = GUIDE.read_text(encoding="utf-8")
-    file = re.search(r"```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
-    line = re.search(r'^\[project\.entry-points\."(.+)"\]\n(.+)$', page, re.MULTILINE)
-    assert file is not None
-    assert line is not None
-    (tmp_path / "acme_scale.py").write_text(file[1], encoding="utf-8")
-    installed = tmp_path / "acme_scale-1.0.dist-info"
-    installed.mkdir()
-    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-scale\nVersion: 1.0\n")
-    (installed / "entry_points.txt").write_text(f"[{line[1]}]\n{line[2].replace(chr(34), '')}\n")
-    program = (
-        "from medledger_bridge.devices import known, new_driver\n"
-        "assert 'acme-scale' in known()\n"
-        "[reading] = new_driver('acme-scale', 'SCALE-3').feed(b'S 71.40 6D\\n', 5)\n"
-        "print(reading.device, reading.samples[0])\n"
-    )
-    done = run_beside(tmp_path, program)
-    assert (done.returncode, done.stdout) == (0, "SCALE-3 29463-7 71.40 kg\n"), done.stderr
 
 
 def test_an_installed_driver_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:

@@ -118,6 +118,28 @@ def test_a_port_that_is_lost_while_it_is_opened_is_unplugged(tmp_path: Path, mon
         run(story)
 
 
+def test_a_stream_gives_every_byte_however_slowly_it_is_taken(tmp_path: Path) -> None:
+    """A device that only talks: no byte is lost, nothing ends while it is there, and its end is said."""
+    main, side = os.openpty()
+    (tmp_path / "port").symlink_to(os.ttyname(side))
+    sent = [b"%d\n" % number for number in range(200)]
+
+    async def story() -> None:
+        taken = b""
+        async with aclosing(stream(str(tmp_path / "port"), 115_200)) as pieces:
+            for line in sent:  # each comes while it is waited for, and the port is open by then
+                asyncio.get_running_loop().call_later(0.002, os.write, main, line)
+                taken += await anext(pieces)
+                await asyncio.sleep(0.001)  # what is done with it takes a while
+            assert taken == b"".join(sent)
+            os.close(side)
+            os.close(main)
+            with pytest.raises(PortError, match="unplugged"):
+                await anext(pieces)
+
+    run(story)
+
+
 def test_an_adapter_that_comes_and_goes_is_tried_less_and_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Until it has stayed for a while: what happens on it is told at that pace, and not each half second."""
     master, side = os.openpty()
