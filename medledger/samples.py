@@ -139,23 +139,33 @@ _ANY_SAMPLE: Final = Where(
     _whole,
 )
 _REMEMBERED_SAMPLES: Final = 4096
-_seen: dict[tuple[str, int, int, str], bytes] = {}
+_seen: dict[tuple[Any, ...], bytes] = {}
 
 
 def _sample(sample: Any) -> bytes:
-    """`_ANY_SAMPLE`; but plain ones, `[code, [mantissa, exponent], unit]`, come again and again and are looked up.
+    """`_ANY_SAMPLE`; but plain ones, `[code, [mantissa, exponent], unit]` and qualifiers that are text, come again and
+    again and are looked up.
 
     Exact types first: True and 1.0 are equal to 1. All are forgotten at a time, as in `Remembered`.
     """
-    if type(sample) is not list or len(sample) != 3:
+    if type(sample) is not list or not 3 <= len(sample) <= 4:
         return _ANY_SAMPLE.run(sample)
-    code, value, unit = sample
+    code, value, unit = sample[:3]
     if type(value) is not list or len(value) != 2 or type(code) is not str or type(unit) is not str:
         return _ANY_SAMPLE.run(sample)
     mantissa, exponent = value
     if type(mantissa) is not int or type(exponent) is not int:
         return _ANY_SAMPLE.run(sample)
-    plain = (code, mantissa, exponent, unit)
+    plain: tuple[Any, ...] = (code, mantissa, exponent, unit)
+    if len(sample) == 4:
+        if type(sample[3]) is not dict:
+            return _ANY_SAMPLE.run(sample)
+        for name, text in sample[3].items():
+            if type(name) is not str or type(text) is not str:
+                return _ANY_SAMPLE.run(sample)
+        plain = (*plain, *sample[3].items())
+        if len(plain) == 4:  # an empty map is refused, and is not the same as none
+            return _ANY_SAMPLE.run(sample)
     encoded = _seen.get(plain)
     if encoded is None:
         encoded = _ANY_SAMPLE.run(sample)

@@ -232,7 +232,7 @@ def test_what_the_encoder_remembers_changes_nothing(maps: list[list[str]]) -> No
         assert cbor.decode(cbor.encode(value), max_size=1000) == value
 
 
-SAMPLES = st.tuples(
+PLAIN = st.tuples(
     st.sampled_from(["8867-4", "8867-5", None, True]),
     st.one_of(
         st.tuples(
@@ -241,7 +241,15 @@ SAMPLES = st.tuples(
         st.sampled_from(["text", None, [72], [72, 0, 0]]),
     ).map(lambda value: list(value) if isinstance(value, tuple) else value),
     st.sampled_from(["/min", "mm[Hg]", None, 1, "a b"]),
-).map(list)
+)
+QUALIFIED = st.dictionaries(
+    st.sampled_from(["sent", "sent_unit", "status", "result", "sub", "absent", "flag", "sent_value", "other"]),
+    st.sampled_from(
+        ["MDC:147842", "F", "questionable", "invalid", "error", "", "1.2", None, 1, True, [72, 0], "x" * 65]
+    ),
+    max_size=4,
+)
+SAMPLES = st.one_of(PLAIN.map(list), st.tuples(PLAIN, QUALIFIED).map(lambda both: [*both[0], both[1]]))
 
 
 @given(st.lists(SAMPLES, max_size=30))

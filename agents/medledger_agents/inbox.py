@@ -22,6 +22,7 @@ Rules:
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import threading
@@ -241,11 +242,14 @@ class Inbox:
         ).fetchone()
         return found
 
-    def mark_logged(self, message: int, block: int) -> None:
-        """Note the block of a message's last entry. Written with the next commit: losing it is harmless."""
+    def mark_logged(self, messages: Sequence[int], block: int) -> None:
+        """Note the block of these messages' last entries. Written with the next commit: losing it is harmless."""
         with self._reporting():
             self._begin()
-            self._db.execute("UPDATE messages SET block = ?, refused = NULL WHERE id = ?", (block, message))
+            self._db.execute(
+                "UPDATE messages SET block = ?, refused = NULL WHERE id IN (SELECT value FROM json_each(?))",
+                (block, json.dumps(messages)),
+            )
 
     def mark_refused(self, message: int, reason: str) -> None:
         """Note why a message is not logged. Written with the next commit."""

@@ -224,17 +224,17 @@ class Recorder:
         return None
 
     def _mark(self, tasks: Iterable[_Task]) -> None:
-        for task in tasks:
-            try:
-                if task.refused is not None:
-                    self._inbox.mark_refused(task.id, task.refused)
-                elif task.block is not None:
-                    self._inbox.mark_logged(task.id, task.block)
+        logged: dict[int, list[int]] = {}
+        try:
+            for task in tasks:
+                if task.refused is None and task.block is not None:
+                    logged.setdefault(task.block, []).append(task.id)
                 else:
-                    self._inbox.mark_refused(task.id, NOTHING)
-            except MedledgerError:  # it is on the ledger all the same: the next start finds it there
-                logs.warning("the inbox cannot be marked")
-                return
+                    self._inbox.mark_refused(task.id, NOTHING if task.refused is None else task.refused)
+            for block, messages in logged.items():
+                self._inbox.mark_logged(messages, block)
+        except MedledgerError:  # it is on the ledger all the same: the next start finds it there
+            logs.warning("the inbox cannot be marked")
 
 
 def _refuse(tasks: Iterable[_Task], reason: str) -> None:

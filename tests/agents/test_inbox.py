@@ -77,7 +77,7 @@ def test_a_message_is_known_again(tmp_path: Path) -> None:
     with Inbox.open(tmp_path / "inbox.db") as inbox:
         (first,) = inbox.store([received(1)], after=-1)
         (again,) = inbox.store([received(1)], after=5)
-        inbox.mark_logged(first.id, 7)
+        inbox.mark_logged([first.id], 7)
         (logged_since,) = inbox.store([received(1, at=HOUR * 1000)], after=9)
     assert (first.verdict, again.verdict, logged_since.verdict) == (Verdict.NEW, Verdict.AGAIN, Verdict.LOGGED)
     assert (again.id, again.after, logged_since.block) == (first.id, -1, 7)
@@ -105,9 +105,9 @@ def test_marks_are_written_with_the_next_message(tmp_path: Path) -> None:
     """A mark that no commit followed is lost, which is why the feed is looked through on start."""
     inbox = Inbox.open(tmp_path / "inbox.db")
     first, second = (inbox.store([received(number)], after=-1)[0] for number in (1, 2))
-    inbox.mark_logged(first.id, 0)
+    inbox.mark_logged([first.id], 0)
     inbox.store([received(3)], after=0)
-    inbox.mark_logged(second.id, 1)
+    inbox.mark_logged([second.id], 1)
     _cut_off(inbox)
     with Inbox.open(tmp_path / "inbox.db") as again:
         assert [each.sha256 for each in again.unlogged()] == [received(2).sha256, received(3).sha256]
@@ -126,9 +126,9 @@ def test_the_highest_number_of_a_sender_that_counts(tmp_path: Path) -> None:
         assert inbox.highest_logged(first) == 0
         for stored in inbox.store([of(*name) for name in names], after=-1):
             if stored.id != 4:
-                inbox.mark_logged(stored.id, 1)
+                inbox.mark_logged([stored.id], 1)
         assert [inbox.highest_logged(each) for each in (first, second, f"{COUNTED}03")] == [10, 12, 0]
-        inbox.mark_logged(4, 1)
+        inbox.mark_logged([4], 1)
         assert inbox.highest_logged(first) == 11
 
 

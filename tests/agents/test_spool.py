@@ -117,7 +117,7 @@ def test_a_full_inbox_takes_nothing_new_and_answers_what_it_knows(tmp_path: Path
     """New and unlogged messages are refused without being kept; a logged one is answered with its block."""
     with Inbox.open(tmp_path / "inbox.db") as inbox:
         first, second = inbox.store([message(1), message(2)], after=-1)
-        inbox.mark_logged(first.id, 7)
+        inbox.mark_logged([first.id], 7)
         inbox.gate = lambda: "full"
         found = inbox.store([message(1), message(2), message(3)], after=7)
         assert [each.verdict for each in found] == [Verdict.LOGGED, Verdict.FULL, Verdict.FULL]
@@ -135,7 +135,7 @@ def test_raw_bytes_go_only_when_they_are_old_logged_and_confirmed(tmp_path: Path
     with Inbox.open(tmp_path / "inbox.db") as inbox:
         stored = inbox.store([message(number, old) for number in range(4)] + [message(4)], after=-1)
         for place in stored:
-            inbox.mark_logged(place.id, place.id)  # blocks 1 to 5
+            inbox.mark_logged([place.id], place.id)  # blocks 1 to 5
         assert inbox.remove(received_before=NOW - 5 * DAY, confirmed=3, now=NOW) == 2
         assert inbox.remove(received_before=NOW - 5 * DAY, confirmed=3, now=NOW) == 0
         assert inbox.remove(received_before=NOW - 5 * DAY, confirmed=None, now=NOW) == 2
@@ -156,9 +156,9 @@ def test_refused_messages_and_those_of_a_wrong_clock_keep_their_bytes(tmp_path: 
         stored = inbox.store(messages, after=-1)
         inbox.mark_refused(stored[0].id, "no")
         for place in (stored[1], stored[2], stored[4]):
-            inbox.mark_logged(place.id, 1)
+            inbox.mark_logged([place.id], 1)
         assert inbox.remove(received_before=NOW, confirmed=None, now=NOW) == 1
-        inbox.mark_logged(stored[3].id, 1)
+        inbox.mark_logged([stored[3].id], 1)
         assert inbox.remove(received_before=NOW, confirmed=None, now=NOW) == 2
     assert {number for number, raw in raws(tmp_path / "inbox.db").items() if raw} == {"0", "1"}
 
@@ -169,7 +169,7 @@ def test_removal_goes_on_where_it_was_and_gives_the_room_back(tmp_path: Path) ->
     with Inbox.open(path) as inbox:
         for start in range(0, 3000, 500):
             for place in inbox.store([message(start + number, NOW - 9 * DAY) for number in range(500)], after=-1):
-                inbox.mark_logged(place.id, 0)
+                inbox.mark_logged([place.id], 0)
         before = inbox.used_bytes()
         assert inbox.remove(received_before=NOW, confirmed=None, now=NOW) == 500
     with Inbox.open(path) as inbox:
