@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from medledger import Identity, Ledger
-from medledger.entry import encode_entry
 from medledger.membership import NOT_ALLOWED
 
 from .conftest import READING, Run
@@ -123,11 +122,7 @@ def forge(ledger: Path, type_name: str, content: object) -> None:
         def to_content(self) -> object:
             return content
 
-    def encode(*_: object, time: int, salt: bytes, **__: object) -> bytes:
-        return encode_entry(type_name, content, time=time, subject=None, salt=salt)
-
     patch = pytest.MonkeyPatch()
-    patch.setattr(writer, "encode_entry", encode)
     patch.setattr(writer.Writer, "_check_rights", lambda *_: None)
     with Ledger.open(ledger, Identity.load(ledger.with_suffix(".key"))) as opened:
         opened.append(Anything())  # type: ignore[arg-type]
