@@ -276,8 +276,10 @@ def test_a_host_that_starts_anew_loses_nothing(host: Host, stack: ExitStack, tmp
     assert host.refused == []
 
 
+@pytest.mark.parametrize("kills", [25, pytest.param(400, marks=pytest.mark.slow)])
+@pytest.mark.timeout(900)
 def test_a_device_that_is_killed_goes_on_with_its_counter(
-    host: Host, stack: ExitStack, tmp_path: Path, rng: random.Random
+    kills: int, host: Host, stack: ExitStack, tmp_path: Path, rng: random.Random
 ) -> None:
     """kill -9 at any moment: no counter is used for two contents, and what was lost with the power is named."""
     settings = ["--state", tmp_path / "state", "--port", host.port, "--interval", "1", "--readings", "1"]
@@ -285,7 +287,7 @@ def test_a_device_that_is_killed_goes_on_with_its_counter(
     def boots() -> int:
         return len({batch.boot for batch in host.got.values()})
 
-    for number in range(25):
+    for number in range(kills):
         process = start(stack, in_c() if number % 5 else IN_PYTHON, *settings, "--vitals", str(number))
         assert host.pump(lambda number=number: boots() == number + 1)
         time.sleep(rng.random() * 0.02)
@@ -294,7 +296,7 @@ def test_a_device_that_is_killed_goes_on_with_its_counter(
     process = start(stack, in_c(), *settings, "--count", "5", "--once")
     assert host.pump(lambda: process.poll() is not None)
     assert process.returncode == 0
-    assert boots() == 26
+    assert boots() == kills + 1
     assert set(host.got) | host.missing == set(range(1, max(host.got) + 1))
     assert set(host.got).isdisjoint(host.missing)
     assert host.refused == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import termios
 import threading
 import tty
 
@@ -53,6 +54,20 @@ def test_a_port_that_is_not_there_is_named() -> None:
     with pytest.raises(UsageError, match="/dev/ttyNONE") as caught:
         SerialPort("/dev/ttyNONE")
     assert "dialout" in str(caught.value.hint)
+
+
+def test_a_serial_port_that_goes_while_it_is_opened_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pyserial lets the error of its last step through as it is."""
+
+    def gone(*_: object) -> None:
+        raise termios.error(5, "Input/output error")
+
+    ours, theirs = os.openpty()
+    monkeypatch.setattr(termios, "tcflush", gone)
+    with pytest.raises(UsageError, match="cannot be opened"):
+        SerialPort(os.ttyname(theirs))
+    os.close(ours)
+    os.close(theirs)
 
 
 def test_the_serial_port_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

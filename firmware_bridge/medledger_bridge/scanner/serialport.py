@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import termios
 from typing import Final
 
 from medledger.errors import UsageError
@@ -23,12 +24,11 @@ class SerialPort:
             ) from error
         try:
             self._port = serial.Serial(path, baud, exclusive=True)
-        except (serial.SerialException, ValueError) as error:
+        except (OSError, termios.error, ValueError) as error:  # pyserial's own errors are of the first kind
             raise UsageError(
                 f"the serial port {path} cannot be opened: {error}",
                 hint="The user must be in the group `dialout`, and no other program may have the port open.",
             ) from error
-        self._gone = serial.SerialException
         self.name = path
 
     def fileno(self) -> int:
@@ -39,7 +39,7 @@ class SerialPort:
         """Some bytes, waiting for the first; none when the port is gone."""
         try:
             return bytes(self._port.read(self._port.in_waiting or 1))
-        except (self._gone, OSError):
+        except (OSError, termios.error):
             return b""
 
     def close(self) -> None:
