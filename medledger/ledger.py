@@ -213,6 +213,11 @@ class Ledger(Holder):
             return REVOKED
         return RECOVERING if self._guard is not None and self._guard.recovering else READY
 
+    @property
+    def failure(self) -> str | None:
+        """Why nothing is written until this ledger is opened again (a commit failed); None where all is well."""
+        return self.store.failure
+
     # --- writing ------------------------------------------------------------------------------------------------
 
     def append(self, *records: Record) -> Block:

@@ -5,6 +5,9 @@
   all the same, which loses nothing: what is not on the disk was not acknowledged. The log then shows where it hung.
 - SIGHUP reads the configuration again: see reload.py. Before the agent listens, it does so as soon as it does.
 - SIGABRT, which systemd's watchdog sends, writes where each thread is (function and line, no value) before the end.
+- Where a commit of the ledger fails, nobody knows what the disk holds, and the ledger takes nothing until it is opened
+  again. Meanwhile the agent refuses and says so; once the disk takes writes again, the process ends in error, and the
+  next one opens the ledger.
 - The broker may be away, at the start and for days: readings are logged all the same, and gossip catches up.
 - What it does besides, its *parts*, is kept alive by supervisor.py. Where that is in vain the process ends in error.
 - The order in which parts stop is the opposite of that in which they start: the listener first, gossip last, so that
@@ -25,7 +28,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
-from medledger.errors import MedledgerError
+from medledger.errors import MedledgerError, StoreError
 from medledger.keys import Identity
 from medledger.ledger import Ledger
 
@@ -208,9 +211,12 @@ class Agent:
         self._reloader = Reloader(self._notifier, self._reload)
         parts.append(self._reloader)  # the last: nothing is reloaded, nor READY, before all have started
         self._supervisor = Supervisor(parts, HEALTH)
+        self._worn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def live(self, *, until_input_ends: bool = False) -> None:
-        """Start, wait for the end, stop. Raises what an essential part raised, or a `PartFailedError`."""
+        """Start, wait for the end, stop. Raises what an essential part raised, `PartFailedError`, or a `StoreError`
+        where the ledger must be opened again.
+        """
         loop = asyncio.get_running_loop()
         stopping = asyncio.Event()
         loop.set_exception_handler(_unhandled)
@@ -227,7 +233,8 @@ class Agent:
         HEALTH.watch(self._show)
         await self._supervisor.start()
         self._notifier.ready()
-        ends = [asyncio.ensure_future(stopping.wait()), asyncio.ensure_future(self._supervisor.failed())]
+        waits = [asyncio.ensure_future(stopping.wait()), asyncio.ensure_future(self._supervisor.failed())]
+        ends = [*waits, self._worn]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         logs.event("stopping")
         self._notifier.stopping()
@@ -269,16 +276,20 @@ class Agent:
         service = self._listener.service
         if isinstance(service, Beating):
             await service.beat()
-        await asyncio.to_thread(self._touch)
+        if not await asyncio.to_thread(self._touch) and not self._worn.done():
+            reason = "the ledger took no commit, and must be opened again, now that the disk is well"
+            self._worn.set_exception(StoreError(reason, hint="The process ends so that it is started anew."))
 
-    def _touch(self) -> None:
+    def _touch(self) -> bool:
+        """False where only a new process can go on: the ledger is to be opened again, and the disk is well."""
         try:
             self._own_blocks()  # takes the store's lock
             self._inbox.prove(self._watchdog_seconds / 2)
         except MedledgerError as error:  # it fails, and does not hang: a restart would not help
             HEALTH.fault("disk", str(error))
-        else:
-            HEALTH.mended("disk")
+            return True
+        HEALTH.mended("disk")
+        return self._ledger.failure is None or self._spool.gate() is not None
 
     def _page(self) -> bytes:
         sources = Sources(self._ledger, self._inbox, self._spool, self._status(), HEALTH.faults())

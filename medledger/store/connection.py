@@ -114,6 +114,11 @@ class Connection:
             connection.close()
             raise
 
+    @property
+    def failure(self) -> str | None:
+        """Why nothing is written until it is opened again, None where all is well."""
+        return self._failure
+
     def close(self) -> None:
         with self.lock:
             self._closed = True

@@ -1,0 +1,146 @@
+"""Disks that fail: a flush that is refused, a file system without a free name, writes that are cut off.
+
+In each case: nothing is acknowledged that is not on the ledger afterwards, the agent says that it is unwell, and with a
+disk that is well again all goes on, by the agent itself or by the process that takes its place.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import resource
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from boxes import Agent, Box, World, oru
+from waiting import until
+
+SHIM = Path(__file__).resolve().parents[1] / "failing_syncs.c"
+SOON = {"WATCHDOG_USEC": "1000000", "NOTIFY_SOCKET": "/nowhere"}
+STORE = 3
+
+needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler for fsync that fails")
+
+
+@pytest.fixture
+def box(world: World) -> Box:
+    """An enrolled bed."""
+    return world.box("bed", "bedside", spool={"min_free_bytes": 0})
+
+
+@pytest.fixture(scope="session")
+def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library whose fsync fails."""
+    library = tmp_path_factory.mktemp("shim") / "failing_syncs.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, SHIM, "-ldl"], check=True)
+    return library
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if (
+        os.geteuid() != 0
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m,nr_inodes=64", "tmpfs", place]).returncode != 0
+    ):
+        pytest.skip("needs to mount a file system, which only root may")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def unwell(agent: Agent) -> bool:
+    """Whether it has said so."""
+    return any(event["event"] == "unhealthy" for event in agent.log)
+
+
+def codes(agent: Agent, numbers: range) -> dict[int, str]:
+    """What became of these messages, whose value is their number."""
+    monitor = agent.monitor()
+    found = {number: monitor.ask(oru(number, value=str(number)))[0] for number in numbers}
+    monitor.close()
+    return found
+
+
+@needs_compiler
+@pytest.mark.parametrize("files", ["ledger.db", "inbox.db"])
+def test_after_a_failed_flush_nothing_is_believed(box: Box, shim: Path, tmp_path: Path, files: str) -> None:
+    """No acknowledgement while it fails; then the ledger is opened anew, which takes a new process, and all stands."""
+    flag = tmp_path / "flag"
+    environment = {**SOON, "LD_PRELOAD": str(shim), "FAIL_SYNCS_OF": files, "FAIL_SYNCS_WHILE": str(flag)}
+    with box.start(**environment) as agent:
+        before = codes(agent, range(1, 4))
+        flag.touch()
+        meanwhile = codes(agent, range(4, 8))
+        assert until(lambda: unwell(agent))
+        flag.unlink()
+        if files == "inbox.db":
+            assert set(codes(agent, range(4, 8)).values()) == {"AA"}
+            agent.stop()
+        else:
+            assert agent.process.wait(20) == STORE, agent.raw_log.decode()
+            agent.kill()  # it has ended: what is left is its log
+            assert b"must be opened again" in agent.raw_log
+    assert (set(before.values()), set(meanwhile.values())) == ({"AA"}, {"AE"})
+    with box.start() as agent:
+        again = codes(agent, range(1, 10))
+        agent.stop()
+    assert set(again.values()) == {"AA"}
+    assert len(box.entries("reading")) == 9
+
+
+@needs_compiler
+def test_an_idle_box_finds_that_its_disk_fails(box: Box, shim: Path, tmp_path: Path) -> None:
+    """Nobody sends anything: the watchdog's own look at the disk is a write, and a fault until it works."""
+    flag = tmp_path / "flag"
+    with box.start(**SOON, LD_PRELOAD=str(shim), FAIL_SYNCS_OF="inbox.db", FAIL_SYNCS_WHILE=str(flag)) as agent:
+        flag.touch()
+        assert until(lambda: any(event.get("what") == "disk" and event["level"] == "error" for event in agent.log))
+        flag.unlink()
+        assert until(lambda: any(event.get("what") == "disk" and event["level"] == "info" for event in agent.log))
+        agent.stop()
+
+
+def test_a_disk_without_a_free_name_is_no_trouble(box: Box, disk: Path) -> None:
+    """While it runs, an agent makes no new file: what else fills the disk with names does not stop it."""
+    shutil.copytree(box.home, disk, dirs_exist_ok=True)
+    box.home, box.config = disk, disk / "agent.toml"
+    with box.start(**SOON) as agent:
+        assert set(codes(agent, range(1, 3)).values()) == {"AA"}
+        names = disk / "names"
+        names.mkdir()
+        with suppress(OSError):
+            for number in itertools.count():
+                (names / str(number)).touch()
+        assert os.statvfs(disk).f_ffree == 0
+        assert set(codes(agent, range(3, 5)).values()) == {"AA"}
+        assert not unwell(agent)
+        agent.stop()
+    assert len(box.entries("reading")) == 4
+
+
+@pytest.mark.parametrize("name", ["inbox.db", "ledger.db"])
+def test_writes_that_are_cut_off_lose_nothing(box: Box, name: str) -> None:
+    """A limit on the size of files, which takes no root: writes fail in their middle; each message is one or none."""
+    with box.start(**SOON) as agent:
+        assert set(codes(agent, range(1, 4)).values()) == {"AA"}
+        size = (box.home / f"{name}-wal").stat().st_size
+        resource.prlimit(agent.process.pid, resource.RLIMIT_FSIZE, (size + 6000, resource.RLIM_INFINITY))
+        cut = codes(agent, range(4, 40))
+        assert "AE" in cut.values()
+        assert until(lambda: unwell(agent))
+        resource.prlimit(agent.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        until(lambda: agent.process.poll() is not None, 3)  # where the ledger is to be opened anew
+        agent.kill()
+    logged = len(box.entries("reading"))
+    assert 3 + list(cut.values()).count("AA") <= logged <= 39
+    with box.start() as agent:
+        assert set(codes(agent, range(1, 40)).values()) == {"AA"}
+        agent.stop()
+    assert len(box.entries("reading")) == 39
