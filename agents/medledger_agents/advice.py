@@ -28,7 +28,7 @@ MAKE_ROOM: Final = (
 )
 MAY_BE_REVOKED: Final = (
     "Ask a governor (medledger member list). Where it was revoked: medledger agent setup --replace. Where it was not: "
-    "a governor's medledger key share, or a bundle from another replica, brings it the new key."
+    "a bundle from another replica (medledger bundle) brings it the transport key."
 )
 STANDING: Final = {
     "revoked": SUCCEED,  # a ledger's states, written out: this is imported for every command, and a ledger is heavy
@@ -43,6 +43,7 @@ FAULTS: Final = {
     "hospital enters its key (docs/instruments.md).",
     "part": "The log says why (journalctl -u the service). It is tried again by itself; for a port that is taken: "
     "ss -ltnp.",
+    "peers": MAY_BE_REVOKED,
     "progress": "Where it comes again, replace the disk: it hangs. systemd restarts the agent meanwhile.",
     "recording": "The log says why: most often a disk that fails, or a role that may not write this.",
     "spool": MAKE_ROOM,

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from medledger.errors import TransportError
 from medledger.ledger import Ledger
 
 from .config import GossipSection
+from .health import HEALTH
 from .settings import first_line
+
+LOOK_SECONDS: Final = 15.0
+"""How often it is looked whether anybody answers."""
 
 if TYPE_CHECKING:
     from medledger.sync import Alarm
@@ -68,8 +72,15 @@ class Gossiping:
     async def run(self) -> None:
         """Wait until a fault of its own has ended gossip; raises `TransportError` then."""
         assert self._gossip is not None  # it was started
-        while self._gossip.status()["failure"] is None:
-            await self._alarmed.wait()
+        from medledger.cli.netdata import UNANSWERED, unanswered
+
+        while (status := self._gossip.status())["failure"] is None:
+            if unanswered(status):
+                HEALTH.fault("peers", UNANSWERED)
+            else:
+                HEALTH.mended("peers")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._alarmed.wait(), LOOK_SECONDS)
             self._alarmed.clear()
         raise TransportError("gossip has stopped on a fault of its own", hint="Please report this; the log says more.")
 

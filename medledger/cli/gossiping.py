@@ -24,6 +24,7 @@ from medledger.errors import TransportError, UsageError
 
 from .describe import Names
 from .entrylines import EntryPrinter, logged_entries
+from .netdata import UNANSWERED, UNANSWERED_HINT, unanswered
 from .options import Duration, brokers_option
 from .output import LiveLine, count_text, emit, number_text, printable, remark, say, warn
 from .rate import Rate, rate_text, time_left_text
@@ -225,7 +226,7 @@ def _watch(
             line.show(_status_line(status, rate, now - started))
             if status["failure"] is not None:
                 raise TransportError(f"gossip has stopped: {status['failure']}", hint="Please report this.")
-            if not (status["in_sync"] and status["own_blocks_unconfirmed"] == 0):
+            if not status["in_sync"] or status["own_blocks_unconfirmed"] or unanswered(status):
                 settled = None
             elif settled is None:
                 settled = now
@@ -259,6 +260,8 @@ def _check_patience(request: Request, status: dict[str, Any], idle: float) -> No
             "nobody answered: no other replica of this ledger is on that broker now",
             hint="Start one there (`medledger sync LEDGER --stay`), or wait longer with --patience.",
         )
+    if unanswered(status):
+        raise TransportError(UNANSWERED, hint=UNANSWERED_HINT)
     if status["in_sync"]:
         last = count_text(status["own_blocks_unconfirmed"], "block")
         raise TransportError(

@@ -6,18 +6,22 @@ Rules:
   nobody does, this program may gossip itself for a while and take its own.
 - The health of it is one of four, and the exit code that monitoring asks for. What is worst decides: not running, an
   alarm, behind, in sync. An alarm counts for 15 minutes: what still holds is raised again before.
+- Who hears members that only hail, and whose questions nobody answers, holds a transport key that is not in use any
+  more, and is told no other: it was revoked, or lacks its copy. That is never in sync, whatever the peers show.
 - A file that its process cannot keep any more says nothing of now: whatever it shows, gossip is not running.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from medledger import statusfile
+from medledger.limits import PATIENCE_FAILURES, PEER_SECONDS
 from medledger.statusfile import Life
 
 from .exits import Exit
@@ -27,6 +31,13 @@ if TYPE_CHECKING:
     from medledger.ledger import Ledger
     from medledger.transport import Gossip
 
+UNANSWERED: Final = (
+    "others speak under another transport key, and none answers under the one held here: this key may have been revoked"
+)
+UNANSWERED_HINT: Final = (
+    "Ask a governor (medledger member list). Where it was revoked, go on under a new key; where it was not, a bundle "
+    "or a new reply brings the transport key."
+)
 ALARM_SECONDS: Final = 900.0
 """How long an alarm counts: an unconfirmed block's comes again after ten minutes, others after five."""
 
@@ -108,7 +119,9 @@ class Picture:
     def _trouble(self) -> str | None:
         if self.status["failure"] is not None:
             return f"gossip has stopped on a fault of its own: {printable(self.status['failure'])}"
-        return f"{count_text(len(self.alarms), 'alarm')} in the last 15 min" if self.alarms else None
+        if not self.alarms:
+            return None
+        return UNANSWERED if unanswered(self.status) else f"{count_text(len(self.alarms), 'alarm')} in the last 15 min"
 
     def _lack(self) -> str | None:
         status = self.status
@@ -118,6 +131,8 @@ class Picture:
             return "no other replica was heard"
         if not status["key_held"]:
             return "the ledger's transport key was changed, and the new one has not arrived here"
+        if unanswered(status):
+            return UNANSWERED
         if status["state"] != "ready":
             return "it does not know yet whether its key has signed more than it holds"
         if status["in_sync"]:
@@ -131,6 +146,16 @@ class Picture:
     def _peers(self) -> str:
         peers = self.status["peers"]
         return "its one peer has" if peers == 1 else f"its {number_text(peers)} peers have"
+
+
+def unanswered(status: Mapping[str, Any]) -> bool:
+    """Whether members are heard that show nothing (docs/gossip.md, hails), and none of them answers."""
+    heard = [
+        row
+        for row in status["peer_list"]
+        if not row["gone"] and not row["stranger"] and row["heard_seconds"] <= PEER_SECONDS
+    ]
+    return bool(heard) and all(row["feeds"] == 0 and row["failures"] >= PATIENCE_FAILURES for row in heard)
 
 
 def ended(life: Life, pid: int | None, seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
 import time
 import tomllib
 from pathlib import Path
@@ -21,10 +22,17 @@ from medledger.joining import read_request_text
 from medledger.sync.topics import rendezvous
 from medledger.transport.rendezvous import Rendezvous
 from medledger_agents.enrolment import home
+from medledger_agents.enrolment.doctor import examine
+from medledger_agents.enrolment.findings import Finding, Verdict
 from medledger_agents.inbox import Inbox, Received
 from medledger_agents.settings import keys_of, section_of
-from setups import Hospital, NewBox, program
+from setups import PROGRAM, Hospital, NewBox, program
 from waiting import until
+
+
+def finding(box: NewBox, check: str) -> Finding:
+    """What the doctor says of one thing."""
+    return next(each for each in examine(box.config) if each.check == check)
 
 
 def nothing_is_left(broker: Broker, request: str) -> bool:
@@ -326,9 +334,13 @@ def test_a_new_box_for_one_that_was_lost(broker: Broker, tmp_path: Path) -> None
             assert [entry.author for entry in ledger.entries("reading")] == [lost, me]
             assert ledger.membership.members[lost].revoked
             assert ledger.membership.members[me].succeeds == lost
-    with old.start() as agent:  # found again in a drawer: nobody listens to it any more
+    with hospital.staying(), old.start() as agent:  # found again in a drawer: nobody listens to it any more
         assert agent.monitor().ask(oru(3))[0] == "AA"
-        program("sync", hospital.ledger, "--for", "5s")
+        assert until(lambda: "may have been revoked" in finding(old, "peers").text, 60)
+        assert finding(old, "peers").verdict is Verdict.FAULT
+        assert "medledger agent setup --replace" in finding(old, "peers").advice
+        seen = subprocess.run([*PROGRAM, "net", "status", old.ledger], capture_output=True, text=True, timeout=60)
+        assert (seen.returncode, "may have been revoked" in seen.stdout) == (5, True)
         agent.stop()
     with hospital.open() as ledger:
         assert [entry.author for entry in ledger.entries("reading")] == [lost, me]

@@ -11,6 +11,7 @@ from medledger.cli.output import count_text, duration_text, printable
 from medledger.errors import StoreError
 from medledger.statusfile import Life
 
+from ..advice import MAY_BE_REVOKED
 from .ending import start_command
 from .findings import Case, Finding, fault, ok, skipped, warning
 
@@ -38,7 +39,9 @@ def gossip(case: Case) -> Iterator[Finding]:
         return
     yield ok("agent", f"It runs, as process {picture.pid}.")
     alarms = picture.alarms
-    if picture.health is Health.IN_SYNC:
+    if netdata.unanswered(picture.status):
+        yield fault("peers", f"{why[:1].upper()}{why[1:]}.", MAY_BE_REVOKED)
+    elif picture.health is Health.IN_SYNC:
         yield ok("peers", f"In sync: {why}.")
     elif alarms:
         newest = alarms[0]
