@@ -15,7 +15,7 @@ import select
 import sys
 import time
 import tty
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -24,8 +24,9 @@ from medledger.errors import MedledgerError
 from medledger.records import parse_decimal
 
 from .errors import SeriesError
-from .link.device import Device
-from .simulated_state import State
+from .link.device import MAX_READINGS, Device
+from .link.messages import BOOT_BYTES, MAX_TEXT_CHARS
+from .simulated_state import SEED_BYTES, State
 
 Samples = list[list[Any]]
 
@@ -202,20 +203,47 @@ def parser() -> argparse.ArgumentParser:
     """The options, those of the firmware."""
     options = argparse.ArgumentParser(prog="medledger-device", description="A medical device on a serial line.")
     options.add_argument("--state", type=Path, required=True, help="the file of the key and the counter")
-    options.add_argument("--device", default="SIM-1", help="what the device calls itself")
+    options.add_argument("--device", type=_name, default="SIM-1", help="what the device calls itself")
     options.add_argument("--port", help="the serial port or pseudo-terminal to speak on")
     options.add_argument("--pty", metavar="LINK", help="make a pseudo-terminal and this symbolic link to it")
-    options.add_argument("--dump", type=int, metavar="N", help="write a hello and N batches to standard output, end")
+    dump_help = "write a hello and N batches to standard output, end"
+    options.add_argument("--dump", type=_number(0, 1_000_000), metavar="N", help=dump_help)
     options.add_argument("--identify", action="store_true", help="print the device's name and public key, end")
     options.add_argument("--csv", type=Path, help="play this recorded series")
-    options.add_argument("--vitals", type=int, default=1, metavar="SEED", help="seed of the made-up vital signs")
-    options.add_argument("--interval", type=int, default=1000, metavar="MS", help="time between two readings")
-    options.add_argument("--readings", type=int, default=10, metavar="N", help="readings of a batch, at most 16")
-    options.add_argument("--count", type=int, metavar="N", help="stop measuring after N readings")
+    seed, interval, readings = _number(0, 2**32 - 1), _number(1, 86_400_000), _number(1, MAX_READINGS)
+    options.add_argument("--vitals", type=seed, default=1, metavar="SEED", help="seed of the made-up vital signs")
+    options.add_argument("--interval", type=interval, default=1000, metavar="MS", help="time between two readings")
+    options.add_argument("--readings", type=readings, default=10, metavar="N", help="readings of a batch, at most 16")
+    options.add_argument("--count", type=_number(0, 2**32 - 1), metavar="N", help="stop measuring after N readings")
     options.add_argument("--once", action="store_true", help="end when all is measured and acknowledged")
-    options.add_argument("--seed", metavar="HEX", help="the seed of a new key, for tests")
-    options.add_argument("--boot", metavar="HEX", help="the boot id, for tests")
+    options.add_argument("--seed", type=_octets(SEED_BYTES), metavar="HEX", help="the seed of a new key, for tests")
+    options.add_argument("--boot", type=_octets(BOOT_BYTES), metavar="HEX", help="the boot id, for tests")
     return options
+
+
+def _number(least: int, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+            raise argparse.ArgumentTypeError(f"it is a number from {least} to {most}")
+        return int(text)
+
+    return read
+
+
+def _octets(size: int) -> Callable[[str], bytes]:
+    def read(text: str) -> bytes:
+        octets = bytes.fromhex(text)  # a ValueError is argparse's to name
+        if len(octets) != size:
+            raise argparse.ArgumentTypeError(f"it is {size} bytes in hex")
+        return octets
+
+    return read
+
+
+def _name(text: str) -> str:
+    if not (text.isascii() and text.isprintable() and 1 <= len(text) <= MAX_TEXT_CHARS):
+        raise argparse.ArgumentTypeError(f"it is 1 to {MAX_TEXT_CHARS} characters of ASCII")
+    return text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -232,8 +260,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _start(chosen: argparse.Namespace, stack: ExitStack) -> int:
-    state = stack.enter_context(State(chosen.state, bytes.fromhex(chosen.seed) if chosen.seed else None))
-    boot = bytes.fromhex(chosen.boot) if chosen.boot else os.urandom(8)
+    state = stack.enter_context(State(chosen.state, chosen.seed))
+    boot = chosen.boot or os.urandom(BOOT_BYTES)
     device = Device(
         state.seed, device=chosen.device, boot=boot, counter=state.counter, save=state.save, readings=chosen.readings
     )

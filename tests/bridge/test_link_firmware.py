@@ -13,6 +13,7 @@ import time
 import tty
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from itertools import product
 from pathlib import Path
 from zlib import crc32
 
@@ -354,9 +355,21 @@ def test_a_device_with_a_wrong_state_or_option_says_so_and_ends(tmp_path: Path) 
             assert done.returncode == 1
             assert b"damaged" in done.stderr
         assert subprocess.run([*command, "--bogus"], capture_output=True, timeout=SECONDS).returncode == 2
-    for options in (["--dump", "x"], ["--readings", "17"], ["--boot", "00"], ["--device", ""], ["--device", "x" * 65]):
+    wrong = [*product(["--dump", "--vitals", "--interval", "--readings", "--count"], ["x", "-1", "", "99999999999"])]
+    wrong += [("--interval", "0"), ("--readings", "0"), ("--readings", "17"), ("--device", ""), ("--device", "x" * 65)]
+    wrong += [
+        ("--boot", "00"),
+        ("--boot", "x" * 16),
+        ("--seed", "00" * 31),
+        ("--device", "bed\n7"),
+        ("--device", "bäd"),
+    ]
+    for options in wrong:
         command = [*in_c(SANITIZED), "--state", str(path), *options]
-        assert subprocess.run(command, capture_output=True, timeout=SECONDS).returncode == 2
+        assert subprocess.run(command, capture_output=True, timeout=SECONDS).returncode == 2, options
+        with pytest.raises(SystemExit) as ended:
+            simulator.main(["--state", str(path), *options])
+        assert ended.value.code == 2, options
 
 
 def test_one_state_serves_one_device(stack: ExitStack, host: Host, tmp_path: Path) -> None:
