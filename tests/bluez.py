@@ -20,6 +20,7 @@ from dbus_fast.aio import MessageBus
 
 from medledger_bridge.ble.central import BASE_UUID
 
+REQUIRED = "CI" in os.environ or os.environ.get("MEDLEDGER_REQUIRE_DBUS") == "1"
 ADAPTER = "/org/bluez/hci0"
 ADDRESS = "A4:C1:38:00:11:22"
 DEVICE = f"{ADAPTER}/dev_{ADDRESS.replace(':', '_')}"
@@ -146,8 +147,13 @@ class BlueZ:
 async def bluez(
     place: Path, monkeypatch: pytest.MonkeyPatch, *numbers: int, facts: dict[int, bytes] | None = None
 ) -> AsyncIterator[BlueZ]:
-    """A bus with a BlueZ on it, which bleak takes for the system's. Without dbus-daemon the test is skipped."""
+    """A bus with a BlueZ on it, which bleak takes for the system's. Without dbus-daemon the test is skipped.
+
+    In continuous integration, and with MEDLEDGER_REQUIRE_DBUS=1, that is an error.
+    """
     if shutil.which("dbus-daemon") is None:
+        if REQUIRED:
+            pytest.fail("bleak cannot be tried: no dbus-daemon")
         pytest.skip("needs dbus-daemon (Debian: dbus-daemon)")
     (place / "bus.conf").write_text(CONFIG.format(path=place / "bus"))
     address = f"unix:path={place / 'bus'}"

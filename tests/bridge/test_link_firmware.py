@@ -365,7 +365,7 @@ def test_a_device_with_a_wrong_state_or_option_says_so_and_ends(tmp_path: Path) 
         ("--device", "bäd"),
     ]
     for options in wrong:
-        command = [*in_c(SANITIZED), "--state", str(path), *options]
+        command = [*in_c(), "--state", str(path), *options]
         assert subprocess.run(command, capture_output=True, timeout=SECONDS).returncode == 2, options
         with pytest.raises(SystemExit) as ended:
             simulator.main(["--state", str(path), *options])
