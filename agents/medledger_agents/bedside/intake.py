@@ -55,6 +55,10 @@ class Taken:
     reason: str = ""
     asked: int | None = None  # a question about what is in quarantine: hours
 
+    def envelope_only(self) -> Taken:
+        """What replying takes: the message itself would stay in memory for as long as the sender does not listen."""
+        return Taken(None, self.envelope, self.code, self.reason, self.asked)
+
     def acknowledgement(self, code: str, reason: str = "") -> bytes:
         """The reply to the sender."""
         return _unaddressed(reason) if self.envelope is None else acknowledge(self.envelope, code, reason)

@@ -283,7 +283,7 @@ class Bedside:
         if taken.code != ACCEPTED:
             name = None if kept is None else kept.message.sha256.hex()[:16]
             logs.warning("message refused", code=taken.code, message=name, where="intake")
-        await replies.put((taken, None if kept is None else self._batcher.submit(kept)))
+        await replies.put((taken.envelope_only(), None if kept is None else self._batcher.submit(kept)))
 
     async def _reply(self, replies: asyncio.Queue[Reply | None], writer: asyncio.StreamWriter, peer: str) -> None:
         """Send acknowledgements in the order of their messages, until None; those that are due together, together."""
@@ -358,7 +358,7 @@ def _now() -> int:
 
 def _is_due(taken: Taken, answer: asyncio.Future[Answer] | None) -> bool:
     """Whether the reply to a message waits for nothing any more."""
-    return taken.asked is None if answer is None else answer.done()
+    return taken.asked is None if answer is None else answer.done() and not answer.cancelled()
 
 
 def _peer(writer: asyncio.StreamWriter) -> str:
