@@ -22,7 +22,7 @@ from .party import LEDGER_NAME
 
 STYLES: Final = {"good": "green", "bad": "bold red", "alarm": "bold yellow", "quiet": "dim", "plain": ""}
 FRAMES_PER_SECOND: Final = 10
-ROWS_AROUND_EVENTS: Final = 13
+ROWS_AROUND: Final = 5  # borders, a heading, a gap, and the line under all
 
 
 class Screen(Protocol):
@@ -134,7 +134,7 @@ class LiveScreen(_Base):
     def _draw(self) -> RenderableType:
         with self._lock:
             seconds = time.monotonic() - self._started
-            rows = max(4, self.console.size.height - ROWS_AROUND_EVENTS)
+            around = ROWS_AROUND + len(self._state.parties) + len(self._state.progress)
             return Group(
                 Panel(
                     Group(self._parties(), Text(), self._bars()),
@@ -144,12 +144,12 @@ class LiveScreen(_Base):
                     subtitle_align="right",
                     border_style="cyan",
                 ),
-                self._events(self._state.events[-rows:]),
+                self._latest(max(4, self.console.size.height - around)),
             )
 
     def _parties(self) -> Table:
         table = Table(box=None, expand=True, pad_edge=False, header_style="dim")
-        for heading, ratio in (("party", 6), ("role", 3), ("process", 2), ("holds", 3), ("", 5)):
+        for heading, ratio in (("party", 6), ("role", 3), ("process", None), ("holds", 3), ("", 4)):
             right = heading == "process"
             table.add_column(heading, ratio=ratio, no_wrap=True, min_width=7, justify="right" if right else "left")
         for name, party in self._state.parties.items():
@@ -176,12 +176,19 @@ class LiveScreen(_Base):
             )
         return table
 
+    def _latest(self, lines: int) -> Table:
+        """As many of the latest events as have room: what does not fit on a line goes on below it."""
+        events = self._state.events[-lines:]
+        while len(events) > 1 and len(self.console.render_lines(self._events(events), pad=False)) > lines:
+            events = events[1:]
+        return self._events(events)
+
     def _events(self, events: list[_Event]) -> Table:
         table = Table(box=None, expand=True, pad_edge=False, show_header=False)
         table.add_column(width=6, no_wrap=True, style="dim", justify="right")
-        table.add_column(width=9, no_wrap=True, style="cyan")
-        table.add_column(ratio=5, no_wrap=True, overflow="ellipsis")
-        table.add_column(ratio=4, no_wrap=True, overflow="ellipsis")
+        table.add_column(width=8, no_wrap=True, style="cyan")
+        table.add_column(ratio=8)  # of 80 columns, 38: a monitor's five values
+        table.add_column(ratio=5)
         for event in events:
             style = STYLES[event.style]
             table.add_row(f"{event.seconds:.1f} s", event.who, Text(event.what, style), Text(event.outcome, style))
