@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from collections.abc import Container
 from fractions import Fraction
 from typing import Any
 
@@ -43,8 +44,9 @@ class Partitioned(RuleBasedStateMachine):
         self.authorised: dict[bytes, tuple[Fraction, int]] = {}
         # The reference: by supply (its index), who supplied what of which prescription and number, and what came back.
         self.supplies: dict[int, tuple[str, bytes, int, Fraction, str]] = {}
-        self.back: dict[int, Fraction] = defaultdict(Fraction)
-        self.meddled: set[tuple[int, int]] = set()  # a supply, and who else says that it never left the counter
+        self.returns: dict[
+            int, tuple[str, bytes, bool, Fraction]
+        ] = {}  # who took back what (its leaf), an undo, how much
         self.begun: dict[str, int] = {}  # where each pharmacy first received something: its stock counts from there
         self.shelf: dict[str, dict[str, Fraction]] = {name: defaultdict(Fraction) for name in PHARMACIES}
 
@@ -128,10 +130,42 @@ class Partitioned(RuleBasedStateMachine):
         action = "undo" if undo else "return"
         issue = self.everything[at].leaf
         back = self.write(name, DispenseReturn(issue=issue, quantity=quantity, action=action))
-        if undo and name != self.supplies[at][0]:
-            self.meddled.add((at, back))
-        else:
-            self.back[at] += Fraction(quantity)
+        self.returns[back] = (name, issue, undo, Fraction(quantity))
+
+    @precondition(lambda self: self.supplies)
+    @rule(name=st.sampled_from(PHARMACIES), data=st.data())
+    def copy(self, name: str, data: st.DataObject) -> None:
+        """A supply of another, byte by byte: its author says that it supplied the same, and nothing of the other's."""
+        at = data.draw(st.sampled_from(sorted(self.supplies)))
+        author, *said = self.supplies[at]
+        if author != name and all(self.everything[it].leaf != self.everything[at].leaf for it in self.of(name)):
+            self.everything.append(self.feeds.copy(name, self.everything[at]))
+            made = len(self.everything) - 1
+            self.hand_over(name, made)
+            self.supplies[made] = (name, *said)  # type: ignore[assignment]
+            if name in self.begun:
+                self.shelf[name]["supplied"] += self.supplies[made][3]
+
+    def of(self, name: str) -> list[int]:
+        """Its supplies."""
+        return [at for at, supply in self.supplies.items() if supply[0] == name]
+
+    def counts(self, at: int, back: int) -> bool:
+        """Whether a return is one of this supply: its author's own, or one that a patient brought to anybody."""
+        name, leaf, undo, _ = self.returns[back]
+        return leaf == self.everything[at].leaf and (not undo or name == self.supplies[at][0])
+
+    def back(self, at: int, known: Container[int] | None = None) -> Fraction:
+        """What came back of a supply, by these entries or all."""
+        found = (self.returns[back][3] for back in self.returns if self.counts(at, back) and _among(back, known))
+        return sum(found, Fraction(0))
+
+    def meddled(self) -> set[tuple[int, int]]:
+        """A supply, and who else says that it never left the counter."""
+        alone = [back for back in self.returns if not any(self.counts(at, back) for at in self.supplies)]
+        return {
+            (at, back) for back in alone for at in self.supplies if self.everything[at].leaf == self.returns[back][1]
+        }
 
     @rule(
         name=st.sampled_from(PHARMACIES),
@@ -148,6 +182,8 @@ class Partitioned(RuleBasedStateMachine):
             self.begun.setdefault(name, at)
         if name in self.begun:
             self.shelf[name][step] += Fraction(quantity)
+            held = {"holding": 1, "storing": -1}.get(step, -1 if out else 0)
+            self.shelf[name]["held"] += held * Fraction(quantity)
 
     @rule(giver=st.sampled_from(PHARMACIES), taker=st.sampled_from(PHARMACIES), data=st.data())
     def merge_some(self, giver: str, taker: str, data: st.DataObject) -> None:
@@ -167,6 +203,8 @@ class Partitioned(RuleBasedStateMachine):
                 account = balance(book, prescription)
                 mine = [at for at in self.held[name] if at in self.supplies and self.supplies[at][1] == prescription]
                 assert account.dispensed == sum((self.supplies[at][3] for at in mine), Fraction(0))
+                back = (min(self.supplies[at][3], self.back(at, self.held[name])) for at in mine)
+                assert account.returned == sum(back, Fraction(0))  # nobody gets an authorisation out of nothing
                 if account.order is not None:
                     assert account.authorised == account.remaining + account.dispensed - account.returned  # type: ignore[operator]
                     each, repeats = self.authorised[prescription]
@@ -186,13 +224,11 @@ class Partitioned(RuleBasedStateMachine):
                 and at > self.begun.get(name, len(self.everything))
                 and entry.type == "dispense.return"
                 and entry.place.feed == feed_of(name)
-                and any(self.everything[supply].leaf == entry.content["issue"] for supply in self.held[name])
-                and all(at != back for _, back in self.meddled)
+                and any(self.counts(supply, at) for supply in self.held[name] if supply in self.supplies)
             ]
-            returned = sum(
-                (Fraction(e.content["quantity"][0]) * Fraction(10) ** e.content["quantity"][1] for e in known),
-                Fraction(0),
-            )
+            returned = sum((amount_of(entry) for entry in known), Fraction(0))
+            brought = sum((amount_of(entry) for entry in known if entry.content["action"] == "return"), Fraction(0))
+            assert shelf.held == count["held"] + brought
             assert shelf.received == count["receiving"]
             assert shelf.on_hand == count["receiving"] - count["supplied"] + returned - gone
             assert shelf.received == (
@@ -227,7 +263,7 @@ class Partitioned(RuleBasedStateMachine):
         """Over by number of supply; and more returned than supplied."""
         out: dict[tuple[bytes, int], Fraction] = defaultdict(Fraction)
         for at, (_, prescription, refill, quantity, _) in self.supplies.items():
-            out[prescription, refill] += quantity - min(quantity, self.back[at])
+            out[prescription, refill] += quantity - min(quantity, self.back(at))
         over = {
             (prescription, refill)
             for (prescription, refill), with_patient in out.items()
@@ -235,25 +271,35 @@ class Partitioned(RuleBasedStateMachine):
         }
         named = {(each.facts["prescription"], each.facts["refill"]) for each in found.get("overdispensed", [])}
         assert named == over
-        twice = {self.everything[at].leaf for at in self.supplies if self.back[at] > self.supplies[at][3]}
+        twice = {self.everything[at].leaf for at in self.supplies if self.back(at) > self.supplies[at][3]}
         assert {each.facts["issue"] for each in found.get("returned twice", [])} == twice
         undone = {finding.places for finding in found.get("undone by another", [])}
-        assert undone == {tuple(self.everything[at].place for at in pair) for pair in self.meddled}
+        assert undone == {tuple(self.everything[at].place for at in pair) for pair in self.meddled()}
         for finding in found.get("overdispensed", []):
             proof = {(place.feed, place.seq) for place in finding.places}
             for at, (_, prescription, refill, quantity, _) in self.supplies.items():
                 counts = (prescription, refill) == (finding.facts["prescription"], finding.facts["refill"])
-                if counts and quantity > self.back[at] and len(finding.places) < 64:
+                if counts and quantity > self.back(at) and len(finding.places) < 64:
                     assert (self.everything[at].place.feed, self.everything[at].place.seq) in proof
 
     def serials_exactly(self, found: dict[str, list[Any]]) -> None:
         """One serial number, with the patients of two pharmacies."""
         who: dict[str, set[str]] = defaultdict(set)
         for at, (name, _, _, quantity, serial) in self.supplies.items():
-            if serial and quantity > self.back[at]:
+            if serial and quantity > self.back(at):
                 who[serial].add(name)
         twice = {serial for serial, names in who.items() if len(names) > 1}
         assert {each.facts["serial"] for each in found.get("serial supplied twice", [])} == twice
+
+
+def amount_of(entry: Observed) -> Fraction:
+    """How much an entry is about."""
+    mantissa, exponent = entry.content["quantity"]
+    return Fraction(mantissa) * Fraction(10) ** int(exponent)
+
+
+def _among(at: int, known: Container[int] | None) -> bool:
+    return known is None or at in known
 
 
 Partitioned.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

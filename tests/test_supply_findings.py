@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from medledger.findings import FOLDS
+from medledger.findings import FOLDS, prescriptions
 from medledger.findings.finding import Finding, Observed
 from medledger.findings.prescriptions import surely_after
 from medledger.findings.supply_book import TYPES, SupplyBook
@@ -219,3 +219,24 @@ def test_a_day_is_over_when_it_is_everywhere() -> None:
     assert surely_after(NOON + DAY, "2027-01-14")
     assert surely_after(2**62, "2027-01-14")
     assert not surely_after(-(2**62), "2027-01-14")
+
+
+def test_a_copied_entry_takes_nothing_from_its_author() -> None:
+    """The bytes of a supply and of a receipt in another feed: in any order each author has its own, the undo is the
+    first one's, and nobody is accused of it.
+    """
+    feeds = Feeds()
+    received = feeds.add("north", Stock(step="receiving", product=GTIN, quantity=30, unit="{tablet}"))
+    supply = feeds.add("north", Dispense(product=GTIN, quantity=10, unit="{tablet}", serial="S1"))
+    undo = feeds.add("north", DispenseReturn(issue=supply.leaf, quantity=10, action="undo"))
+    copies = [feeds.copy("south", entry) for entry in (received, supply)]
+    entries = [received, supply, undo, *copies]
+    for order in permutations(entries):
+        book = SupplyBook.of(order)
+        mine, other = (book.issue(supply.leaf, feed_of(name)) for name in ("north", "south"))
+        assert mine is not None
+        assert other is not None
+        assert (mine.open, other.open) == (0, 10)
+        assert book.shelf(feed_of("north"), GTIN, "{tablet}").available == 30
+        assert book.shelf(feed_of("south"), GTIN, "{tablet}").available == 20
+        assert list(prescriptions.find(list(order), CONTEXT)) == []

@@ -4,6 +4,8 @@ Rules:
 
 - It is a fold over a set: each entry is added once, however often it comes, and every answer depends on the set alone,
   never on the order of arrival. Two replicas that hold the same blocks give the same answers.
+- An entry's bytes do not name its author, and anybody can copy them. A copy in another feed is one more entry, by its
+  own author: it takes nothing away from the first. What comes back of a supply that stands twice counts for both.
 - What counts as supplied is a `dispense` that is `completed`. A return counts against the one supply whose leaf hash it
   names; until that supply is here it counts for nothing.
 - That a supply never left the counter (`undo`), only that counter knows. In any other feed it counts for nothing,
@@ -21,9 +23,10 @@ Rules:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import chain
 from typing import Final
 
 from medledger.membership import Membership
@@ -89,11 +92,11 @@ class SupplyBook:
     pack_steps: dict[Pack, list[Observed]] = field(default_factory=lambda: defaultdict(list))
     by_raw: dict[tuple[bytes, bytes], list[Observed]] = field(default_factory=lambda: defaultdict(list))
     schedules: dict[str, str] = field(default_factory=dict)
-    _seen: set[bytes] = field(default_factory=set)
-    _supplies: dict[bytes, Observed] = field(default_factory=dict)
+    _seen: set[Place] = field(default_factory=set)
+    _supplies: dict[bytes, list[Observed]] = field(default_factory=lambda: defaultdict(list))
     _returns: dict[bytes, list[Observed]] = field(default_factory=lambda: defaultdict(list))
-    _by_prescription: dict[bytes | str, list[bytes]] = field(default_factory=lambda: defaultdict(list))
-    _by_pack: dict[Pack, list[bytes]] = field(default_factory=lambda: defaultdict(list))
+    _by_prescription: dict[bytes | str, list[Observed]] = field(default_factory=lambda: defaultdict(list))
+    _by_pack: dict[Pack, list[Observed]] = field(default_factory=lambda: defaultdict(list))
     _first_recalls: dict[tuple[bytes | None, str, str, str | None], Observed] = field(default_factory=dict)
 
     @classmethod
@@ -106,9 +109,9 @@ class SupplyBook:
 
     def add(self, entry: Observed) -> None:
         """Take an entry in; entries of other types, and those that are here already, change nothing."""
-        if entry.leaf in self._seen or entry.type not in TYPES:
+        if entry.place in self._seen or entry.type not in TYPES:
             return
-        self._seen.add(entry.leaf)
+        self._seen.add(entry.place)
         content = entry.content
         if "raw" in content:
             self.by_raw[entry.place.feed, content["raw"]].append(entry)
@@ -124,8 +127,7 @@ class SupplyBook:
                 self._add_supply(entry)
             case "dispense.return":
                 self._returns[content["issue"]].append(entry)
-                if content["issue"] in self._supplies:
-                    self._shelve_return(self._supplies[content["issue"]], entry)
+                self._shelve_return(self._supplies.get(content["issue"], ()), entry)
             case "stock":
                 self._add_step(entry)
 
@@ -133,19 +135,22 @@ class SupplyBook:
         content = entry.content
         if content["status"] != COUNTS:
             return
-        self._supplies[entry.leaf] = entry
         if "prescription" in content:
-            self._by_prescription[content["prescription"]].append(entry.leaf)
+            self._by_prescription[content["prescription"]].append(entry)
         if "serial" in content:
-            self._by_pack[content["product"], content["serial"]].append(entry.leaf)
+            self._by_pack[content["product"], content["serial"]].append(entry)
         self.shelves[entry.place.feed, content["product"], content["unit"]].add(move_of(entry))
+        copies = self._supplies[entry.leaf]
         for back in self._returns.get(entry.leaf, ()):
-            self._shelve_return(entry, back)
+            if not any(counts_for(copy, back) for copy in copies):  # else it lies there already
+                self._shelve_return((entry,), back)
+        copies.append(entry)
 
-    def _shelve_return(self, supply: Observed, back: Observed) -> None:
-        """What comes back lies where it was brought to."""
-        if counts_for(supply, back):
-            self.shelves[back.place.feed, supply.content["product"], supply.content["unit"]].add(move_of(back))
+    def _shelve_return(self, copies: Sequence[Observed], back: Observed) -> None:
+        """What comes back lies where it was brought to, once."""
+        if any(counts_for(supply, back) for supply in copies):
+            content = copies[0].content
+            self.shelves[back.place.feed, content["product"], content["unit"]].add(move_of(back))
 
     def _add_step(self, entry: Observed) -> None:
         content = entry.content
@@ -167,23 +172,24 @@ class SupplyBook:
 
     # --- asking -------------------------------------------------------------------------------------------------
 
-    def issue(self, leaf: bytes) -> Issue | None:
-        """The supply with this leaf hash."""
-        entry = self._supplies.get(leaf)
-        if entry is None:
-            return None
-        named = sorted(self._returns.get(leaf, ()), key=lambda each: each.place)
+    def issue(self, leaf: bytes, feed: bytes = b"") -> Issue | None:
+        """The supply with this leaf hash; where several feeds have it, this one's, else the first by position."""
+        copies = sorted(self._supplies.get(leaf, ()), key=lambda each: (each.place.feed != feed, each.place))
+        return self._issue(copies[0]) if copies else None
+
+    def _issue(self, entry: Observed) -> Issue:
+        named = sorted(self._returns.get(entry.leaf, ()), key=lambda each: each.place)
         returns = tuple(back for back in named if counts_for(entry, back))
-        disowned = tuple(back for back in named if not counts_for(entry, back))
+        copies = self._supplies[entry.leaf]
+        disowned = tuple(back for back in named if not any(counts_for(copy, back) for copy in copies))
         return Issue(entry, amount(entry.content["quantity"]), returns, disowned)
 
-    def _issues(self, leaves: Iterable[bytes]) -> list[Issue]:
-        found = [issue for leaf in leaves if (issue := self.issue(leaf)) is not None]
-        return sorted(found, key=lambda issue: issue.entry.place)
+    def _issues(self, entries: Iterable[Observed]) -> list[Issue]:
+        return sorted(map(self._issue, entries), key=lambda issue: issue.entry.place)
 
     def issues(self) -> list[Issue]:
         """Every supply, by feed and position."""
-        return self._issues(self._supplies)
+        return self._issues(chain.from_iterable(self._supplies.values()))
 
     def issues_on(self, prescription: bytes | str) -> list[Issue]:
         """The supplies of one prescription."""
@@ -229,7 +235,7 @@ class SupplyBook:
         """What of an author's stock in a unit is of this one pack."""
         shelf = Shelf()
         for entry, _ in self.life(feed, pack):
-            supply = self._supplies[entry.content["issue"]] if entry.type == "dispense.return" else entry
+            supply = self._supplies[entry.content["issue"]][0] if entry.type == "dispense.return" else entry
             if supply.content["unit"] == unit:
                 shelf.add(move_of(entry))
         return shelf

@@ -191,7 +191,7 @@ class Counter:
         """The reply to a request whose entry stands on the ledger."""
         place = {"block": entry.place.seq, "entry": entry.leaf.hex(), "repeated": True}
         shown = {name: entry.content[name] for name in ("product", "lot", "expiry", "serial") if name in entry.content}
-        issue = self._view.book(("supply", entry.leaf)).issue(entry.leaf)
+        issue = self._view.book(("supply", entry.leaf)).issue(entry.leaf, self._view.me)
         back = {"warnings": ["all of it came back since"]} if issue is not None and issue.open == 0 else {}
         return {"result": OPERATIONS[request.do].result, **shown, **place, **back}
 

@@ -296,7 +296,7 @@ def _find(desk: Desk, request: Request, *, ours_first: bool = False) -> Issue:
             leaf = bytes.fromhex(named)
         except ValueError as error:
             raise malformed("supply is the 64 hexadecimal digits that the reply to dispense gave") from error
-        issue = desk.view.book(("supply", leaf)).issue(leaf)
+        issue = desk.view.book(("supply", leaf)).issue(leaf, desk.view.me)
         found = [] if issue is None else [issue]
     else:
         scan = desk.scan(request)

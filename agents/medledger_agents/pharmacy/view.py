@@ -249,18 +249,20 @@ class View:
         if entry.type == "stock" and ours:
             register.move(content["product"], content["unit"], move_of(entry))
         elif entry.type == "dispense.return" and ours:
-            issue = self._issue(content["issue"])
-            if issue is not None and counts_for(issue.entry, entry):
-                supplied = issue.entry.content
-                register.move(supplied["product"], supplied["unit"], move_of(entry))
-        elif entry.type == "dispense" and content["status"] == COUNTS and len(register.find(("leaf", entry.leaf))) == 1:
-            issue = self._issue(entry.leaf)
-            for each in (entry, *issue.returns) if issue is not None else ():
-                if each.place.feed == self.me:  # what comes back lies where it was brought to
+            supplies = [issue.entry for issue in self.book(("supply", content["issue"])).issues()]
+            if any(counts_for(supply, entry) for supply in supplies):
+                register.move(supplies[0].content["product"], supplies[0].content["unit"], move_of(entry))
+        elif entry.type == "dispense" and content["status"] == COUNTS:
+            issues = self.book(("supply", entry.leaf)).issues()
+            others = [issue.entry for issue in issues if issue.entry.place != entry.place]
+            returns = next(issue.returns for issue in issues if issue.entry.place == entry.place)
+            late = [back for back in returns if not any(counts_for(copy, back) for copy in others)]
+            for each in (entry, *late):  # what comes back lies where it was brought to
+                if each.place.feed == self.me:
                     register.move(content["product"], content["unit"], move_of(each))
 
     def _issue(self, leaf: bytes) -> Issue | None:
-        return self.book(("supply", leaf)).issue(leaf)
+        return self.book(("supply", leaf)).issue(leaf, self.me)
 
     def _note(self, state: _State, changed: list[bytes], upto: dict[bytes, Read]) -> None:
         """How far it was read."""
