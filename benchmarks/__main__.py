@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from .appending import durable_append, group_commit
 from .bedside import bedside
 from .counter import counter_start
+from .finding import findings
 from .importing import import_16_entry, large_ledger
 from .interpreting import identification, interpretation
 from .live import live
@@ -38,6 +39,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "group-commit": group_commit,
     "import-memory": import_memory,
     "disk": disk,
+    "findings": findings,
     "bedside": bedside,
     "serial": serial,
     "counter-start": counter_start,

@@ -27,6 +27,8 @@ REQUIRED = {  # the lines that carry the project's bars
     "agent-idle-cpu": 1.0,
     "agent-start": 1.0,
     "counter-start": 2.0,
+    "findings": 4.0,
+    "findings-memory": 1.0,
     "bedside-agent-growth": 1.05,
     "bedside-agent-pace": 0.7,
     "bedside-agent-resident": 1.0,

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 from medledger.attribution import TYPES, Attribution, Position
 from medledger.devices import DeviceBatch
 from medledger.records import Association
 
-from .finding import Context, Finding, Fold, Observed, by_position
+from .finding import Context, Finding, Fold, Observed, by_position, only
 
 MAX_PLACES: Final = 16
 
@@ -64,4 +64,13 @@ def _position(entry: Observed) -> Position:
     return entry.place.seq, entry.place.index
 
 
-ASSOCIATIONS: Final = Fold("associations", (Association.TYPE,), frozenset((Association.TYPE, *TYPES)), find)
+def _keep(type_name: str, content: Any) -> Any:
+    if type_name == Association.TYPE:
+        return content
+    kept = only(content, "device", "device_time", "device_sync", "quarantine", "uptime")
+    if type_name == DeviceBatch.TYPE:
+        kept["readings"] = [moment[:1] for moment in content["readings"]]
+    return kept
+
+
+ASSOCIATIONS: Final = Fold("associations", (Association.TYPE,), frozenset((Association.TYPE, *TYPES)), find, _keep)

@@ -24,7 +24,7 @@ from typing import Any, Final
 from medledger.devices import SIGNED, batch_message
 from medledger.limits import MAX_COUNTER
 
-from .finding import Context, Finding, Fold, Observed, Place, by_position
+from .finding import Context, Finding, Fold, Observed, Place, about, by_position
 
 MAX_RANGES: Final = 16
 """Ranges of missing counters that a sentence and its facts name; the rest is counted."""
@@ -185,4 +185,5 @@ BATCHES: Final = Fold(
     ("device.enrol", "device.batch"),
     frozenset(("device.enrol", "device.retire", "device.batch", "reading")),
     find,
+    lambda type_name, content: about(content) if type_name == "reading" else content,
 )

@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from medledger.clock import FORMAT_BEGAN
 
-from .finding import Context, Finding, Fold, Observed, by_position
+from .finding import Context, Finding, Fold, Observed, about, by_position
 
 CADENCE: Final = "cadence"
 
@@ -106,4 +106,8 @@ def _finding(name: str | None, promise: _Promise, passed: int, *, measured: bool
     return Finding("silent", said, places, facts)
 
 
-CADENCES: Final = Fold("cadences", (CADENCE,), None, find)
+def _keep(type_name: str, content: Any) -> Any:
+    return content if type_name == CADENCE else about(content)
+
+
+CADENCES: Final = Fold("cadences", (CADENCE,), None, find, _keep)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from medledger.header import Clock
@@ -78,15 +79,39 @@ class Fold:
     """A question to the ledger: the entry types it is about, and what finds the answer.
 
     Without an entry of a type in `needs` there is nothing to find, and nothing is read. `types` None stands for all
-    data of those feeds that have such an entry.
+    data of those feeds that have such an entry. `keep` gives, for a type and a content, what of the content is looked
+    at: there may be millions of readings, and memory holds all that a fold asks for.
     """
 
     name: str
     needs: tuple[str, ...]
     types: frozenset[str] | None
     find: Callable[[Sequence[Observed], Context], Iterable[Finding]]
+    keep: Callable[[str, Any], Any] | None = None
 
 
 def by_position(entries: Iterable[Observed]) -> list[Observed]:
     """Entries in the order of their feeds, and in each of their position."""
-    return sorted(entries, key=lambda each: each.place)
+    return sorted(entries, key=_position)
+
+
+def only(content: Any, *names: str) -> Any:
+    """These fields of a content, those that it has."""
+    return {name: content[name] for name in names if name in content} if isinstance(content, dict) else None
+
+
+def about(content: Any) -> Mapping[str, str] | None:
+    """The device that a content is about, and nothing else of it; None where it names none."""
+    device = content.get("device") if isinstance(content, dict) else None
+    return _about(device) if isinstance(device, str) else None
+
+
+@lru_cache(maxsize=4096)
+def _about(device: str) -> Mapping[str, str]:
+    """One and the same for all entries about a device."""
+    return {"device": device}
+
+
+def _position(entry: Observed) -> tuple[bytes, int, int]:
+    place = entry.place
+    return place.feed, place.seq, place.index
