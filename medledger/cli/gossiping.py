@@ -22,6 +22,7 @@ import click
 
 from medledger.errors import TransportError, UsageError
 
+from .announcing import Announcer
 from .describe import Names
 from .entrylines import EntryPrinter, logged_entries
 from .netdata import UNANSWERED, UNANSWERED_HINT, unanswered
@@ -106,7 +107,7 @@ def sync_options(command: F) -> F:
                 "--until-in-sync", is_flag=True, help="End when in sync: what happens without an option, too."
             ),
             click.option("--for", "duration", type=Duration(), help="Go on for so long (90s, 15min, 4h)."),
-            click.option("--stay", is_flag=True, help="Go on until Ctrl-C."),
+            click.option("--stay", is_flag=True, help="Go on until Ctrl-C; off a terminal a line says each change."),
             click.option("--patience", type=Duration(), default="60s", show_default=True, help=_PATIENCE_HELP),
             click.option("--follow", is_flag=True, help="Print entries as they arrive."),
         )
@@ -213,6 +214,7 @@ def _watch(
     rate = Rate()
     blocks = -1
     settled: float | None = None
+    announcer = Announcer(wanted=request.stay or request.duration is not None)
     printer = EntryPrinter(ledger.membership, as_json=request.as_json, headings=False) if request.follow else None
     try:
         while True:
@@ -224,6 +226,7 @@ def _watch(
                 blocks, moved = status["blocks"], now
             rate.add(now, status["blocks"], status["traffic"]["in"]["bytes"])
             line.show(_status_line(status, rate, now - started))
+            announcer.look(status, now)
             if status["failure"] is not None:
                 raise TransportError(f"gossip has stopped: {status['failure']}", hint="Please report this.")
             if not status["in_sync"] or status["own_blocks_unconfirmed"] or unanswered(status):

@@ -291,6 +291,12 @@ def test_patience_ends(own_broker: Broker, tmp_path: Path) -> None:
     with box.setup("--broker", own_broker.url, "--label", "bed 7", "--patience", "1s") as setup:
         request = setup.until_asked()
         assert "no reply has come within 1 s" in setup.end(4)[1]
+    own_broker.kill()
+    with box.setup("--patience", "1s") as setup:
+        setup.until_asked()
+        said = setup.end(4)[1]
+        assert said.count("Warning: the broker") == said.count("cannot be reached") == 1
+    own_broker.start()
     reply = hospital.approve(request, "--no-deliver")["reply"]
     with box.setup("--reply", reply, "--patience", "2s") as setup:
         assert "no other replica of this ledger is on that broker" in setup.end(4)[1]

@@ -84,11 +84,11 @@ def doctor(context: click.Context, config_file: Path | None, kind: str | None, a
     Exit codes: 0 all is well, 1 a warning, 2 a fault.
     """
     from . import examination, home
-    from .copies import orderly_end
+    from .copies import orderly_hangup
     from .doctor import examine, worst
 
     path = (config_file or home.default_directory() / home.CONFIG_NAME).absolute()
-    with orderly_end():
+    with orderly_hangup():
         findings = examine(path, kind=None if kind is None else home.KINDS[kind])
     (examination.show_json if as_json else examination.show)(findings)
     context.exit(worst(findings).exit)

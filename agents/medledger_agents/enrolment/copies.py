@@ -29,7 +29,6 @@ from medledger.errors import MedledgerError, StoreError
 MAX_BYTES: Final = 512 * 1024 * 1024
 ATTEMPTS: Final = 3
 PREFIX: Final = "medledger-doctor-"
-ENDS: Final = (signal.SIGTERM, signal.SIGHUP)
 T = TypeVar("T")
 
 
@@ -112,8 +111,8 @@ def _locked(directory: Path) -> int | None:
 
 
 @contextmanager
-def orderly_end() -> Iterator[None]:
-    """SIGTERM and SIGHUP end this as an exception does, so that what was copied goes."""
+def orderly_hangup() -> Iterator[None]:
+    """A terminal that is closed ends this as SIGTERM does (medledger.cli.stopping), so that what was copied goes."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -121,9 +120,8 @@ def orderly_end() -> Iterator[None]:
     def end(number: int, _frame: object) -> None:
         sys.exit(128 + number)
 
-    before = {each: signal.signal(each, end) for each in ENDS}
+    before = signal.signal(signal.SIGHUP, end)
     try:
         yield
     finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        signal.signal(signal.SIGHUP, before)

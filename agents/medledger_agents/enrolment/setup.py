@@ -28,7 +28,7 @@ from medledger.joining import Request, make_request, open_reply, read_request_te
 from medledger.keys import Identity
 
 from ..config import ReplicaConfig
-from . import arriving, asking, home, showing, succession
+from . import arriving, asking, home, outages, showing, succession
 from .asking import Given
 from .awaiting import CLEAR_SECONDS, Awaiting, handed_over, meet
 from .ending import bare, report
@@ -64,7 +64,7 @@ def run(given: Given) -> None:
     owner = home.become_owner(given.directory)
     if owner is not None:
         remark(f"Going on as the user {owner}, to whom {given.directory} belongs.")
-    with home.entered(given.directory):
+    with home.entered(given.directory), outages.told():
         try:
             _run(given)
         except KeyboardInterrupt:
