@@ -45,6 +45,12 @@ def test_a_repeat_is_one_of_a_prescription(counter: Desk) -> None:
     assert counter.ask(scan=scan(), refill=1)["code"] == "malformed"
 
 
+def test_stock_of_what_is_no_product(counter: Desk) -> None:
+    """A word that was mistyped is refused, and is not a product of which nothing is there."""
+    assert counter.ask("stock", product="quantity")["code"] == "malformed"
+    assert counter.ask("stock", product=GTIN)["shelves"] == []
+
+
 # --- packs that are not there -----------------------------------------------------------------------------------------
 
 

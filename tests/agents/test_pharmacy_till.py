@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,9 @@ from counter_world import GTIN
 from medledger import Identity, make_request
 from medledger.errors import UsageError
 from medledger.records import Stock
+from medledger_agents.pharmacy.requests import OPERATIONS
 from medledger_agents.pharmacy.statement import read_statement
-from medledger_agents.pharmacy.till import parse
+from medledger_agents.pharmacy.till import parse, say
 
 PACK = f"(01){GTIN}(17)280331(10)L1(21)S1"
 
@@ -75,6 +78,62 @@ def test_a_day_at_the_till(box: Box) -> None:
         assert (code, json.loads(out)["conflicts"]) == (0, [])
         agent.stop()
     assert box.entries("dispense.return")[0].content["reason"] == "wrong strength"
+
+
+def test_what_there_is_can_be_asked_for(box: Box) -> None:
+    """`help` names each operation and what it takes, and sends nothing; blank lines are passed over."""
+    with box.start() as agent:
+        code, out, err = run(agent, "counter", typed=f"help\n\n?\nverify {PACK}\n")
+        agent.stop()
+    assert code == 0
+    assert out.splitlines()[0].startswith("Can be supplied")
+    assert err.count("Destroy it. Of a controlled drug this takes a witness.") == 2
+    for name, operation in OPERATIONS.items():
+        assert name == "witness" or f" {name} " in err or f" {name}\n" in err
+        assert all(f"[{key}=]" in err for key in operation.may if key != "id")
+
+
+def test_something_else_answers_there() -> None:
+    """A line that is no reply of a pharmacy agent is said to be none."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b'["hello"]\n')
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        command = [
+            sys.executable,
+            "-m",
+            "medledger",
+            "agent",
+            "counter",
+            "--to",
+            f"127.0.0.1:{server.getsockname()[1]}",
+        ]
+        done = subprocess.run([*command, "stock"], capture_output=True, text=True, timeout=60)
+        answering.join()
+    assert done.returncode != 0
+    assert "no pharmacy agent" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        ({"result": "balance", "known": False, "dispensed": "0", "unit": "", "supplies": 0}, "nothing was supplied"),
+        ({"result": "balance", "known": False, "dispensed": "5", "unit": "mL", "supplies": 1}, "5 mL were supplied"),
+        ({"result": "verified", "product": GTIN, "remaining": "5"}, "5 remain on the prescription"),
+        ({"result": "witness-needed", "product": GTIN}, "nothing is logged before that"),
+        ({"result": "conflicts", "conflicts": [], "as_of": None}, "Nobody else was heard yet"),
+    ],
+)
+def test_what_a_person_reads(reply: dict[str, object], said: str) -> None:
+    """Sentences, not fields."""
+    assert said in say(reply)
 
 
 def test_the_second_person_signs_what_they_read(world: World, box: Box, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def counter(
     elif request is not None:
         requests = iter([parse(request)])
     else:
-        requests = (found for line in _lines() if line.strip() and (found := _typed(line)) is not None)
+        requests = (found for line in _lines() if (found := _typed(line)) is not None)
     delivered = None if delivery is None else _delivered(delivery)
     refused = False
     with closing(_Connection(to)) as connection:
@@ -69,7 +69,8 @@ def counter(
             refused |= reply["result"] == "refused"
             click.echo(json.dumps(reply, ensure_ascii=False) if as_json else say(reply))
             if reply["result"] == "witness-needed" and not as_json:
-                click.echo(f"  The witness runs: medledger agent witness --to {to} {reply['id']} {reply['statement']}")
+                click.echo("  The second person runs this, with the file of their own key:")
+                click.echo(f"  medledger agent witness --key FILE --to {to} {reply['id']} {reply['statement']}")
     if delivered is not None:
         for product, serial in delivered.missing:
             click.echo(f"NOT SCANNED: {product}, serial {serial}", err=True)
@@ -79,6 +80,8 @@ def counter(
 def _lines() -> Iterator[str]:
     """Standard input; with a prompt where somebody sits at it."""
     prompt = sys.stdin.isatty()
+    if prompt:
+        click.echo("Scan a pack, or type what is to be done: `help` says what there is.", err=True)
     while True:
         if prompt:
             click.echo("scan> ", nl=False, err=True)
@@ -99,8 +102,13 @@ def _delivered(delivery: Path) -> Delivered:
 
 
 def _typed(line: str) -> dict[str, Any] | None:
-    from .till import parse
+    from .till import help_text, parse
 
+    word = line.strip()
+    if word in ("help", "?"):
+        click.echo(help_text(), err=True)
+    if word in ("", "help", "?"):
+        return None
     try:
         return parse(line)
     except MedledgerError as error:
@@ -179,7 +187,11 @@ class _Connection:
             ) from error
         if not line.endswith(b"\n"):
             raise TransportError("the pharmacy agent hung up", hint="Look at its log; then ask again with `stock`.")
-        reply: dict[str, Any] = json.loads(line)
+        try:
+            reply: dict[str, Any] = json.loads(line)
+            reply["result"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise TransportError("what answers there is no pharmacy agent", hint="Check --to.") from error
         return reply
 
     def close(self) -> None:

@@ -112,7 +112,7 @@ class Desk:
             raise RefusedError(
                 "unit",
                 f"stock of {product} is counted in {' and '.join(sorted(units))}, not in {unit}",
-                hint="Ask in that unit; or receive what is supplied in parts in its smallest unit.",
+                hint=f"Say how much in it: quantity=... unit={min(units)}.",
             )
         return bool(units)
 

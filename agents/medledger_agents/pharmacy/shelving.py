@@ -12,7 +12,7 @@ from medledger.errors import SchemaError
 from medledger.findings.amounts import amount, amount_text
 from medledger.findings.prescriptions import balance
 from medledger.findings.serials import WHOLE
-from medledger.records import Recall, Stock
+from medledger.records import Recall, Stock, check_gtin
 from medledger.supplies import LEAVING
 from medledger_bridge.gs1 import Scan
 
@@ -178,6 +178,8 @@ def _sorted(found: list[str] | None) -> tuple[str, ...] | None:
 def on_hand(desk: Desk, request: Request) -> dict[str, Any]:
     """What this pharmacy has, of one product or of all."""
     product = request.get("product")
+    if product is not None:
+        check_gtin(product)
     pack: dict[str, Any] = {}
     if request.get("scan") is not None:
         scan = desk.scan(request)

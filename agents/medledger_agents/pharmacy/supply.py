@@ -132,10 +132,12 @@ def _check_pack(desk: Desk, scan: Scan, request: Request) -> None:
     divided = part and WHOLE not in units
     if out and (elsewhere or not divided):
         where = "by another pharmacy" if elsewhere else "here"
+        opened = not elsewhere and WHOLE not in units
+        again = f"Is it the opened pack: say how much, quantity=... unit={min(units)}. " if opened else ""
         raise RefusedError(
             "supplied-already",
             f"serial {scan.serial} was supplied {where} already, and did not come back",
-            hint="Keep the pack apart (hold): it may be falsified. If the first supply was a mistake, undo that one.",
+            hint=f"{again}Keep the pack apart (hold): it may be falsified. Was the first supply a mistake: undo it.",
             disposition="dispensed",
         )
     if divided and not units <= {unit}:

@@ -4,6 +4,7 @@
 waste ]d201... reason="broken"    an operation, what it is about, and more of its keys
 balance rx:00010203...            the first word after an operation is its scan, product, prescription or supply
 {"do": "stock"}                   a request as it goes over the wire
+help                              what there is
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from medledger import strictjson
@@ -21,6 +23,17 @@ from .requests import FNC1_TYPED, OPERATIONS
 _FIRST: Final = {"balance": "prescription", "stock": "product", "recall": "product"}
 _KEY: Final = re.compile(r"[a-z]+=")
 _LISTS: Final = frozenset(("lots", "serials"))
+
+
+def help_text() -> str:
+    """What may be typed, each operation with what it takes."""
+    lines = ["A scan alone supplies that pack. Else, with what is needed and [what may be said]:"]
+    for name, operation in OPERATIONS.items():
+        if name != "witness":  # the command `medledger agent witness` asks for that
+            may = [f"[{key}=]" for key in operation.may if key != "id"]
+            lines += [" ".join(("", name, *(key.upper() for key in operation.needs), *may)), f"      {operation.doc}"]
+    lines += ["As in:  dispense SCAN prescription=rx:... quantity=10 unit={tablet}", "Ctrl+D ends it."]
+    return "\n".join(lines)
 
 
 def parse(line: str) -> dict[str, Any]:
@@ -91,7 +104,8 @@ def _done(reply: Mapping[str, Any]) -> str:
     parts += [reply["product"]] if "product" in reply else []
     parts += [f"{name} {reply[name]}" for name in ("lot", "serial", "expiry") if name in reply]
     told = f"{words.get(reply['result'], reply['result'].upper())}: {', '.join(parts)}"
-    told += f"; {reply['remaining']} remain" if "remaining" in reply else ""
+    told += f"; {reply['remaining']} remain on the prescription" if "remaining" in reply else ""
+    told += "; nothing is logged before that" if reply["result"] == "witness-needed" else ""
     told += f"; into QUARANTINE: {reply['reason']}" if reply.get("held") and "reason" in reply else ""
     told += f" (block {reply['block']}{', as before' if reply.get('repeated') else ''})" if "block" in reply else ""
     return told
@@ -99,7 +113,8 @@ def _done(reply: Mapping[str, Any]) -> str:
 
 def _balance(reply: Mapping[str, Any]) -> str:
     if not reply["known"]:
-        return f"No such prescription is known here; {reply['dispensed']} {reply['unit']} were supplied under it."
+        supplied = f"{reply['dispensed']} {reply['unit']} were" if reply["supplies"] else "nothing was"
+        return f"No such prescription has arrived here; {supplied} supplied under it."
     step = reply["next"]
     left = "nothing is left" if step is None else f"{step['left']} may be supplied now"
     return (
@@ -114,5 +129,10 @@ def _notes(reply: Mapping[str, Any]) -> list[str]:
         notes.append(f"  {reply['conflicts']} conflicts with other pharmacies: see `conflicts`.")
     if "as_of" in reply:
         known = reply["as_of"]
-        notes.append(f"  By what this box knew of others up to {known}." if known else "  Nobody else was heard yet.")
+        notes.append(f"  Others were heard up to {_here(known)}." if known else "  Nobody else was heard yet.")
     return notes
+
+
+def _here(text: str) -> str:
+    """A time by the clock of this place, to the minute."""
+    return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M")
