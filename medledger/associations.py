@@ -24,7 +24,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from .clock import FORMAT_BEGAN
@@ -104,6 +104,7 @@ class Associations:
         # By device, then by subject.
         self._begins: dict[str, dict[bytes, list[_Begin]]] = defaultdict(dict)
         self._ends: dict[str, dict[bytes, list[tuple[int, int]]]] = defaultdict(dict)
+        self._vacated: dict[str, list[tuple[int, int]]] = defaultdict(list)  # ends that name no subject
         self._last: dict[str, tuple[bytes, bool]] = {}
         self._known: dict[str, list[Interval] | None] = {}
         self._stays: dict[str, dict[bytes, list[Interval]]] = {}
@@ -112,18 +113,17 @@ class Associations:
             self.apply(entry)
 
     def apply(self, entry: Association) -> None:
-        """Take one more entry. An end without a subject ends whoever is known to be there."""
-        if entry.subject is None:
-            if entry.action == "end":
-                for subject in list(self._begins.get(entry.device, ())):
-                    self.apply(replace(entry, subject=subject))
-            return
-        if entry.time is None:
+        """Take one more entry. An end without a subject ends whoever is there; a begin without one says nothing."""
+        if entry.time is None or (entry.subject is None and entry.action == "begin"):
             return
         self._order += 1
         at = entry.time if entry.at is None else entry.at
         past = entry.reason == "manual" and entry.at is not None  # somebody sets right what was
-        if entry.action == "begin":
+        if entry.subject is None:
+            self._vacated[entry.device].append((at, self._order))
+            if not past and entry.device in self._last:
+                self._last[entry.device] = (self._last[entry.device][0], False)
+        elif entry.action == "begin":
             if at < self.horizon(entry.device):
                 return
             self._count[entry.device] = self._count.get(entry.device, 0) + 1
@@ -150,6 +150,7 @@ class Associations:
         self._horizon[device] = horizon
         self._count[device] = 0
         held, ended = self._begins.pop(device, {}), self._ends.pop(device, {})
+        self._vacated[device] = [each for each in self._vacated[device] if each[0] >= horizon]
         for subject in held | ended:
             begins = [each for each in held.get(subject, ()) if each.at >= horizon]
             ends = [each for each in ended.get(subject, ()) if each[0] >= horizon]
@@ -172,11 +173,12 @@ class Associations:
         """The device's intervals, by their begin. Those that never held are left out."""
         found = self._known.get(device, [])
         if found is None:
+            vacated = sorted(self._vacated.get(device, ()))
             found = sorted(
                 (
                     interval
                     for subject, begins in self._begins[device].items()
-                    for interval in self._intervals(device, subject, begins)
+                    for interval in self._intervals(device, subject, begins, vacated)
                 ),
                 key=lambda each: (each.begin, each.end, each.subject),
             )
@@ -191,18 +193,20 @@ class Associations:
         self.of(device)
         return self._stays.get(device, {}).get(subject, ())
 
-    def _intervals(self, device: str, subject: bytes, begins: Sequence[_Begin]) -> Iterable[Interval]:
+    def _intervals(
+        self, device: str, subject: bytes, begins: Sequence[_Begin], vacated: Sequence[tuple[int, int]]
+    ) -> Iterable[Interval]:
         ends = sorted(self._ends.get(device, {}).get(subject, ()))
         for begin in begins:
-            after = bisect_right(ends, (begin.at, begin.order))
-            end = ends[after][0] if after < len(ends) else NEVER
+            end = min(_first_after(ends, begin), _first_after(vacated, begin))
             if end > begin.at:
                 manual = begin.entry.reason == "manual"
                 yield Interval(device, subject, begin.at, end, begin.noted, manual, begin.entry.location)
 
     def ends(self, device: str, subject: bytes) -> list[int]:
         """The times at which the subject's association with the device is known to have ended."""
-        return sorted(at for at, _ in self._ends.get(device, {}).get(subject, ()))
+        found = (*self._ends.get(device, {}).get(subject, ()), *self._vacated.get(device, ()))
+        return sorted(at for at, _ in found)
 
     def last(self, device: str) -> Interval | None:
         """What the last entry that came in says, for who knows no times: the interval that lasts, if one does."""
@@ -210,6 +214,12 @@ class Associations:
         if not lasts:
             return None
         return next((each for each in reversed(self.of(device)) if each.subject == subject), None)
+
+
+def _first_after(ends: Sequence[tuple[int, int]], begin: _Begin) -> int:
+    """The first of these ends that is one of this begin; at the same time it has to be logged after it."""
+    after = bisect_right(ends, (begin.at, begin.order))
+    return ends[after][0] if after < len(ends) else NEVER
 
 
 # --- who a reading belongs to ------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import pytest
 
 from devices import Instrument
 from medledger import Association, Ledger, Reading
+from medledger.associations import Associations
 from medledger.attribution import attributed
 from medledger.findings import find
 from medledger.registry import Record
@@ -108,3 +109,24 @@ def test_what_is_asked_for(ledger: Ledger) -> None:
     ledger.append(measured(1), measured(2), Reading(device="MON-8", time=NOON + MINUTE))
     assert [each.entry.time for each in attributed(ledger, device=MONITOR)] == [NOON + MINUTE, NOON + 2 * MINUTE]
     assert len(list(attributed(ledger, since=NOON + MINUTE, until=NOON + 2 * MINUTE))) == 2
+
+
+def test_an_end_that_names_nobody_ends_whoever_is_there(ledger: Ledger) -> None:
+    """Also whose begin is told after it; who comes later stays."""
+    vacated = Association(device=MONITOR, action="end", at=NOON + 3 * MINUTE, time=NOON + 3 * MINUTE)
+    late, later = told("begin", 4, 1), told("begin", 5, 5, BERTA)
+    assert whose(ledger, vacated, late, later, measured(2), measured(4), measured(6, BERTA)) == [
+        (ANNA, None),
+        (None, "after-discharge"),
+        (BERTA, None),
+    ]
+
+
+def test_many_ends_that_name_nobody_cost_what_they_are() -> None:
+    """An enrolled box may write as many as it likes: each is kept once, not once for each patient there ever was."""
+    known = Associations()
+    for at in range(20_000):
+        subject = at.to_bytes(16, "big")
+        known.apply(Association(device=MONITOR, action="begin", subject=subject, time=NOON + 2 * at))
+        known.apply(Association(device=MONITOR, action="end", time=NOON + 2 * at + 1))
+    assert [each.end - each.begin for each in known.of(MONITOR)] == [1] * 20_000

@@ -191,6 +191,14 @@ def test_nobody_makes_room_by_a_word_about_anothers_supply() -> None:
     assert SupplyBook.of(entries).shelf(feed_of("b"), GTIN, "{tablet}").undone == 0
 
 
+def test_too_much_by_a_second_order_says_so() -> None:
+    """Who supplied may have known the first order only: both are in the proof."""
+    entries = list(of(("d", order()), ("a", supply()), ("e", order(quantity=20)))(Feeds()))
+    (finding,) = by_kind(found_in(entries))["overdispensed"]
+    assert finding.sentence.endswith(", by the least of 2 orders that differ")
+    assert {entry.place for entry in entries} == set(finding.places)
+
+
 @pytest.mark.parametrize(
     ("content", "lot", "serial", "named"),
     [

@@ -91,7 +91,7 @@ def _claimed(before: int, after: int) -> int:
 
 def _finding(name: str | None, promise: _Promise, passed: int, *, measured: bool, after: Observed | None) -> Finding:
     who = "the author" if name is None else name
-    length = f"{passed / 1000:g} s" + ("" if measured else " by the clocks' claims")
+    length = f"{passed / 1000:.12g} s" + ("" if measured else " by the clocks' claims")
     until = "and is silent still" if after is None else "before the next entry"
     places = (promise.kept.place,) if after is None else (promise.kept.place, after.place)
     facts: dict[str, Any] = {
@@ -102,7 +102,7 @@ def _finding(name: str | None, promise: _Promise, passed: int, *, measured: bool
         "from": promise.kept.made,
         "to": None if after is None else after.made,
     }
-    said = f"{who}: silent for {length} {until}, where an entry was promised every {promise.interval / 1000:g} s"
+    said = f"{who}: silent for {length} {until}, where an entry was promised every {promise.interval / 1000:.12g} s"
     return Finding("silent", said, places, facts)
 
 

@@ -63,6 +63,11 @@ class Balance:
         return min((order.content["expires"] for order in self.orders if "expires" in order.content), default=None)
 
     @property
+    def differ(self) -> bool:
+        """Whether its orders do not say the same."""
+        return len({repr(sorted(order.content.items())) for order in self.orders}) > 1
+
+    @property
     def authorised(self) -> Fraction | None:
         """All of them together."""
         return None if self.each is None else self.each * (1 + self.repeats)
@@ -150,7 +155,7 @@ def findings_of(account: Balance, context: Context) -> Iterator[Finding]:
     name = prescription_name(account.prescription)
     for refill in account.exceeded():
         yield _exceeded(account, refill, context)
-    if len({repr(sorted(order.content.items())) for order in account.orders}) > 1:
+    if account.differ:
         said = f"{name} was written {len(account.orders)} times, and not alike: what authorises least counts"
         yield Finding("prescription written twice", said, _places(account.orders), facts)
     if account.order is None:
@@ -184,11 +189,13 @@ def _exceeded(account: Balance, refill: int, context: Context) -> Finding:
     which = "" if refill == 0 else f", repeat {refill} of {account.repeats},"
     how = "" if alone else ": each for itself kept to it"
     total = amount_text(sum(by_author.values(), NOTHING))
+    orders = account.orders if account.differ else (account.order,)
+    least = f", by the least of {len(orders)} orders that differ" if account.differ else ""
     said = (
         f"{prescription_name(account.prescription)}{which} authorises {amount_text(limit)} {account.unit}, and {total} "
-        f"are with the patient, {shares}{how}"
+        f"are with the patient, {shares}{how}{least}"
     )
-    proof = [account.order, *(each for issue in issues for each in (issue.entry, *issue.returns))]
+    proof = [*orders, *(each for issue in issues for each in (issue.entry, *issue.returns))]
     facts = {
         "prescription": account.prescription,
         "refill": refill,

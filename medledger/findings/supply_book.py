@@ -180,8 +180,8 @@ class SupplyBook:
     def _issue(self, entry: Observed) -> Issue:
         named = sorted(self._returns.get(entry.leaf, ()), key=lambda each: each.place)
         returns = tuple(back for back in named if counts_for(entry, back))
-        copies = self._supplies[entry.leaf]
-        disowned = tuple(back for back in named if not any(counts_for(copy, back) for copy in copies))
+        suppliers = {copy.place.feed for copy in self._supplies[entry.leaf]}
+        disowned = tuple(back for back in named if not counts_for(entry, back) and back.place.feed not in suppliers)
         return Issue(entry, amount(entry.content["quantity"]), returns, disowned)
 
     def _issues(self, entries: Iterable[Observed]) -> list[Issue]:
