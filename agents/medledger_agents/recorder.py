@@ -163,8 +163,14 @@ class Recorder:
             self._ledger.append(*records)
 
     def rest(self) -> None:
-        """Write what is only noted yet; for a moment in which nothing waits."""
-        self._inbox.commit()
+        """Write what is only noted yet; for a moment in which nothing waits.
+
+        Where that fails, nobody is told that it is not logged, for it is: the next start finds it on the ledger.
+        """
+        try:
+            self._inbox.commit()
+        except MedledgerError:
+            logs.warning("the inbox cannot be marked")
 
     def _store(self, batch: Sequence[Delivery]) -> list[Stored]:
         me = self._ledger.me

@@ -192,6 +192,24 @@ def test_a_message_cut_in_the_middle_is_taken_up_where_it_was_left(tmp_path: Pat
         assert logged(ledger)[message.sha256] == 200
 
 
+def test_what_cannot_be_marked_is_logged_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full from one commit to the next: a sender must not be told that what is logged is not."""
+    with ward(tmp_path) as (_, inbox, recorder):
+        (answer,) = recorder.record([delivery(received(1))])
+
+        def full() -> None:
+            raise StoreError("the disk is full")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(inbox, "commit", full)
+            recorder.rest()
+        assert answer.refused is None
+    with ward(tmp_path) as (ledger, _, recorder):
+        (again,) = recorder.record([delivery(received(1))])
+        assert (again.block, again.repeated) == (answer.block, True)
+        assert set(logged(ledger).values()) == {1}
+
+
 def test_what_is_refused_can_be_sent_again(tmp_path: Path) -> None:
     """A message that could not be logged is not logged behind its sender's back, and is taken when it comes again."""
     with ward(tmp_path) as (ledger, inbox, recorder):
