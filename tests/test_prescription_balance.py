@@ -47,6 +47,7 @@ class Partitioned(RuleBasedStateMachine):
         self.returns: dict[
             int, tuple[str, bytes, bool, Fraction]
         ] = {}  # who took back what (its leaf), an undo, how much
+        self.strays: dict[int, bytes] = {}  # supplies in another unit, and their prescriptions
         self.begun: dict[str, int] = {}  # where each pharmacy first received something: its stock counts from there
         self.shelf: dict[str, dict[str, Fraction]] = {name: defaultdict(Fraction) for name in PHARMACIES}
 
@@ -67,10 +68,11 @@ class Partitioned(RuleBasedStateMachine):
 
     @initialize()
     def first_order(self) -> None:
-        """There is a prescription from the start, and everybody has it."""
+        """There is a prescription from the start, and everybody has it; one pharmacy has stock, the others not yet."""
         at = self.order(Fraction(30), 1)
         for name in PHARMACIES:
             self.hand_over(name, at)
+        self.move("north", "receiving", "30", source=False)
 
     def order(self, each: Fraction, repeats: int) -> int:
         """A prescriber writes one."""
@@ -119,6 +121,13 @@ class Partitioned(RuleBasedStateMachine):
         self.supplies[at] = (name, prescription, refill, Fraction(quantity), serial)
         if name in self.begun:
             self.shelf[name]["supplied"] += Fraction(quantity)
+
+    @rule(name=st.sampled_from(PHARMACIES), quantity=AMOUNTS, data=st.data())
+    def supply_in_another_unit(self, name: str, quantity: str, data: st.DataObject) -> None:
+        """What cannot be held against its prescription is on its account all the same, and in no sum of it."""
+        prescription = data.draw(st.sampled_from(sorted(self.authorised)))
+        record = Dispense(product=GTIN, quantity=quantity, unit="mL", prescription=prescription)
+        self.strays[self.write(name, record)] = prescription
 
     @precondition(lambda self: self.supplies)
     @rule(name=st.sampled_from(PHARMACIES), quantity=AMOUNTS, undo=st.booleans(), data=st.data())
@@ -199,16 +208,26 @@ class Partitioned(RuleBasedStateMachine):
     def every_account_adds_up(self) -> None:
         """authorised = remaining + dispensed - returned, and the parts are what this replica's entries make them."""
         for name, book in self.books.items():
-            for prescription in self.authorised:
+            for prescription, (each, repeats) in self.authorised.items():
                 account = balance(book, prescription)
-                mine = [at for at in self.held[name] if at in self.supplies and self.supplies[at][1] == prescription]
+                held = self.held[name]
+                mine = [at for at in held if at in self.supplies and self.supplies[at][1] == prescription]
+                strays = [at for at in held if self.strays.get(at) == prescription]
+                if account.order is None:
+                    assert strays or account.dispensed == sum((self.supplies[at][3] for at in mine), Fraction(0))
+                    continue  # without an order the unit is that of the first supply
+                back = {at: min(self.supplies[at][3], self.back(at, held)) for at in mine}
                 assert account.dispensed == sum((self.supplies[at][3] for at in mine), Fraction(0))
-                back = (min(self.supplies[at][3], self.back(at, self.held[name])) for at in mine)
-                assert account.returned == sum(back, Fraction(0))  # nobody gets an authorisation out of nothing
-                if account.order is not None:
-                    assert account.authorised == account.remaining + account.dispensed - account.returned  # type: ignore[operator]
-                    each, repeats = self.authorised[prescription]
-                    assert account.authorised == each * (1 + repeats)
+                assert account.returned == sum(back.values(), Fraction(0))  # no authorisation comes out of nothing
+                assert account.authorised == account.remaining + account.dispensed - account.returned  # type: ignore[operator]
+                assert account.authorised == each * (1 + repeats)
+                assert {issue.entry.place for issue in account.strays} == {self.everything[at].place for at in strays}
+                out: dict[int, Fraction] = defaultdict(Fraction)
+                for at in mine:
+                    out[self.supplies[at][2]] += self.supplies[at][3] - back[at]
+                assert account.open() == out
+                left = [(number, each - out.get(number, 0)) for number in range(repeats + 1)]
+                assert account.next_refill() == next((step for step in left if step[1] > 0), None)
 
     @invariant()
     def every_shelf_adds_up(self) -> None:
@@ -302,6 +321,6 @@ def _among(at: int, known: Container[int] | None) -> bool:
     return known is None or at in known
 
 
-Partitioned.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+Partitioned.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
 TestPartitioned = Partitioned.TestCase
 TestPartitioned.__doc__ = "Balances under random operations, partitions and merges."
