@@ -13,8 +13,8 @@
 
 - A device that says that its clock is synchronised is believed within `bound`. Any other reading is taken to be at most
   `delay` old when it comes in, and only while the device's or the message's own time does not say otherwise.
-- A box whose own clock has not been set (it stands before the format began) knows no times: the last begin or
-  end that came in decides.
+- A box whose own clock has not been set (it stands before the format began) knows no times: only what a synchronised
+  device says counts.
 - What a person assigns is an interval too, with the reason `manual`, and is the only thing that gives a reading that is
   in quarantine to somebody. Readings are never written again.
 """
@@ -75,6 +75,7 @@ class Interval:
     noted: int  # the time of the entry that began it: the pseudonym's period
     manual: bool
     location: str | None = None
+    merged: bool = False  # it is the stay of a number that was given up, which goes on
 
     @property
     def assigned(self) -> bool:
@@ -200,8 +201,10 @@ class Associations:
         for begin in begins:
             end = min(_first_after(ends, begin), _first_after(vacated, begin))
             if end > begin.at:
-                manual = begin.entry.reason == "manual"
-                yield Interval(device, subject, begin.at, end, begin.noted, manual, begin.entry.location)
+                reason, place = begin.entry.reason, begin.entry.location
+                yield Interval(
+                    device, subject, begin.at, end, begin.noted, reason == "manual", place, reason == "merge"
+                )
 
     def ends(self, device: str, subject: bytes) -> list[int]:
         """The times at which the subject's association with the device is known to have ended."""
@@ -227,19 +230,33 @@ def _first_after(ends: Sequence[tuple[int, int]], begin: _Begin) -> int:
 Window = tuple[int, int]
 
 
+def claimed(reading: Measured, margins: Margins) -> Window | None:
+    """When a synchronised device says that it measured; None for any other.
+
+    A time to come is believed only where the box's clock was never set.
+    """
+    claim, received = reading.device_time, reading.time
+    assert received is not None  # a reading that was received
+    if claim is None or reading.device_sync not in SYNCHRONISED:
+        return None
+    if received >= FORMAT_BEGAN and claim > received + margins.bound:
+        return None
+    return claim - margins.bound, claim + margins.bound
+
+
 def window(reading: Measured, stamp: int | None, margins: Margins) -> Window | None:
     """When the reading may have been measured, first and last; None where that is not known.
 
     `stamp` is the time that the message itself gives, for a device that gives none.
     """
+    if (known := claimed(reading, margins)) is not None:
+        return known
     received, claim = reading.time, reading.device_time
     assert received is not None  # a reading that was received
-    if claim is not None and reading.device_sync in SYNCHRONISED and claim <= received + margins.bound:
-        return claim - margins.bound, claim + margins.bound
     told = stamp if claim is None else claim
     if told is None or abs(received - told) > margins.delay:
         return None
-    return received - margins.delay, received
+    return received - margins.delay, max(received, told)  # a time to come may be right, and ours wrong
 
 
 def owner(intervals: Sequence[Interval], span: Window | None) -> Interval | str:
@@ -279,7 +296,7 @@ def standing(
             if each.assigned and each.holds(point) and reading.time <= each.noted
         }
         return (given.pop(), None) if len(given) == 1 else (None, reading.quarantine)
-    if reading.subject is None or reading.time < FORMAT_BEGAN:
+    if reading.subject is None or (reading.time < FORMAT_BEGAN and claimed(reading, margins) is None):
         return reading.subject, reading.quarantine
     span = window(reading, reading.time, margins) or (point, point)
     found = owner(known.stays(reading.device, reading.subject), span)

@@ -10,7 +10,8 @@
 
 - When: what happened at EVN-6; else, for an admission, at PV1-44, and for a discharge, at PV1-45; else at EVN-2, when
   it was recorded. Of two times that are given, a beginning takes the later and an end the earlier: what lies between
-  them is nobody's. A time to the minute is taken in the same way.
+  them is nobody's. A time to the minute is taken in the same way, and so is an event that is both: whoever is moved
+  leaves at the earlier and arrives at the later.
 - A time without a zone is taken in the configured zone. Without one it is no time: hospitals' systems write local time,
   and an hour's mistake gives a patient's readings to the next.
 - What does not say who, where or when is refused by name. Other events are rejected: nothing is known of them here.
@@ -45,11 +46,9 @@ EVENTS: Final = {
     **dict.fromkeys(("A12", "A13"), CANCEL),
     **dict.fromkeys(("A18", "A34", "A39", "A40"), MERGE),
 }
-ENDS: Final = frozenset((DISCHARGE, CANCEL_ADMIT, UPDATE))
-"""Events that only end something: of several times they take the earliest."""
-
 MINUTE_DIGITS: Final = 12
-_MINUTE: Final = 59_999  # ms: the last of a minute
+MINUTE: Final = 59_999
+"""How many ms a time to the minute may be off."""
 
 
 class Location(NamedTuple):
@@ -75,7 +74,10 @@ class UnusedEventError(Hl7Error):
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """One patient's change of place, as told. `raw` is the SHA-256 of the message."""
+    """One patient's change of place, as told. `raw` is what the message is named by.
+
+    What begins, begins at `at`; what ends, ends at `earliest`.
+    """
 
     event: str
     patient: Patient
@@ -84,6 +86,12 @@ class Movement:
     location: Location | None = None  # where the patient is from then on
     prior: Location | None = None  # where the patient was
     merged: Patient | None = None  # the number that is given up
+    since: int | None = None  # UTC ms: the earliest of the times that are given, where that is another
+
+    @property
+    def earliest(self) -> int:
+        """The earliest time at which it may have happened."""
+        return self.at if self.since is None else self.since
 
 
 def movements(message: Message, *, zone: ZoneInfo | None, issuer: str = "") -> tuple[Movement, ...]:
@@ -132,33 +140,36 @@ def _movement(
         merged = given_up[0]
     elif event in (ADMIT, TRANSFER, CANCEL) and location is None:
         raise Hl7Error("the message does not say where the patient is: PV1-3 names no ward, room or bed")
+    since, at = _when(message, event, pv1, zone)
     return Movement(
         event,
         numbers[0],
-        _when(message, event, pv1, zone),
+        at,
         message.raw_hash,
         location if event not in (DISCHARGE, CANCEL_ADMIT) else None,
         location if event in (DISCHARGE, CANCEL_ADMIT) else prior,
         merged,
+        since,
     )
 
 
-def _when(message: Message, event: str, pv1: Segment | None, zone: ZoneInfo | None) -> int:
+def _when(message: Message, event: str, pv1: Segment | None, zone: ZoneInfo | None) -> tuple[int, int]:
+    """The earliest and the latest time that the message gives."""
     visit = {ADMIT: 44, DISCHARGE: 45}.get(event)
     texts = [_field(message, "EVN", 6), message.part(pv1, visit) if visit and pv1 is not None else ""]
     if not any(texts):
         texts = [_field(message, "EVN", 2)]
-    early = event in ENDS
-    times = []
+    first, last = [], []
     for text in filter(None, texts):
         time = moment(message, text, zone)
         if time is None:
             raise Hl7Error("the message does not say when: a time is not one to the minute, or has no zone")
         digits = len(text.split("+")[0].split("-")[0])
-        times.append(time if early or digits > MINUTE_DIGITS else time + _MINUTE)
-    if not times:
+        first.append(time)
+        last.append(time if digits > MINUTE_DIGITS else time + MINUTE)
+    if not first:
         raise Hl7Error("the message does not say when: EVN-2 and EVN-6 are empty")
-    return min(times) if early else max(times)
+    return min(first), max(last)
 
 
 def moment(message: Message, text: str, zone: ZoneInfo | None) -> int | None:

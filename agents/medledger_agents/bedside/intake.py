@@ -111,7 +111,9 @@ class Intake:
         if message.type == hand.TYPE and self.by_adt:
             return (hand.read(message, at, self.issuer),)
         if message.type == "ADT" and self.by_adt:
-            return (Told(movements(message, zone=self.zone, issuer=self.issuer), at),)
+            sent = moment(message, message.header(7), self.zone)
+            told = movements(message, zone=self.zone, issuer=self.issuer)
+            return (Told(told, at, message.sender, sent),)
         if message.type != "ORU":
             raise _Rejected("only observations (ORU) and movements of patients (ADT) are taken here")
         patient = None if self.by_adt else patient_of(message, self.issuer)

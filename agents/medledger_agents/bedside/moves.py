@@ -5,22 +5,29 @@
 - Messages come late and out of order. What is told about 9:00 after what was told about 10:00 changes nothing about
   10:00: the earlier stay ends where the later one begins, and an end whose begin is not known yet is noted as well.
 - What is known already is not said again.
+- Times may be inexact. A discharge that fits no stay, and lies shortly before one begins in that bed, ends that one at
+  its beginning; and an admission is not believed where a discharge that fits no stay may have come after it.
+- A stay that goes on under another number (a merge) ends for that number too, whichever number is discharged or moved.
+- Two messages about one patient with one and the same time are taken in the order in which they came in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from medledger.associations import NEVER, RECENT, Associations, Interval
 from medledger.records import Association
 
-from .adt import CANCEL, CANCEL_ADMIT, DISCHARGE, MERGE, TRANSFER, UPDATE, Location, Movement
+from .adt import CANCEL, CANCEL_ADMIT, DISCHARGE, MERGE, MINUTE, TRANSFER, UPDATE, Location, Movement
 from .patients import Patient
 
 Pseudonym = Callable[[Patient, int], bytes]
 """A patient's subject at a time (UTC ms)."""
+
+NEAR_MS: Final = 3_600_000
+"""How far before a stay a discharge may lie that means that stay."""
 
 REASON: Final = {UPDATE: "transfer", CANCEL_ADMIT: "cancel"}
 """How an event is written on the ledger, where that is not its own name."""
@@ -56,7 +63,8 @@ class Plan:
 
     def end(self, device: str, subject: bytes, at: int, reason: str | None = None) -> None:
         """The subject is not at this device from then on."""
-        if at not in self.known.ends(device, subject):
+        back = any(stay.begin == at for stay in self.known.stays(device, subject))  # and gone again in the same moment
+        if back or at not in self.known.ends(device, subject):
             self._note(device, "end", subject, at, reason or self.reason)
 
     def _note(self, device: str, action: str, subject: bytes, at: int, reason: str) -> None:
@@ -80,53 +88,56 @@ def plan(movement: Movement, known: Associations, beds: Beds, pseudonym: Pseudon
     gathered = Plan(known, beds, now, REASON.get(movement.event, movement.event), movement.raw, [])
     stays = _stays(known, beds, movement.patient, pseudonym)
     subject = pseudonym(movement.patient, now)
+    at = movement.earliest
     if movement.event == DISCHARGE:
-        _leave(gathered, subject, stays, movement.at, beds.at(movement.prior) if movement.prior else list(beds.devices))
+        places = beds.at(movement.prior) if movement.prior else list(beds.devices)
+        _leave(gathered, subject, stays, movement, places)
+        _leave_next(gathered, stays, at, places)
     elif movement.event == CANCEL_ADMIT:
-        for stay in _holding(stays, movement.at):
-            gathered.end(stay.device, stay.subject, stay.begin)
-        if not _holding(stays, movement.at):
-            _leave(gathered, subject, stays, movement.at, beds.at(movement.prior))
+        holding = _holding(stays, movement)
+        for stay in holding:
+            _end(gathered, stay, stay.begin)
+        if not holding:
+            _leave(gathered, subject, stays, movement, beds.at(movement.prior))
+            _leave_next(gathered, stays, at, beds.at(movement.prior))
     elif movement.event == UPDATE:
         if movement.location is not None:
-            for stay in _holding(stays, movement.at):
+            for stay in _holding(stays, movement):
                 if not stay.manual and beds.devices.get(stay.device) != movement.location:
-                    gathered.end(stay.device, stay.subject, movement.at)
+                    _end(gathered, stay, at)
     elif movement.event == MERGE:
         assert movement.merged is not None  # of a merge
-        _merge(
-            gathered,
-            movement,
-            _stays(known, beds, movement.merged, pseudonym),
-            subject,
-            pseudonym(movement.merged, now),
-        )
+        theirs = {survivor.subject for survivor in stays}
+        merged = [stay for stay in _stays(known, beds, movement.merged, pseudonym) if stay.subject not in theirs]
+        _merge(gathered, movement, merged, subject, pseudonym(movement.merged, now))
     else:
         _arrive(gathered, movement, stays, subject)
     return gathered.entries
 
 
 def _arrive(gathered: Plan, movement: Movement, stays: list[Interval], subject: bytes) -> None:
-    """Admitted, moved, or back."""
-    at, known = movement.at, gathered.known
+    """Admitted, moved, or back: from `earliest` on nobody else is here, and from `at` on the patient is."""
+    earliest, at, known = movement.earliest, movement.at, gathered.known
     here = gathered.beds.at(movement.location)
     if movement.event in (TRANSFER, CANCEL) and movement.prior is not None and movement.prior != movement.location:
-        _leave(gathered, subject, stays, at, gathered.beds.at(movement.prior), reason="transfer")
-    for stay in _holding(stays, at):
+        _leave(gathered, subject, stays, movement, gathered.beds.at(movement.prior), reason="transfer")
+    for stay in _holding(stays, movement):
         if stay.device not in here:
-            gathered.end(stay.device, stay.subject, at, "transfer")
+            _end(gathered, stay, earliest, "transfer")
     later = min((stay.begin for stay in stays if stay.begin > at and stay.device not in here), default=None)
     for device in here:
         followers = [each.begin for each in known.of(device) if each.begin > at and each.subject != subject]
         for other in known.of(device):
-            if other.subject != subject and other.holds(at):
-                gathered.end(device, other.subject, at, "replaced")
-        if any(stay.device == device and stay.holds(at) for stay in stays):
+            if other.subject != subject and other.begin <= at and earliest < other.end:  # who came last is here
+                gathered.end(device, other.subject, max(earliest, other.begin), "replaced")
+        mine = [stay for stay in stays if stay.device == device]
+        if any(stay.holds(at) for stay in mine):
             continue
-        if any(end == at for end in known.ends(device, subject)) and any(
-            each.begin == at for each in stays if each.device == device
-        ):
+        ends = known.ends(device, subject)
+        if any(end == at for end in ends) and any(stay.begin == at for stay in mine):
             continue
+        if _left_before(known, device, subject, earliest, at):
+            continue  # it may have been the end of this one
         gathered.begin(device, subject, at)
         until = min([*followers, *([later] if later is not None else [])], default=None)
         if until is not None:
@@ -134,37 +145,94 @@ def _arrive(gathered: Plan, movement: Movement, stays: list[Interval], subject: 
 
 
 def _leave(
-    gathered: Plan, subject: bytes, stays: list[Interval], at: int, places: list[str], reason: str | None = None
+    gathered: Plan,
+    subject: bytes,
+    stays: list[Interval],
+    movement: Movement,
+    places: list[str],
+    reason: str | None = None,
 ) -> None:
     """Ends every stay that holds then, and notes the end at these places for a begin that may still come."""
-    for stay in _holding(stays, at):
-        gathered.end(stay.device, stay.subject, at, reason)
+    for stay in _holding(stays, movement):
+        _end(gathered, stay, movement.earliest, reason)
     for device in places:
-        gathered.end(device, subject, at, reason)
+        gathered.end(device, subject, movement.earliest, reason)
+
+
+def _leave_next(gathered: Plan, stays: list[Interval], at: int, places: list[str]) -> None:
+    """Ends the stay that begins soon after, where a discharge fits none: one of the two times is not exact."""
+    if any(_earliest(stay) <= at <= stay.end for stay in stays):
+        return
+    soon = [stay for stay in stays if at < stay.begin <= at + NEAR_MS and stay.device in places]
+    first = min((stay.begin for stay in soon), default=None)
+    for stay in soon:
+        if stay.begin == first:
+            _end(gathered, stay, stay.begin)
+
+
+def _end(gathered: Plan, stay: Interval, at: int, reason: str | None = None) -> None:
+    """Ends a stay, and what it goes on as after a merge."""
+    for each in _with_heirs(gathered.known, [stay]):
+        gathered.end(each.device, each.subject, max(at, each.begin), reason)
+
+
+def _left_before(known: Associations, device: str, subject: bytes, earliest: int, at: int) -> bool:
+    """Whether an end is known that ended no stay, and may have been after a begin between these two times.
+
+    At one and the same moment the one that is told last holds.
+    """
+    closed = {stay.end for stay in known.stays(device, subject)}
+    for end in set(known.ends(device, subject)) - closed:
+        latest = end + MINUTE if end % (MINUTE + 1) == 0 else end
+        if end <= at and earliest <= latest and not earliest == at == end == latest:
+            return True
+    return False
+
+
+def _with_heirs(known: Associations, stays: Iterable[Interval]) -> list[Interval]:
+    """These, and what they go on as after a merge."""
+    found = list(stays)
+    for stay in found:  # which grows
+        found += [
+            each
+            for each in known.of(stay.device)
+            if each.merged and stay.begin <= each.begin <= stay.end and each not in found
+        ]
+    return found
 
 
 def _merge(gathered: Plan, movement: Movement, stays: list[Interval], survivor: bytes, given_up: bytes) -> None:
     """The stays of the number that is given up go on under the other; so will those whose begin is not known yet."""
-    for stay in _holding(stays, movement.at):
-        gathered.end(stay.device, stay.subject, movement.at)
-        gathered.begin(stay.device, survivor, movement.at)
-        if stay.end != NEVER:
-            gathered.end(stay.device, survivor, stay.end)
-    for device in sorted(gathered.beds.devices):
-        gathered.end(device, given_up, movement.at)
+    for stay in stays:
+        since = max(movement.earliest, stay.begin)
+        if since < stay.end:
+            gathered.end(stay.device, stay.subject, max(since, stay.begin + 1))  # what is left shows whose stay goes on
+            if _left_before(gathered.known, stay.device, survivor, _earliest(stay) - 1, since):
+                continue
+            gathered.begin(stay.device, survivor, since)
+            if stay.end != NEVER:
+                gathered.end(stay.device, survivor, stay.end)
+    for device in sorted(set(gathered.beds.devices) - {stay.device for stay in stays if movement.earliest < stay.end}):
+        gathered.end(device, given_up, movement.earliest)
 
 
-def _holding(stays: list[Interval], at: int) -> list[Interval]:
-    return [stay for stay in stays if stay.holds(at)]
+def _holding(stays: list[Interval], movement: Movement) -> list[Interval]:
+    """Those that last when it happens, or may."""
+    return [stay for stay in stays if _earliest(stay) <= movement.at and movement.earliest < stay.end]
+
+
+def _earliest(stay: Interval) -> int:
+    """When it may have begun: the time that was told may be to the minute."""
+    return stay.begin - MINUTE if stay.begin % (MINUTE + 1) == MINUTE else stay.begin
 
 
 def _stays(known: Associations, beds: Beds, patient: Patient, pseudonym: Pseudonym) -> list[Interval]:
-    """The patient's intervals on any device, whatever period their pseudonyms are of."""
+    """The patient's intervals on any device, whatever period their pseudonyms are of, and under numbers since."""
     recent = [
         stay for device in dict.fromkeys([*beds.devices, *known.devices()]) for stay in known.of(device)[-RECENT:]
     ]
     names = {pseudonym(patient, noted) for noted in {stay.noted for stay in recent}}
-    return [stay for stay in recent if stay.subject in names]
+    return _with_heirs(known, (stay for stay in recent if stay.subject in names))
 
 
 # --- by hand -----------------------------------------------------------------------------------------------------
@@ -180,16 +248,22 @@ def by_hand(
     subject: bytes | None,
     at: int | None,
     until: int | None,
+    ward: int | None = None,
 ) -> list[Association]:
-    """What a person says: that a subject is at a device, that nobody is, or whose it was from `at` until `until`."""
+    """What a person says: that a subject is at a device, that nobody is, or whose it was from `at` until `until`.
+
+    What is said of now ends and begins by two clocks, ours and the `ward` system's: an end at the earlier, a beginning
+    at the later. Whatever is known of later ends, too: it is said last.
+    """
     gathered = Plan(known, beds, now, "manual", raw, [])
     moment = now if at is None else at
     if until is None:
+        first, last = sorted((moment, moment if ward is None or at is not None else ward))
         for stay in known.of(device):
-            if stay.holds(moment) and stay.subject != subject:
-                gathered.end(device, stay.subject, moment)
-        if subject is not None and not any(stay.holds(moment) for stay in known.of(device)):
-            gathered.begin(device, subject, moment)
+            if first < stay.end and stay.subject != subject and not stay.assigned:
+                gathered.end(device, stay.subject, max(first, stay.begin))
+        if subject is not None and not any(stay.holds(last) for stay in known.of(device) if not stay.assigned):
+            gathered.begin(device, subject, last)
     elif subject is not None:
         gathered.begin(device, subject, moment)
         gathered.end(device, subject, until)

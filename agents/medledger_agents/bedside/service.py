@@ -75,7 +75,7 @@ class Bedside:
         )
         self._ledger = ledger
         self._margins = Margins(round(beds.clock_seconds * 1000), round(beds.delay_seconds * 1000))
-        self._ward = Ward(ledger, subjects, Beds(beds.devices or {}), self._margins, since=_now())
+        self._ward = Ward(ledger, subjects, Beds(beds.devices or {}), self._margins)
         self._recorder = Recorder(
             ledger,
             inbox,

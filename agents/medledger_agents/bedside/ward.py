@@ -3,6 +3,12 @@
 - All of it stands on the ledger. It is read from there at the start, and again whenever a block could not be logged; in
   between, each entry is taken into account the moment it is decided on.
 - Decisions are made one after the other in the recorder's thread, in the order in which messages came in.
+- A device that is synchronised says itself when it measured. Any other reading is dated by the box's clock, which may
+  be wrong: it is given to who lies there only where all that was told about the device had been told before it was
+  measured, or where the box's clock is known to agree with the ward system's (reckoning.py). Else it is uncertain, as
+  is all of it while the box's clock is known to be behind, or has never been set.
+- An end that is told to a box whose clock is behind stands twice: at its time, and so much earlier, for what the box
+  has dated by its own clock.
 - A device whose time is far from the time of receipt is flagged when that begins and ends; no time is corrected.
 - A message that names somebody else than the interval does (PID-3) is in conflict with it, and its readings are in
   quarantine: the monitor was given a new patient, or the ward system was not.
@@ -11,26 +17,43 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from medledger.associations import NEVER, RECENT, Associations, Interval, Margins, Window, owner, window
+from medledger.associations import (
+    NEVER,
+    RECENT,
+    Associations,
+    Interval,
+    Margins,
+    Window,
+    claimed,
+    owner,
+    window,
+)
 from medledger.clock import FORMAT_BEGAN
 from medledger.ledger import Ledger
 from medledger.records import Association, DeviceBatch, DeviceStatus, Reading, Record
 
 from .. import logs
+from ..health import HEALTH, Health
 from ..subjects import Subjects
-from .adt import Movement
+from .adt import DISCHARGE, MERGE, UPDATE, Movement
 from .moves import Beds, by_hand, plan, reconcile
 from .patients import Patient
+from .reckoning import Clocks, Reckoning, clocks
 
 REMEMBERED: Final = 4 * RECENT
 """Stays of a device that the agent keeps in memory."""
 
 MAX_DEVICES: Final = 1024
 """Devices of which it is remembered what was last said about them: names come from outside."""
+
+
+MAX_PATIENTS: Final = 1024
+MAX_PLACES: Final = 8
+"""Patients and places of each that are remembered for messages that come out of order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +67,12 @@ class Unplaced:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What an ADT message said, and when it came in (UTC ms)."""
+    """What an ADT message said, and when it came in (UTC ms); its sender, and when by its own clock it was sent."""
 
     movements: tuple[Movement, ...]
     received: int
+    sender: str = ""
+    sent: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,25 +96,50 @@ class Wired:
 
 
 class Ward:
-    """Decides for one agent, which began at `since` (UTC ms, by the box's clock)."""
+    """Decides for one agent."""
 
-    def __init__(self, ledger: Ledger, subjects: Subjects, beds: Beds, margins: Margins, *, since: int = 0) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        subjects: Subjects,
+        beds: Beds,
+        margins: Margins,
+        *,
+        read: Clocks = clocks,
+        health: Health = HEALTH,
+    ) -> None:
         self._ledger = ledger
         self._subjects = subjects
         self._beds = beds
         self._margins = margins
-        self._since = since
+        self._reckoning = Reckoning(margins.bound, read)
+        self._health = health
         self._known: Associations | None = None
         self._reasons: dict[str, str | None] = {}  # by device: what was last said of it
         self._astray: set[str] = set()
         self._left: deque[str] = deque()
+        self._elsewhere: dict[Patient, tuple[Movement, ...]] = {}  # of this run: where patients were told to be
 
     @property
     def known(self) -> Associations:
         """All associations that stand on our feed, and those that were decided on since."""
         if self._known is None:
             self._known = logged_associations(self._ledger, most=REMEMBERED)
+            self._remember()
         return self._known
+
+    def _remember(self) -> None:
+        """When the last run was told last about each device."""
+        last: dict[str, tuple[int, int]] = {}  # by device: the block, and how far ahead of its time the entry was
+        for entry in self._ledger.entries("association", author=self._ledger.me):
+            seq, ahead = last.get(entry.content["device"], (-1, 0))
+            later = entry.content.get("at", entry.time) - entry.time
+            last[entry.content["device"]] = max(seq, entry.seq), max(ahead, later)
+        for device, (seq, ahead) in last.items():
+            assert self._ledger.me is not None  # whose entries these are
+            block = self._ledger.block(self._ledger.me, seq)
+            if block is not None:
+                self._reckoning.told_before(device, block.time, block.header.clock.monotonic_ms, ahead)
 
     def undo(self) -> None:
         """Something that was decided on could not be logged: what stands on the ledger holds."""
@@ -97,28 +147,19 @@ class Ward:
 
     def decide(self, draft: object) -> Sequence[Record]:
         """The records that a draft comes to now."""
+        self._reckoning.look()
         if isinstance(draft, Unplaced):
             return (self._place(draft), *self._clock(draft.reading))
         if isinstance(draft, Wired):
             return (self._wire(draft),)
         if isinstance(draft, Told):
-            found = [entry for each in draft.movements for entry in self._plan(each, draft.received)]
+            found = self._move(draft)
             logs.event("association", entries=len(found), events=",".join(each.event for each in draft.movements))
-            return self._noticed(found)
+            return found
         if isinstance(draft, ByHand):
-            subject = None if draft.patient is None else self._pseudonym(draft.patient, draft.received)
-            said = by_hand(
-                self.known,
-                self._beds,
-                draft.received,
-                draft.raw,
-                device=draft.device,
-                subject=subject,
-                at=draft.at,
-                until=draft.until,
-            )
+            said = self._by_hand(draft)
             logs.event("association", entries=len(said), events="by hand")
-            return self._noticed(said)
+            return said
         assert isinstance(draft, Reading)  # nothing else is made of messages
         return (draft, *self._clock(draft))
 
@@ -131,37 +172,128 @@ class Ward:
 
     def reconcile(self, now: int) -> list[Association]:
         """What follows from a table of beds that changed since the last run."""
-        return reconcile(self.known, self._beds, now)
+        return self._noticed(reconcile(self.known, self._beds, now), now)
 
     def subject_at(self, device: str, at: int) -> bytes | None:
         """Who is at the device then."""
-        holding = {each.subject for each in self.known.of(device)[-RECENT:] if each.holds(at)}
+        holding = {each.subject for each in self._recent(device) if each.holds(at)}
         return holding.pop() if len(holding) == 1 else None
 
-    def _noticed(self, entries: list[Association]) -> list[Association]:
-        """Whose devices are left alone by these entries."""
+    # --- who is where -----------------------------------------------------------------------------------------------
+
+    def _move(self, told: Told) -> list[Association]:
+        """What an ADT message comes to."""
+        if told.sent is not None:
+            self._reckoning.heard(told.sender, told.sent, told.received)
+            self._compare_clocks()
+        found = [
+            entry
+            for movement in told.movements
+            for each in (movement, *self._later(movement, told.received))
+            for entry in plan(each, self.known, self._beds, self._pseudonym, told.received)
+        ]
+        found += self._sooner(found)
+        return self._noticed(found, told.received if told.sent is None else told.sent)
+
+    def _later(self, movement: Movement, now: int) -> list[Movement]:
+        """What was told before about a patient who comes late: where he was after that, and who he is by now."""
+        told = self._elsewhere.get(movement.patient, ())
+        if movement.event == MERGE:
+            assert movement.merged is not None  # of a merge
+            self._remember_of(movement.merged, movement)
+        elif movement.event == DISCHARGE:
+            self._remember_of(movement.patient, movement)
+        elif movement.location is not None:
+            self._remember_of(movement.patient, replace(movement, event=UPDATE))
+        after = [each for each in told if self._comes_after(each, movement, now)]
+        return sorted(after, key=lambda each: each.earliest)
+
+    def _comes_after(self, told: Movement, late: Movement, now: int) -> bool:
+        """Whether what was told already holds after one that comes late. At one moment, what is told last holds.
+
+        A discharge stands on the ledger, unless under a pseudonym of another period.
+        """
+        if told.event == DISCHARGE:
+            name = self._pseudonym(told.patient, now)
+            known = any(told.earliest in self.known.ends(device, name) for device in self._beds.devices)
+            return not known and told.at >= late.earliest
+        exact = late.event != MERGE and late.earliest == late.at
+        return told.event == MERGE or told.at >= late.earliest + exact
+
+    def _remember_of(self, patient: Patient, movement: Movement) -> None:
+        told = self._elsewhere.pop(patient, ())
+        self._elsewhere[patient] = (*told, movement)[-MAX_PLACES:]
+        if len(self._elsewhere) > MAX_PATIENTS:
+            del self._elsewhere[next(iter(self._elsewhere))]
+
+    def _sooner(self, entries: Iterable[Association]) -> list[Association]:
+        """The same ends by our own clock, where that is known to be behind."""
+        behind, found = self._reckoning.behind(), []
+        for entry in entries:
+            if not behind or entry.action != "end" or entry.reason == "merge":  # after a merge it is the same person
+                continue
+            assert entry.subject is not None  # each entry of a plan has both
+            assert entry.at is not None
+            stays = self.known.stays(entry.device, entry.subject)
+            begin = max((stay.begin for stay in stays if stay.begin < entry.at), default=None)
+            if begin is not None:
+                found.append(replace(entry, at=max(entry.at - behind, begin)))
+                self.known.apply(found[-1])
+        return found
+
+    def _by_hand(self, draft: ByHand) -> list[Association]:
+        subject = None if draft.patient is None else self._pseudonym(draft.patient, draft.received)
+        leads = self._reckoning.leads()
+        said = by_hand(
+            self.known,
+            self._beds,
+            draft.received,
+            draft.raw,
+            device=draft.device,
+            subject=subject,
+            at=draft.at,
+            until=draft.until,
+            ward=draft.received - min(leads) if leads else None,
+        )
+        return self._noticed(said, draft.received)
+
+    def _noticed(self, entries: list[Association], now: int) -> list[Association]:
+        """That these were told, by a clock that shows `now`; and whose devices are left alone by them."""
+        for entry in entries:
+            self._reckoning.told(entry.device, 0 if entry.at is None else entry.at - now)
         for device in {entry.device for entry in entries if entry.action == "end"}:
-            if not any(each.end == NEVER for each in self.known.of(device)[-RECENT:]):
+            if not any(each.end == NEVER for each in self._recent(device)):
                 self._left.append(device)
         return entries
 
-    def _plan(self, movement: Movement, received: int) -> list[Association]:
-        return plan(movement, self.known, self._beds, self._pseudonym, received)
+    def _compare_clocks(self) -> None:
+        """A clock that differs from the ward system's is a fault: somebody has to set one."""
+        leads = self._reckoning.leads()
+        behind, ahead = self._reckoning.behind(), max(leads, default=0)
+        if behind:
+            reason = f"this box's clock is {behind // 1000} s or more behind the ward system's (MSH-7): set one of them"
+        elif ahead > self._margins.delay:
+            minutes = ahead // 60_000
+            reason = f"the ward system's messages are {minutes} min old (MSH-7): a clock is wrong, or they come late"
+        else:
+            self._health.mended("ward system")
+            return
+        self._health.fault("ward system", reason)
+
+    def _recent(self, device: str) -> Sequence[Interval]:
+        return self.known.of(device)[-RECENT:]
 
     def _pseudonym(self, patient: Patient, at: int) -> bytes:
         return self._subjects.subject(patient.number, patient.issuer, at)
+
+    # --- whose a reading is -----------------------------------------------------------------------------------------
 
     def _place(self, draft: Unplaced) -> Reading:
         reading = draft.reading
         found = self._owner(draft)
         if isinstance(found, Interval) and not self._agrees(draft, found):
             found = "conflict"
-        reason = found if isinstance(found, str) else None
-        if self._reasons.get(reading.device) != reason:
-            if len(self._reasons) >= MAX_DEVICES:
-                self._reasons.clear()
-            self._reasons[reading.device] = reason
-            logs.warning("readings in quarantine" if reason else "readings have a patient again", reason=reason)
+        self._say(reading.device, found)
         return replace(reading, quarantine=found) if isinstance(found, str) else replace(reading, subject=found.subject)
 
     def _wire(self, draft: Wired) -> Reading | DeviceBatch:
@@ -170,27 +302,45 @@ class Ward:
         """
         record = draft.record
         assert record.time is not None  # it was received
-        stamped = record if isinstance(record, Reading) and record.device_time is not None else None
-        span = draft.span if stamped is None else window(stamped, None, self._margins)
-        intervals = self.known.of(record.device)[-RECENT:]
-        found: Interval | str
-        if record.time < FORMAT_BEGAN:
-            found = self._by_order(record.device, span)
-        elif stamped is None and any(record.time < at < NEVER for each in intervals for at in (each.begin, each.end)):
-            found = "uncertain"  # what is known is still to come: our clock was set back, and it alone says when
+        if isinstance(record, Reading) and record.device_time is not None:
+            found = self._timed(record, None)
         else:
-            found = owner(intervals, span)
+            found = self._by_our_clock(record.device, draft.span, record.time)
+        self._say(record.device, found)
         if isinstance(found, Interval):
             return replace(record, subject=found.subject)
         return replace(record, quarantine=found) if isinstance(record, Reading) else record
 
-    def _by_order(self, device: str, span: Window | None) -> Interval | str:
-        """Whose it is by what came in last: only of what was measured in this run, and after that came in."""
-        last = self.known.last(device)
-        if last is None:
-            return "unassociated"
-        since = max(self._since, last.noted if last.noted < FORMAT_BEGAN else 0)
-        return last if span is not None and span[0] >= since else "uncertain"
+    def _say(self, device: str, found: Interval | str) -> None:
+        """Log it where it is another reason than for the device's last reading."""
+        reason = found if isinstance(found, str) else None
+        if self._reasons.get(device) != reason:
+            if len(self._reasons) >= MAX_DEVICES:
+                self._reasons.clear()
+            self._reasons[device] = reason
+            logs.warning("readings in quarantine" if reason else "readings have a patient again", reason=reason)
+
+    def _timed(self, reading: Reading, stamp: int | None) -> Interval | str:
+        """Whose a reading is that says when it was measured, or whose message does."""
+        assert reading.time is not None  # it was received
+        known = claimed(reading, self._margins)
+        if known is not None:
+            return owner(self._recent(reading.device), known)
+        return self._by_our_clock(reading.device, window(reading, stamp, self._margins), reading.time)
+
+    def _by_our_clock(self, device: str, span: Window | None, received: int) -> Interval | str:
+        """Whose it is that was measured between two moments by our clock, and came in at `received`."""
+        intervals, reckoning = self._recent(device), self._reckoning
+        if span is None or received < FORMAT_BEGAN or reckoning.behind() or not reckoning.dates(received):
+            return owner(intervals, None)
+        found = owner(intervals, span)
+        if isinstance(found, str):
+            return found
+        if reckoning.after_all(device, span[0]):
+            return found if found.end == NEVER else "uncertain"  # by what was told, the others have left
+        if reckoning.agrees():
+            return owner(intervals, (span[0] - self._margins.bound, span[1] + self._margins.bound))
+        return "uncertain"
 
     def _clock(self, reading: Reading) -> Sequence[Record]:
         """A word about a device's clock, where there is something new to say."""
@@ -212,12 +362,8 @@ class Ward:
 
     def _owner(self, draft: Unplaced) -> Interval | str:
         reading = draft.reading
-        assert reading.time is not None  # it was received
-        if reading.time < FORMAT_BEGAN:
-            return self.known.last(reading.device) or "unassociated"
-        intervals = self.known.of(reading.device)[-RECENT:]
-        found = owner(intervals, window(reading, draft.stamp, self._margins))
-        if found == "unassociated" and self.known.knows(reading.device) and not intervals:
+        found = self._timed(reading, draft.stamp)
+        if found == "unassociated" and self.known.knows(reading.device) and not self._recent(reading.device):
             return "after-discharge"
         return found
 

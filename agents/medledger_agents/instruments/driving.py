@@ -120,11 +120,12 @@ class Instruments:
                         await asyncio.sleep(BREATH_SECONDS)
                     case SignedBatch():
                         if self._counts(device, port, event):
-                            await self._log_batch(event, measured(event, port.quiet, monotonic_ms(), _now()))
+                            at = _now()
+                            await self._log_batch(event, at, measured(event, port.quiet, monotonic_ms(), at))
                             port.acknowledge(event.counter)
                     case Duplicate(batch, known=False):
                         if self._counts(device, port, batch):
-                            await self._log_batch(batch, None)
+                            await self._log_batch(batch, _now(), None)
                             port.acknowledge(batch.counter)
                     case Missing(1, last):
                         logs.event("instrument was in use before it came here", device=device, batches=last)
@@ -183,9 +184,9 @@ class Instruments:
         """
         return self._logged.get(key) or self._inbox.highest_logged(_sender(key))
 
-    async def _log_batch(self, batch: SignedBatch, span: tuple[int, int] | None) -> None:
-        """Return when it is on the disk; while it cannot be, the device waits."""
-        taken = of_batch(batch.to_record(), _now(), span)
+    async def _log_batch(self, batch: SignedBatch, at: int, span: tuple[int, int] | None) -> None:
+        """Return when it is on the disk; while it cannot be, the device waits. It came in at `at` (UTC ms)."""
+        taken = of_batch(batch.to_record(), at, span)
         message_id = str(batch.counter)
         waited = False
         while True:
