@@ -267,19 +267,21 @@ def _status_of_replica(ledger: Path, seconds: float, *, as_json: bool) -> int:
 
     deadline = time.monotonic() + seconds
     while True:
-        picture = netsource.last(ledger)
+        picture = netsource.current(ledger)
         health = netdata.Health.NOT_RUNNING if picture is None else picture.health
         if health is netdata.Health.IN_SYNC or time.monotonic() >= deadline:
             break
         time.sleep(AGAIN_SECONDS)
     if as_json:
-        emit(
-            netdata.nothing("no program has gossiped for it yet") if picture is None else netdata.for_programs(picture)
-        )
+        emit(netdata.nothing(_never(ledger)) if picture is None else netdata.for_programs(picture))
         return int(health.exit)
     if picture is None:
-        say(f"auditor's replica: {style('not running', fg='red', bold=True)}: nobody has kept it in step yet")
+        say(f"auditor's replica: {style('not running', fg='red', bold=True)}: {_never(ledger)}")
         return int(health.exit)
     for line in nettext.lines(picture):
         say(line)
     return int(health.exit)
+
+
+def _never(ledger: Path) -> str:
+    return "nobody has kept it in step yet" if ledger.is_file() else "it has not joined: medledger agent setup"

@@ -118,6 +118,17 @@ def test_a_replica_without_a_broker_has_nothing_to_do(auditor: NewBox) -> None:
     assert "Name one in [gossip]" in log
 
 
+def test_a_box_that_has_not_joined_yet(tmp_path: Path) -> None:
+    """Its status is not running, with what is next."""
+    box = NewBox(tmp_path / "audit", "auditor")
+    with box.setup("--no-wait") as setup:
+        setup.until_asked()
+        setup.end()
+    told = status(box)
+    assert (told["health"], "medledger agent setup" in told["why"]) == ("not running", True)
+    assert "has not joined" in program("agent", "status", "--config", box.config, code=7).stdout
+
+
 def test_the_end_of_setup_says_how_to_read_it(auditor: NewBox) -> None:
     """By hand, or kept in step; not with a command that an auditor's box has no use for."""
     done = program("agent", "setup", "--directory", auditor.home, "--yes")

@@ -125,7 +125,7 @@ def test_a_configuration_that_is_wrong_is_the_only_finding(box: Box) -> None:
     (only,) = examine(box.config)
     assert_bad(only, Verdict.FAULT, "[gosip]", "Did you mean 'gossip'?")
     (missing,) = examine(box.home / "nowhere.toml")
-    assert_bad(missing, Verdict.FAULT, "cannot be read")
+    assert_bad(missing, Verdict.FAULT, "There is no configuration", "medledger agent setup")
 
 
 def test_a_check_that_fails_stops_no_other(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:

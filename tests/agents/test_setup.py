@@ -9,6 +9,7 @@ import time
 import tomllib
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -128,7 +129,10 @@ def test_two_governors_have_to_approve(broker: Broker, tmp_path: Path) -> None:
 def test_whatever_is_typed_stands_in_the_configuration(name: str) -> None:
     """Quotes, control characters, anything that is text: the file says what was answered, and is right."""
     for kind in home.KINDS.values():
-        answers = {"gossip": {"username": name, "broker": ["mqtt://a", "mqtt://b"]}, "ledger": {"path": "/x/" + name}}
+        answers: dict[str, dict[str, Any]] = {
+            "gossip": {"username": name, "broker": ["mqtt://a", "mqtt://b"]},
+            "ledger": {"path": "/x/" + name},
+        }
         document = tomllib.loads(home.config_text(kind, answers))
         assert document["gossip"]["username"] == name
         assert document["gossip"]["broker"] == ["mqtt://a", "mqtt://b"]

@@ -99,7 +99,8 @@ def _sealed_broker(copy: Path) -> bytes | None:
     from medledger.ledger import Ledger
 
     with Ledger.open(copy) as ledger:
-        return ledger.store.get_meta("broker")
+        sealed: bytes | None = ledger.store.get_meta("broker")
+    return sealed
 
 
 def _look(case: Case, address: BrokerAddress, context: ssl.SSLContext | None, protocol: str) -> Iterator[Finding]:

@@ -41,15 +41,20 @@ def _show(finding: Finding, names: int, columns: int) -> None:
     text = printable(finding.text)
     if len(check) > names:  # a long name has a line to itself
         say(f"{verdict}  {check}")
-        lines = wrap(text, columns - len(indent))
+        lines = _wrap(text, columns - len(indent))
     else:
-        first, *lines = wrap(text, columns - len(indent)) or [""]
+        first, *lines = _wrap(text, columns - len(indent)) or [""]
         say(f"{verdict}  {check.ljust(names)}  {first}")
     for line in lines:
         say(f"{indent}{line}")
     if finding.advice:
-        for number, line in enumerate(wrap(printable(finding.advice), columns - len(indent) - 3)):
+        for number, line in enumerate(_wrap(printable(finding.advice), columns - len(indent) - 3)):
             say(f"{indent}{'-> ' if number == 0 else '   '}{line}")
+
+
+def _wrap(text: str, columns: int) -> list[str]:
+    """Broken at blanks alone: an option or a name that is broken at its hyphen cannot be typed."""
+    return wrap(text, columns, break_on_hyphens=False)
 
 
 def summary(findings: list[Finding]) -> str:

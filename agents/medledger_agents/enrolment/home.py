@@ -164,6 +164,11 @@ def kinds_of(path: Path) -> list[Kind]:
     """
     try:
         document = tomllib.loads(files.read(path, settings.MAX_FILE_BYTES).data.decode())
+    except FileNotFoundError as error:
+        raise ConfigurationError(
+            f"there is no configuration {path}",
+            hint="Name it with --config; or make the box one: medledger agent setup.",
+        ) from error
     except Exception as error:
         raise ConfigurationError(f"the configuration {path} cannot be read: {error}", hint=settings.SAMPLE) from error
     known = {kind.name: {each.name for each in fields(kind.config)} for kind in KINDS.values()}
