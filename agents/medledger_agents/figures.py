@@ -46,14 +46,16 @@ def figures(sources: Sources) -> Iterator[Figure]:
 
 def _spool(sources: Sources) -> Iterator[Figure]:
     usage = sources.spool.usage
-    sizes = {} if usage is None else {"inbox": usage.inbox, "unconfirmed": usage.unconfirmed, "free": usage.free}
+    sizes = {} if usage is None else {"inbox": usage.inbox, "unconfirmed": usage.unconfirmed}
     for kind, size in sizes.items():
-        doc = "Bytes of the inbox, of own blocks that no peer confirmed (about), and free on the disk."
+        doc = "Bytes of the inbox, and of own blocks that no peer confirmed (about)."
         yield Figure("spool_bytes", doc, size, ("kind", kind))
+    free = None if usage is None else usage.free
+    yield Figure("disk_free_bytes", "Bytes free on the fuller of the disks of inbox and ledger.", free)
     yield Figure("spool_full", "Whether nothing is acknowledged for want of room: 1 or 0.", "spool" in sources.faults)
-    yield Figure(
-        "spool_hours_left", "How many hours the disk lasts at the present rate, where known.", sources.spool.hours_left
-    )
+    hours = sources.spool.hours_left
+    left = None if hours is None else hours * 3600
+    yield Figure("spool_left_seconds", "How long the disk lasts at the present rate, where known.", left)
     yield Figure("inbox_open", "Messages that are neither logged nor refused yet.", sources.inbox.open_messages())
 
 

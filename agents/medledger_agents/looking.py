@@ -161,13 +161,13 @@ def _messages(seen: Seen) -> str:
 
 def _disk(seen: Seen) -> str:
     parts = []
-    for kind, text in (("inbox", "{} of messages"), ("free", "{} free")):  # what is unconfirmed, `gossip` says
-        size = seen.one("spool_bytes", kind)
+    messages, free = seen.one("spool_bytes", "inbox"), seen.one("disk_free_bytes")
+    for size, text in ((messages, "{} of messages"), (free, "{} free")):  # what is unconfirmed, `gossip` says
         if size is not None:
             parts.append(text.format(size_text(int(size))))
-    hours = seen.one("spool_hours_left")
-    if hours is not None:
-        parts.append(f"lasts {number_text(int(hours))} h at this rate")
+    seconds = seen.one("spool_left_seconds")
+    if seconds is not None:
+        parts.append(f"lasts {number_text(int(seconds / 3600))} h at this rate")
     return ", ".join(parts) or "not looked at yet"
 
 

@@ -143,7 +143,7 @@ NAMES = (
     "own_blocks_unconfirmed_seconds",
     "peers",
     'spool_bytes{kind="inbox"}',
-    "spool_hours_left",
+    "spool_left_seconds",
     'failures_total{part="gossip"}',
 )
 
