@@ -151,6 +151,33 @@ def test_it_says_how_old_what_it_heard_is(tmp_path: Path) -> None:
         view.close()
 
 
+def test_what_we_took_back_of_others_is_in_a_conflict_of_theirs(tmp_path: Path) -> None:
+    """Two others supplied one serial number, and a part of it was brought here: told when it comes, and after a start
+    without a register, too.
+    """
+    with (
+        found(tmp_path) as founder,
+        join(founder, tmp_path, "p", "pharmacy") as mine,
+        join(founder, tmp_path, "q", "pharmacy") as one,
+        join(founder, tmp_path, "r", "pharmacy") as two,
+    ):
+        part = Dispense(product=GTIN, quantity=3, unit="{tablet}", serial="S1")
+        (raw,) = one.append(part).body
+        assert isinstance(raw, bytes)
+        sync(founder, mine)
+        sync(one, mine)
+        mine.append(DispenseReturn(issue=leaf_hash(raw), quantity=1, action="return"))
+        view = View(mine, tmp_path / "register.db")
+        assert view.catch_up() == []
+        two.append(part)
+        sync(two, mine)
+        (finding,) = view.catch_up()
+        assert finding.kind == "serial supplied twice"
+        assert {place.feed for place in finding.places} == {one.me, two.me, mine.me}
+        assert_says_what_is_there(view, mine)
+        view.close()
+
+
 # --- starts -----------------------------------------------------------------------------------------------------------
 
 
@@ -248,6 +275,13 @@ def _other_epochs(path: Path, mine: Ledger, _founder: Ledger) -> None:
     db.close()
 
 
+def _other_rights(path: Path, mine: Ledger, _founder: Ledger) -> None:
+    db = sqlite3.connect(path)
+    with db:
+        db.execute("UPDATE feeds SET rights = x'00' WHERE used")
+    db.close()
+
+
 def _something_else(path: Path, mine: Ledger, _founder: Ledger) -> None:
     path.unlink()
     db = sqlite3.connect(path)
@@ -265,6 +299,7 @@ def _something_else(path: Path, mine: Ledger, _founder: Ledger) -> None:
         _other_blocks,
         _longer_than_the_ledger,
         _other_epochs,
+        _other_rights,
         _something_else,
     ],
 )
@@ -279,7 +314,10 @@ def test_a_register_that_does_not_fit_is_made_anew(
             block = mine.append(_record(rng, supplies))
             supplies += [leaf_hash(raw) for raw in block.body if isinstance(raw, bytes)]
         start(mine, path)
-        spoil(path, mine, founder)
+        shutil.copy(path, tmp_path / "again.db")
+        for each in (path, tmp_path / "again.db"):
+            spoil(each, mine, founder)
+        assert start(mine, tmp_path / "again.db") >= 40
         view = View(mine, path)
         view.catch_up()
         assert_says_what_is_there(view, mine)
