@@ -3,8 +3,8 @@
 Rules:
 
 - Nothing of a device counts before its HELLO has come and the driver has called `accept` with the highest counter that
-  is durable for its key. Until then batches are left with the device, which says them again. When the line is opened
-  again that begins anew: a frame that has waited for it is older than it says.
+  is durable for its key. Until then batches are left with the device, which says them again. That begins anew with
+  another name or key, and when the line is opened again: a frame that has waited for that is older than it says.
 - Batches come out in the order of their counters, each once. A batch whose predecessor is missing on the line is not
   taken: the host asks for the predecessor. One whose predecessor the device no longer keeps is taken, and what is lost
   is named in a `Missing` before it; the claim is bound by the signed counter, so a line that lies cannot name more.
