@@ -233,8 +233,8 @@ class Agent:
         HEALTH.watch(self._show)
         await self._supervisor.start()
         self._notifier.ready()
-        waits = [asyncio.ensure_future(stopping.wait()), asyncio.ensure_future(self._supervisor.failed())]
-        ends = [*waits, self._worn]
+        failing = asyncio.ensure_future(self._supervisor.failed())
+        ends: list[asyncio.Future[Any]] = [asyncio.ensure_future(stopping.wait()), failing, self._worn]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         logs.event("stopping")
         self._notifier.stopping()

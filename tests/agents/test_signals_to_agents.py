@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -109,3 +111,25 @@ def test_an_agent_that_hangs_before_it_listens_can_be_ended(world: World) -> Non
         life.stderr.close()
     assert "stopping was cut short" in told
     assert "in first_line" in told
+
+
+@pytest.mark.parametrize("answers", [b"", b"\x20\x02\x00\x00"], ids=["never", "then never again"])
+def test_a_broker_that_falls_silent_holds_up_no_end(world: World, stack: ExitStack, answers: bytes) -> None:
+    """It takes the connection, says nothing (more), and takes nothing: the agent ends in order and in its time."""
+    server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+    taken: list[socket.socket] = []
+
+    def take() -> None:
+        with suppress(OSError):  # the test has ended
+            while True:
+                connection, _ = server.accept()
+                taken.append(stack.enter_context(connection))
+                connection.sendall(answers)
+
+    threading.Thread(target=take, daemon=True).start()
+    box = world.box("bed", "bedside", gossip={"broker": f"mqtt://127.0.0.1:{server.getsockname()[1]}"})
+    with box.start() as agent:
+        assert agent.monitor().ask(oru(1))[0] == "AA"
+        assert until(lambda: bool(taken))
+        assert agent.stop() < GRACE_SECONDS
+    server.shutdown(socket.SHUT_RDWR)
