@@ -106,7 +106,6 @@ class Associations:
         self._begins: dict[str, dict[bytes, list[_Begin]]] = defaultdict(dict)
         self._ends: dict[str, dict[bytes, list[tuple[int, int]]]] = defaultdict(dict)
         self._vacated: dict[str, list[tuple[int, int]]] = defaultdict(list)  # ends that name no subject
-        self._last: dict[str, tuple[bytes, bool]] = {}
         self._known: dict[str, list[Interval] | None] = {}
         self._stays: dict[str, dict[bytes, list[Interval]]] = {}
         self._order = 0
@@ -119,22 +118,15 @@ class Associations:
             return
         self._order += 1
         at = entry.time if entry.at is None else entry.at
-        past = entry.reason == "manual" and entry.at is not None  # somebody sets right what was
         if entry.subject is None:
             self._vacated[entry.device].append((at, self._order))
-            if not past and entry.device in self._last:
-                self._last[entry.device] = (self._last[entry.device][0], False)
         elif entry.action == "begin":
             if at < self.horizon(entry.device):
                 return
             self._count[entry.device] = self._count.get(entry.device, 0) + 1
             self._begins[entry.device].setdefault(entry.subject, []).append(_Begin(at, self._order, entry, entry.time))
-            if not past:
-                self._last[entry.device] = (entry.subject, True)
         else:
             self._ends[entry.device].setdefault(entry.subject, []).append((at, self._order))
-            if not past and self._last.get(entry.device, (None,))[0] == entry.subject:
-                self._last[entry.device] = (entry.subject, False)
         self._known[entry.device] = None
         if self._most is not None and self._count.get(entry.device, 0) > 2 * self._most:
             self._forget(entry.device)
@@ -210,13 +202,6 @@ class Associations:
         """The times at which the subject's association with the device is known to have ended."""
         found = (*self._ends.get(device, {}).get(subject, ()), *self._vacated.get(device, ()))
         return sorted(at for at, _ in found)
-
-    def last(self, device: str) -> Interval | None:
-        """What the last entry that came in says, for who knows no times: the interval that lasts, if one does."""
-        subject, lasts = self._last.get(device, (b"", False))
-        if not lasts:
-            return None
-        return next((each for each in reversed(self.of(device)) if each.subject == subject), None)
 
 
 def _first_after(ends: Sequence[tuple[int, int]], begin: _Begin) -> int:

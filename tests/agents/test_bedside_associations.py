@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from medledger.associations import NEVER, Associations, Margins, owner, standing, window
+from medledger.associations import Associations, Margins, owner, standing, window
 from medledger.records import Association, Reading
 from medledger_agents.bedside.adt import (
     ADMIT,
@@ -363,18 +363,6 @@ def test_what_is_long_past_is_forgotten_and_stays_past(count: int, again: int) -
             at = NINE + hour * HOUR + minutes * MINUTE
             assert few.read("MON-A", at) == every.read("MON-A", at)
     assert len(few.known.of("MON-A")) <= 9
-
-
-def test_with_the_clock_in_1970_the_order_of_arrival_decides() -> None:
-    """A box whose clock was never set knows no times: what it was told last holds."""
-    known = Associations()
-    at = 5 * MINUTE
-    plan(Movement(ADMIT, ANNA, NINE, bytes(32), location=A), known, BEDS, pseudonym, at)
-    last = known.last("MON-A")
-    assert last is not None
-    assert (last.subject, last.end) == (pseudonym(ANNA, at), NEVER)
-    plan(Movement(DISCHARGE, ANNA, NINE + HOUR, bytes(32), prior=A), known, BEDS, pseudonym, at + HOUR)
-    assert known.last("MON-A") is None
 
 
 @pytest.mark.parametrize("step", [-HOUR, HOUR], ids=["back", "forward"])

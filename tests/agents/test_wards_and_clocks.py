@@ -8,153 +8,17 @@ decisions, and in the end an auditor's rule says whose each reading is. Nothing 
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from types import SimpleNamespace
+from dataclasses import dataclass
 from typing import Any, cast
-from zoneinfo import ZoneInfo
 
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
 from devices import Instrument
-from medledger.associations import Margins, standing
-from medledger.attribution import Attribution
-from medledger.records import DeviceBatch, Reading, Record
-from medledger_agents.bedside.adt import Location
-from medledger_agents.bedside.intake import Intake
-from medledger_agents.bedside.moves import Beds
-from medledger_agents.bedside.ward import Unplaced, Ward, Wired, logged_associations
-from medledger_agents.health import Health
-from medledger_agents.subjects import Subjects
-
-SECOND, MINUTE, HOUR = 1_000, 60_000, 3_600_000
-NINE = 1_790_000_000_000
-MARGINS = Margins(bound=5 * SECOND, delay=MINUTE)
-BED, NEXT = "ICU^1^A", "ICU^1^B"
-BEDS = Beds({"MON": Location("ICU", "1", "A"), "PO": Location("ICU", "1", "A"), "MON-B": Location("ICU", "1", "B")})
-SUBJECTS = Subjects(bytes(32), "year")
-INTAKE = Intake(SUBJECTS, by_adt=True, zone=ZoneInfo("UTC"), issuer="HOSP")
-NTP = 532226
-
-
-@dataclass(frozen=True)
-class Clock:
-    """The box's clocks: its wall clock is off by so much from these moments on, and the machine started at those."""
-
-    offsets: list[tuple[int, int]]
-    starts: list[int]
-
-    def offset(self, true: int) -> int:
-        return self.offsets[bisect_right(self.offsets, (true, 2**62)) - 1][1]
-
-    def read(self, true: int) -> tuple[int, int]:
-        started = self.starts[bisect_right(self.starts, true) - 1]
-        return max(0, true + self.offset(true)), true - started + 20 * SECOND
-
-
-@dataclass
-class Box:
-    """An agent, its clocks, and its ledger: blocks of what it decided."""
-
-    clock: Clock
-    true: int = NINE - 10 * HOUR
-    blocks: list[tuple[int, int, list[Record]]] = field(default_factory=list)
-    ward: Ward = field(init=False)
-    me: bytes = bytes(32)
-
-    def __post_init__(self) -> None:
-        self.start()
-
-    def start(self) -> None:
-        """The agent is started, again."""
-        self.ward = Ward(
-            cast(Any, self), SUBJECTS, BEDS, MARGINS, read=lambda: self.clock.read(self.true), health=Health()
-        )
-
-    @property
-    def wall(self) -> int:
-        return self.clock.read(self.true)[0]
-
-    def take(self, draft: Any) -> list[Record]:
-        """Decide and log."""
-        found = list(self.ward.decide(draft))
-        wall, steady = self.clock.read(self.true)
-        if found:
-            self.blocks.append((wall, steady, found))
-        return found
-
-    def hear(self, raw: bytes) -> list[Record]:
-        """A message comes in."""
-        taken = INTAKE.take(raw, self.wall)
-        assert taken.delivery is not None
-        assert taken.delivery.refused is None, taken.delivery.refused
-        return [record for draft in taken.delivery.records for record in self.take(draft)]
-
-    # --- as a ledger -------------------------------------------------------------------------------------------------
-
-    def entries(self, entry_type: str, author: bytes | None = None) -> Iterator[Any]:
-        for seq, (_, _, records) in enumerate(self.blocks):
-            for index, record in enumerate(records):
-                if entry_type == record.TYPE:
-                    assert record.time is not None
-                    yield SimpleNamespace(
-                        type=record.TYPE,
-                        content=record.to_content(),
-                        subject=record.subject,
-                        time=record.time,
-                        seq=seq,
-                        index=index,
-                    )
-
-    def block(self, feed: bytes, seq: int) -> Any:
-        wall, steady, _ = self.blocks[seq]
-        return SimpleNamespace(time=wall, header=SimpleNamespace(clock=SimpleNamespace(monotonic_ms=steady)))
-
-    def attribution(self) -> Attribution:
-        return Attribution(((each.seq, each.index), each) for each in self.entries("association"))
-
-
-def stamp(at: int, *, minute: bool = False) -> str:
-    """As HL7 writes it."""
-    text = datetime.fromtimestamp(at / 1000, UTC).strftime("%Y%m%d%H%M%S.%f")[:-3]
-    return text[:12] if minute else text
-
-
-@dataclass(frozen=True)
-class Adt:
-    """A message of the ward system: what happened when, and when it was sent."""
-
-    trigger: str
-    number: str
-    at: int
-    sent: int
-    bed: str = BED
-    prior: str = ""
-    minute: bool = False
-    merged: str = ""
-
-    def raw(self) -> bytes:
-        text = (
-            f"MSH|^~\\&|ADT|HOSP|||{stamp(self.sent)}||ADT^{self.trigger}|{id(self)}|P|2.5\r"
-            f"EVN|{self.trigger}|{stamp(self.sent)}||||{stamp(self.at, minute=self.minute)}\r"
-            f"PID|||{self.number}^^^HOSP^MR\rPV1||I|{self.bed}|||{self.prior}\r"
-        )
-        return (text + (f"MRG|{self.merged}^^^HOSP^MR\r" if self.merged else "")).encode()
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What a device measured at `true`, and gives away so much later. `claim` is what it says of the time."""
-
-    device: str
-    true: int
-    late: int
-    claim: int | None = None
-    sync: int | None = None
-    waits: int = 0  # for the agent to decide
+from medledger.associations import standing
+from medledger.records import DeviceBatch, Reading
+from medledger_agents.bedside.ward import logged_associations
+from ward_world import BED, HOUR, MARGINS, MINUTE, NEXT, NINE, NTP, SECOND, SUBJECTS, Adt, Box, Clock, Measured, draft
 
 
 @dataclass(frozen=True)
@@ -289,17 +153,6 @@ def play(story: Story) -> list[tuple[Measured, list[bytes]]]:
             whose.append(ruled.whose(place, entry)[0])
         found.append((what, [each for each in whose if each is not None]))
     return found
-
-
-def draft(what: Measured, wall: int, instrument: Instrument) -> Any:
-    """As the agent makes it: dated by how long ago it was, where the device is wired."""
-    ago = wall - what.late
-    if what.device == "PO batch":
-        return Wired(instrument.batch(72, time=wall), (ago - 2 * SECOND, ago))
-    if what.device == "PO wired":
-        return Wired(Reading(device="PO", time=wall), (wall - 2 * SECOND, wall))
-    reading = Reading(device=what.device, device_time=what.claim, device_sync=what.sync, time=wall)
-    return Unplaced(reading, (), what.claim)
 
 
 @settings(max_examples=400)

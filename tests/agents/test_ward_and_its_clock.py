@@ -1,0 +1,219 @@
+"""Whose a reading is where clocks are wrong, times are inexact and messages come late: one case each.
+
+test_wards_and_clocks.py draws all of it at random.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from devices import Instrument
+from medledger_agents.bedside.patients import Patient
+from medledger_agents.bedside.ward import ByHand, Wired
+from ward_world import BED, HOUR, MINUTE, NINE, NTP, SECOND, SUBJECTS, Adt, Box, Clock, Measured, draft
+
+
+def ward(*offsets: tuple[int, int]) -> Box:
+    """A box whose clock is off by so much from then on."""
+    return Box(Clock([(NINE - 10 * HOUR, 0), *offsets], [NINE - 10 * HOUR]))
+
+
+def tell(box: Box, trigger: str, number: str, at: int, *, received: int | None = None, **more: Any) -> None:
+    """A message that is sent as it happens, or as it is received."""
+    box.true = at if received is None else received
+    box.hear(Adt(trigger, number, at, box.true, **more).raw())
+
+
+def said_by(box: Box, number: str | None, *, at: int | None = None) -> None:
+    """What a person says."""
+    patient = None if number is None else Patient(number, "HOSP")
+    box.take(ByHand("MON", patient, at, None, bytes(32), box.wall))
+
+
+def whose(box: Box, true: int, *, kept: int = 0, device: str = "PO batch", **more: Any) -> str | None:
+    """Whose a measurement is, when it comes in and in the end: by its number, or nobody's."""
+    box.true = max(box.true, true + kept)
+    (record,) = box.take(draft(Measured(device, true, box.true - true, **more), box.wall, INSTRUMENT))[:1]
+    found = {SUBJECTS.subject(number, "HOSP", at): number for number in ("1", "2", "9") for at in (0, NINE)}
+    return None if record.subject is None else found[record.subject]
+
+
+def in_the_end(box: Box) -> list[bool]:
+    """Whether each measurement is somebody's by all that stands."""
+    known = box.attribution()
+    entries = [each for name in ("device.batch", "reading") for each in box.entries(name)]
+    return [known.whose((each.seq, each.index), each)[0] is not None for each in entries]
+
+
+INSTRUMENT = Instrument("PO")
+START = NINE - HOUR
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["", "started again"])
+def test_what_was_kept_across_an_exchange_is_not_the_next_patients(again: bool) -> None:
+    """The box's clock is an hour ahead, always: by it, what was measured of the one was measured of the other."""
+    box = ward((START, HOUR))
+    tell(box, "A01", "1", START)
+    assert whose(box, START + MINUTE) == "1"
+    tell(box, "A03", "1", NINE)
+    tell(box, "A01", "2", NINE + MINUTE)
+    if again:
+        box.start()
+    assert whose(box, NINE - 20 * MINUTE, kept=30 * MINUTE) is None
+    assert whose(box, NINE + 11 * MINUTE) == "2"
+
+
+def test_what_was_kept_is_the_old_patients_where_the_clocks_agree() -> None:
+    """Caution is not all: a right clock, known to be right, says whose it was."""
+    box = ward()
+    tell(box, "A01", "1", START)
+    tell(box, "A03", "1", NINE)
+    tell(box, "A01", "2", NINE + MINUTE)
+    assert whose(box, NINE - 20 * MINUTE, kept=30 * MINUTE) == "1"
+    assert whose(box, NINE + 30 * SECOND, kept=30 * MINUTE) is None
+    assert whose(box, NINE + 20 * MINUTE, kept=30 * MINUTE) == "2"
+
+
+def test_a_machine_that_was_started_again_knows_no_order() -> None:
+    """Until something of the ward system comes in, or what was measured before it is over."""
+    box = Box(Clock([(START - HOUR, 0), (NINE + 10 * MINUTE, -20 * MINUTE)], [START - HOUR, NINE + 10 * MINUTE]))
+    tell(box, "A01", "1", START)
+    tell(box, "A03", "1", NINE)
+    tell(box, "A01", "2", NINE)
+    box.true = NINE + 11 * MINUTE
+    box.start()
+    assert whose(box, NINE + 5 * MINUTE, kept=7 * MINUTE) is None
+    assert whose(box, NINE + 40 * MINUTE) == "2"
+
+
+def test_a_discharge_told_late_to_a_box_that_is_behind_takes_back() -> None:
+    """The message itself is the first that shows it; what was given since the discharge stands under earlier times."""
+    box = ward((NINE - MINUTE, -30 * MINUTE))
+    tell(box, "A01", "1", NINE - 5 * HOUR)
+    box.start()
+    assert [whose(box, NINE + minutes * MINUTE) for minutes in (-40, 5, 10)] == ["1"] * 3
+    tell(box, "A03", "1", NINE, received=NINE + 12 * MINUTE)
+    assert in_the_end(box) == [True, False, False]
+    assert "30 s" not in box.health.faults()["ward system"]
+    assert "1800 s or more behind" in box.health.faults()["ward system"]
+
+
+def test_a_clock_that_is_set_between_receipt_and_decision_dates_nothing() -> None:
+    """What was dated by the clock as it was is not read by the clock as it is."""
+    box = ward((NINE + HOUR, -2 * HOUR), (NINE + 2 * HOUR, 0))
+    tell(box, "A01", "1", START)
+    tell(box, "A01", "2", NINE)
+    assert whose(box, NINE + MINUTE) == "2"
+    box.true = NINE + 2 * HOUR + 1
+    before = box.clock.read(NINE + 2 * HOUR - 1)[0]
+    (record,) = box.take(Wired(INSTRUMENT.batch(72, time=before), (before - 1, before)))
+    assert record.subject is None
+    assert whose(box, NINE + 3 * HOUR) == "2"
+
+
+def test_ward_messages_that_are_old_are_a_fault() -> None:
+    """Of a clock, or of the way that they come: it is said, and mended by one that is not."""
+    box = ward()
+    tell(box, "A01", "1", START)
+    assert box.health.faults() == {}
+    box.start()
+    box.true = NINE
+    box.hear(Adt("A03", "1", NINE - HOUR, NINE - HOUR).raw())
+    assert "60 min old" in box.health.faults()["ward system"]
+    tell(box, "A08", "9", NINE + MINUTE)
+    assert box.health.faults() == {}
+
+
+def test_a_box_that_was_never_set_believes_synchronised_devices_alone() -> None:
+    """Its own times are none; a discharge that is told late takes back there, too."""
+    box = ward((START, -NINE))
+    tell(box, "A01", "1", START)
+    assert whose(box, NINE) is None
+    assert whose(box, NINE, device="MON", claim=NINE) is None
+    assert whose(box, NINE, device="MON", claim=NINE, sync=NTP) == "1"
+    tell(box, "A03", "1", NINE - MINUTE, received=NINE + MINUTE)
+    assert not any(in_the_end(box))
+
+
+def test_two_messages_of_one_moment_are_taken_as_they_come() -> None:
+    """Discharged and back is here; back and discharged is not: which of them is meant, the times do not say."""
+    box = ward()
+    tell(box, "A01", "1", START)
+    tell(box, "A03", "1", NINE)
+    tell(box, "A01", "1", NINE)
+    assert whose(box, NINE + MINUTE) == "1"
+    tell(box, "A03", "1", NINE, received=NINE + 2 * MINUTE)
+    assert whose(box, NINE + 3 * MINUTE) is None
+    other = ward()
+    tell(other, "A01", "1", START)
+    tell(other, "A01", "1", NINE)
+    tell(other, "A03", "1", NINE)
+    assert whose(other, NINE + MINUTE) is None
+
+
+@pytest.mark.parametrize("trigger", ["A03", "A11", "A02", "A08"])
+@pytest.mark.parametrize("order", [1, -1], ids=["", "reversed"])
+def test_who_came_and_went_within_a_minute_is_gone(trigger: str, order: int) -> None:
+    """Told to the minute, the end lies before the beginning as it is taken; it is its end all the same."""
+    box = ward()
+    messages = [("A01", BED, ""), (trigger, BED if trigger in ("A03", "A11") else "SURG^9", "")]
+    for each, bed, prior in messages[::order]:
+        tell(box, each, "1", NINE, bed=bed, prior=prior, minute=True)
+    assert whose(box, NINE + 5 * MINUTE) is None
+
+
+def test_the_next_patient_ends_the_one_before_at_the_earliest_time() -> None:
+    """An admission to the minute: the old patient's until it began, the new one's when it is over."""
+    box = ward()
+    tell(box, "A01", "1", START)
+    tell(box, "A01", "2", NINE, minute=True)
+    assert [whose(box, NINE + at, device="MON", claim=NINE + at, sync=NTP) for at in (-MINUTE, 0, 2 * MINUTE)] == [
+        "1",
+        None,
+        "2",
+    ]
+
+
+@pytest.mark.parametrize("number", ["1", "9"])
+def test_a_discharge_of_either_number_ends_a_merged_stay(number: str) -> None:
+    """Told late, of a time before the merge, or after it under the number that was given up."""
+    for at in (NINE - MINUTE, NINE + 5 * MINUTE):
+        box = ward()
+        tell(box, "A01", "1", START)
+        tell(box, "A40", "9", NINE, merged="1")
+        assert whose(box, NINE + MINUTE) == "9"
+        tell(box, "A03", number, at, received=NINE + 10 * MINUTE)
+        assert whose(box, NINE + 12 * MINUTE) is None
+
+
+def test_who_was_told_to_be_elsewhere_is_not_here_by_an_older_message() -> None:
+    """The admission comes after the message that the patient has left again."""
+    box = ward()
+    tell(box, "A08", "1", NINE, bed="SURG^9")
+    tell(box, "A01", "1", START, received=NINE + MINUTE)
+    assert whose(box, NINE + 3 * MINUTE) is None
+
+
+def test_a_person_is_obeyed_whatever_the_clock() -> None:
+    """Nobody is there from now on, although the box takes now for a time before the patient came, or long after."""
+    for offset in (-2 * HOUR, 2 * HOUR):
+        box = ward((START - MINUTE, offset), (NINE + 5 * MINUTE, 0))
+        tell(box, "A01", "1", START)
+        box.true = NINE
+        said_by(box, None)
+        at = NINE + 10 * MINUTE
+        assert whose(box, at, device="MON", claim=at, sync=NTP) is None
+        assert whose(box, at, device="MON", claim=NINE - MINUTE, sync=NTP) in (None, "1")
+
+
+def test_a_person_says_who_is_there_from_now_on() -> None:
+    """Not before by either clock: what the device kept is not the new patient's."""
+    box = ward((START - MINUTE, -2 * HOUR), (NINE + 5 * MINUTE, 0))
+    tell(box, "A01", "1", START)
+    box.true = NINE
+    said_by(box, "2")
+    for at in (NINE - HOUR + MINUTE, NINE - MINUTE):
+        assert whose(box, NINE + 10 * MINUTE, device="MON", claim=at, sync=NTP) in (None, "1")
+    assert whose(box, NINE + 20 * MINUTE, device="MON", claim=NINE + 20 * MINUTE, sync=NTP) == "2"
