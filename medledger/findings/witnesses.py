@@ -30,7 +30,7 @@ from medledger.errors import MedledgerError, MembershipError, SchemaError
 from medledger.membership import Membership
 from medledger.supplies import witness_message
 
-from .finding import Context, Finding, Fold, Observed
+from .finding import Context, Finding, Fold, Observed, by_position
 from .prescriptions import author_name
 from .supply_book import SupplyBook
 
@@ -84,7 +84,7 @@ def find(entries: Sequence[Observed], context: Context) -> Iterator[Finding]:
     """Every witness that is missing, invalid, or in two places."""
     book = SupplyBook.of(entries)
     by_signature: dict[tuple[bytes, bytes], list[Observed]] = defaultdict(list)
-    for entry in sorted({each.leaf: each for each in entries}.values(), key=lambda each: each.place):
+    for entry in by_position({each.place: each for each in entries}.values()):
         content = entry.content
         if entry.type not in ("stock", "dispense"):
             continue
