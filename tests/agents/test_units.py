@@ -1,8 +1,8 @@
 """The systemd units: what systemd says of them, and that an agent needs nothing that they forbid.
 
-No systemd runs as the first process where tests run, so no unit is started here. What can be shown without is:
-systemd's own checks of the files, every system call of a whole life held against the filter, and memory that is never
-both written and executed.
+Nothing is started here, so that this runs wherever systemd's tools are: systemd's own checks of the files, every system
+call of a whole life held against the filter, and memory that is never both written and executed. A real systemd starts
+the units in test_real_systemd.py.
 """
 
 from __future__ import annotations
