@@ -64,6 +64,15 @@ def test_what_is_with_a_patient_does_not_leave_the_stock(counter: Desk, do: str)
     assert counter.ask(do, scan=scan())["code"] == "gone"
 
 
+def test_what_is_in_quarantine_is_not_supplied_in_another_pack_s_stead(counter: Desk) -> None:
+    """Packs without a serial number: of thirty tablets twenty are held, so ten can be supplied and no more."""
+    loose = scan(serial="")
+    assert counter.ask("receive", scan=loose, quantity="30", unit="{tablet}")["result"] == "received"
+    assert counter.ask("hold", scan=loose, quantity="20", unit="{tablet}")["result"] == "held"
+    assert counter.ask(scan=loose, quantity="11", unit="{tablet}")["code"] == "not-in-stock"
+    assert counter.ask(scan=loose, **PART)["result"] == "dispensed"
+
+
 def test_what_is_left_of_a_divided_pack_can_be_destroyed(counter: Desk) -> None:
     """In parts, as it was supplied."""
     assert counter.ask("receive", scan=scan(), quantity="30", unit="{tablet}")["result"] == "received"
