@@ -8,7 +8,8 @@ when nothing happens, its memory, and its pace.
 
 The pace is held against the least that anybody could do with the same messages in the same run: python-hl7 parses each,
 and a plain SQLite file takes the bytes, one FULL commit for as many as the agent puts into a block. The two take turns,
-each as often the first as the second, and of all rounds the one in the middle counts.
+each as often the first as the second, and of all rounds the one in the middle counts. Where other programs run, the
+processor's time that each takes for a message says more than its pace.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import median
 from tempfile import mkdtemp
-from time import perf_counter, sleep
+from time import perf_counter, sleep, thread_time
 from urllib.request import urlopen
 
 import hl7
@@ -83,7 +85,20 @@ def bedside(place: Path, scale: Scale) -> Iterator[Line]:
         before = agent.processor_seconds()
         sleep(idle)
         cost = 100 * (agent.processor_seconds() - before) / idle
-        sides = [lambda: agent.feed(part), lambda: _plain(Path(mkdtemp(dir=place)) / "plain.db", part)]
+        agent_work: list[float] = []  # seconds of the processor in each round
+        plain_work: list[float] = []
+
+        def feed() -> None:
+            before = agent.processor_seconds()
+            agent.feed(part)
+            agent_work.append(agent.processor_seconds() - before)
+
+        def reference() -> None:
+            before = thread_time()
+            _plain(Path(mkdtemp(dir=place)) / "plain.db", part)
+            plain_work.append(thread_time() - before)
+
+        sides = [feed, reference]
         rounds = [in_turns(sides, HOUR // 2)]
         half = agent.resident_bytes()
         rounds.append(in_turns(sides, HOUR // 2))
@@ -143,6 +158,15 @@ def bedside(place: Path, scale: Scale) -> Iterator[Line]:
         bar=0.7,
         at_least=True,
         method=f"MLLP socket to acknowledged, that is durable, in turns with the reference: median of {ROUNDS} rounds",
+        result=[part * ROUNDS],
+    )
+    yield line(
+        "bedside-agent-work",
+        median(agent_work) / part * 1e6,
+        "us of the processor for a message",
+        reference="python-hl7 and a plain SQLite commit of the same messages",
+        ratio=median(agent_work) / median(plain_work),
+        method=f"all threads of the agent, gossiping, against the reference's: medians of {ROUNDS} rounds",
         result=[part * ROUNDS],
     )
 
