@@ -1,4 +1,4 @@
-"""Setting up boxes in tests as people do: a hospital's ledger, `agent setup` as a process, the approval as another."""
+"""Setting up boxes in tests as people do: a hospital's ledger, `agent setup` as a process, and the approval."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from click.testing import CliRunner
+
 from boxes import Agent
 from medledger import Identity, Ledger
+from medledger.cli.root import medledger
 
 SECONDS = 60.0
 PROGRAM = [sys.executable, "-m", "medledger"]
@@ -35,6 +38,13 @@ def program(*arguments: object, code: int = 0, stdin: str | None = None) -> subp
     return done
 
 
+def command(*arguments: object, stdin: str | None = None) -> str:
+    """What the same command prints, run in this process: half a second less than a process of its own."""
+    done = CliRunner().invoke(medledger, [str(each) for each in arguments], input=stdin, prog_name="medledger")
+    assert done.exit_code == 0, f"{arguments} ended with {done.exit_code}\n{done.output}"
+    return done.stdout
+
+
 @dataclass(frozen=True)
 class Hospital:
     """A founded ledger in a directory of its own, which knows its broker if there is one."""
@@ -47,19 +57,19 @@ class Hospital:
         directory.mkdir()
         options = [] if broker is None else ["--broker", broker]
         ledger = directory / "ward.db"
-        program("init", ledger, "--name", "St. Anna", "--label", "Hospital", "--role", "hospital", *options)
+        command("init", ledger, "--name", "St. Anna", "--label", "Hospital", "--role", "hospital", *options)
         return cls(ledger)
 
     def approve(self, request: str, *options: object) -> dict[str, Any]:
         """Approve a request; what the program says."""
         told: dict[str, Any] = json.loads(
-            program("member", "approve", self.ledger, "-", "--json", *options, stdin=request).stdout
+            command("member", "approve", self.ledger, "-", "--json", *options, stdin=request)
         )
         return told
 
     def members(self) -> dict[str, dict[str, Any]]:
         """The members by their label."""
-        lines = program("member", "list", self.ledger, "--json").stdout.splitlines()
+        lines = command("member", "list", self.ledger, "--json").splitlines()
         return {member["label"]: member for member in map(json.loads, lines)}
 
     @contextmanager
