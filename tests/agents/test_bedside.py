@@ -204,6 +204,20 @@ def test_bytes_may_come_in_any_pieces(world: World) -> None:
     assert hashes(box) == once(box, *(oru(number) for number in range(1, 103)))
 
 
+def test_no_acknowledgement_waits_for_the_one_behind_it(world: World) -> None:
+    """Those that are due go out together, and none that is due stays behind for one that is not."""
+    box = world.box("bed", "bedside", batch={"window_seconds": 60})
+    with box.start() as agent:
+        monitor = agent.monitor()
+        by_hand = b"MSH|^~\\&|X|Y|||20261122093000+0000||ZML^Z01|%d|P|2.6\r"
+        monitor.send(by_hand % 1, by_hand % 2, oru(3))
+        assert [monitor.receive()[:2] for _ in range(2)] == [("AR", "1"), ("AR", "2")]
+        monitor.send(oru(4, alarm=True), by_hand % 5)  # which ends the window
+        assert [monitor.receive()[:2] for _ in range(3)] == [("AA", "3"), ("AA", "4"), ("AR", "5")]
+        agent.stop()
+    assert hashes(box) == once(box, oru(3), oru(4, alarm=True))
+
+
 def test_bytes_that_are_no_mllp_end_the_connection(world: World) -> None:
     """The messages before them are acknowledged first; other connections go on."""
     box = world.box("bed", "bedside")
