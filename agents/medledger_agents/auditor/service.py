@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from medledger.errors import ConfigurationError
+from medledger.errors import ConfigurationError, StoreError
 from medledger.ledger import Ledger
 
 from .. import logs
@@ -123,5 +123,7 @@ class Replica:
             end.cancel()
 
     async def _alive(self) -> None:
-        """Return when the ledger has had its turn."""
+        """Return when the ledger has had its turn. Raises `StoreError` where only a fresh process can open it again."""
         await asyncio.to_thread(self._ledger.frontier)
+        if self._ledger.failure is not None:
+            raise StoreError(self._ledger.failure)
