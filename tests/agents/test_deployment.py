@@ -15,7 +15,9 @@ from medledger import Ledger
 
 REQUIRED = os.environ.get(REQUIRE_MOSQUITTO) == "1"
 PAGE = (ROOT / "docs" / "deployment.md").read_text()
-VARYING = re.compile(r"\d+ (?:new )?blocks?\b|(?<=/)\d+|(?<=block )\d+|(?<= )\d+ (?:s|min)\b|\b\d{4}-\d\d-\d\dT[\d:+]+")
+VARYING = re.compile(
+    r"\d+ (?:new )?blocks?\b|(?<=/)\d+|(?<=block )\d+|(?<= )\d+ (?:s|min)\b|\b\d{4}-\d\d-\d\d[T ][\d:+]+"
+)
 """How many blocks there are depends on how readings fell into batches, and how old they are on the machine."""
 WHO_HOLDS = re.compile(r"^(?:.+ has joined, and|Another replica) holds its enrolment\.$", re.MULTILINE)
 """Who of the two shows it first, the server or the box, is nobody's to say."""
