@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from medledger_agents.instruments.dating import SLACK_MS, measured
@@ -38,6 +38,7 @@ def test_what_waited_for_the_box_is_as_old_as_the_line_was_busy() -> None:
     assert span[0] <= NOON - 2 * HOUR
 
 
+@example(0, HOUR, HOUR, 0, -1000)
 @given(
     st.integers(0, 10 * HOUR),
     st.integers(0, HOUR),

@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 from devices import Instrument
+from medledger.associations import window
+from medledger.records import Reading
 from medledger_agents.bedside.patients import Patient
+from medledger_agents.bedside.reckoning import Reckoning
 from medledger_agents.bedside.ward import ByHand, Wired
-from ward_world import BED, HOUR, MINUTE, NINE, NTP, SECOND, SUBJECTS, Adt, Box, Clock, Measured, draft
+from ward_world import BED, HOUR, MARGINS, MINUTE, NINE, NTP, SECOND, SUBJECTS, Adt, Box, Clock, Measured, draft
 
 
 def ward(*offsets: tuple[int, int]) -> Box:
@@ -85,6 +88,7 @@ def test_a_machine_that_was_started_again_knows_no_order() -> None:
     box.true = NINE + 11 * MINUTE
     box.start()
     assert whose(box, NINE + 5 * MINUTE, kept=7 * MINUTE) is None
+    assert whose(box, NINE + 15 * MINUTE) is None, "by a clock that is behind it is the old patient's"
     assert whose(box, NINE + 40 * MINUTE) == "2"
 
 
@@ -217,3 +221,81 @@ def test_a_person_says_who_is_there_from_now_on() -> None:
     for at in (NINE - HOUR + MINUTE, NINE - MINUTE):
         assert whose(box, NINE + 10 * MINUTE, device="MON", claim=at, sync=NTP) in (None, "1")
     assert whose(box, NINE + 20 * MINUTE, device="MON", claim=NINE + 20 * MINUTE, sync=NTP) == "2"
+
+
+def test_a_stay_that_began_after_the_end_by_our_clock_is_no_stay() -> None:
+    """The box is behind by more than the stay lasted: all that it gave is taken back."""
+    box = ward((NINE - MINUTE, -HOUR))
+    tell(box, "A01", "1", NINE - 10 * MINUTE)
+    box.start()
+    assert whose(box, NINE + 70 * MINUTE) == "1"
+    tell(box, "A03", "1", NINE + 40 * MINUTE, received=NINE + 80 * MINUTE)
+    assert in_the_end(box) == [False]
+
+
+def test_a_clock_that_is_set_back_before_the_decision_dates_nothing() -> None:
+    """What came in then is still to come now."""
+    box = ward((NINE, -HOUR))
+    tell(box, "A01", "1", START)
+    box.start()
+    before = box.clock.read(NINE - 1)[0]
+    box.true = NINE + 1
+    (record,) = box.take(Wired(INSTRUMENT.batch(72, time=before), (before - 1, before)))
+    assert record.subject is None
+
+
+def test_what_is_told_of_a_time_to_come_counts_from_then_on() -> None:
+    """Until then only clocks that are known to agree say on which side a reading is."""
+    now = [NINE, 0]
+    reckoning = Reckoning(5_000, lambda: (now[0], now[1]))
+    reckoning.told("PO", ahead=HOUR)
+    now[:] = [NINE + MINUTE, MINUTE]
+    reckoning.look()
+    assert not reckoning.after_all("PO", NINE + MINUTE)
+    now[:] = [NINE + 2 * HOUR, 2 * HOUR]
+    reckoning.look()
+    assert reckoning.after_all("PO", NINE + HOUR)
+    assert not reckoning.after_all("PO", NINE + HOUR - 1)
+
+
+def test_a_discharge_told_to_a_box_that_was_never_set_holds_when_it_is() -> None:
+    """The pseudonym was of another period; the admission comes after both."""
+    box = ward((START, -NINE), (NINE, 0))
+    tell(box, "A03", "1", START + 20 * MINUTE)
+    tell(box, "A01", "1", START, received=NINE + MINUTE)
+    assert whose(box, NINE + 5 * MINUTE) is None
+
+
+def test_a_merge_that_is_told_after_the_discharge_opens_nothing() -> None:
+    """The admission is to the minute, and the discharge of the other number may have come after it."""
+    box = ward()
+    tell(box, "A01", "1", NINE, minute=True)
+    tell(box, "A03", "9", NINE + 10 * SECOND)
+    tell(box, "A40", "9", NINE + 5 * SECOND, received=NINE + 5 * MINUTE, merged="1")
+    assert whose(box, NINE + 10 * MINUTE) is None
+
+
+@pytest.mark.parametrize("trigger", ["A02", "A03", "A08"])
+def test_an_exact_end_within_the_minute_of_the_beginning_is_its_end(trigger: str) -> None:
+    """The beginning is taken as late as it can have been, and the end lies before that."""
+    box = ward()
+    tell(box, "A01", "1", NINE, minute=True)
+    tell(box, trigger, "1", NINE + 20 * SECOND, bed=BED if trigger == "A03" else "SURG^9")
+    assert whose(box, NINE + 5 * MINUTE) is None
+
+
+def test_an_older_admission_leaves_the_present_patient_alone() -> None:
+    """It ends where the next one began."""
+    box = ward()
+    tell(box, "A01", "2", NINE)
+    tell(box, "A01", "1", START, received=NINE + MINUTE)
+    assert whose(box, NINE + 10 * MINUTE) == "2"
+
+
+def test_a_device_that_claims_a_time_to_come_is_not_believed() -> None:
+    """It says that it is synchronised, and cannot be."""
+    box = ward()
+    tell(box, "A01", "1", START)
+    assert whose(box, NINE, device="MON", claim=NINE + 2 * HOUR, sync=NTP) is None
+    reading = Reading(device="MON", device_time=NINE + 30 * SECOND, time=NINE)
+    assert window(reading, None, MARGINS) == (NINE - MINUTE, NINE + 30 * SECOND), "or it is right, and we are not"
