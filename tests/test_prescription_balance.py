@@ -293,7 +293,10 @@ class Partitioned(RuleBasedStateMachine):
         twice = {self.everything[at].leaf for at in self.supplies if self.back(at) > self.supplies[at][3]}
         assert {each.facts["issue"] for each in found.get("returned twice", [])} == twice
         undone = {finding.places for finding in found.get("undone by another", [])}
-        assert undone == {tuple(self.everything[at].place for at in pair) for pair in self.meddled()}
+        whose: dict[Any, list[Any]] = defaultdict(list)  # by who said so, the copies of the supply
+        for at, back in self.meddled():
+            whose[self.everything[back].place].append(self.everything[at].place)
+        assert undone == {(min(copies), said) for said, copies in whose.items()}
         for finding in found.get("overdispensed", []):
             proof = {(place.feed, place.seq) for place in finding.places}
             for at, (_, prescription, refill, quantity, _) in self.supplies.items():

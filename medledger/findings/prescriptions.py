@@ -26,7 +26,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from .amounts import NOTHING, amount, amount_text
-from .finding import Context, Finding, Fold, Observed
+from .finding import Context, Finding, Fold, Observed, Place
 from .supply_book import Issue, SupplyBook
 
 DAY_MS: Final = 86_400_000
@@ -135,15 +135,18 @@ def find(entries: Sequence[Observed], context: Context) -> Iterator[Finding]:
     book = SupplyBook.of(entries)
     for prescription in book.prescriptions():
         yield from findings_of(balance(book, prescription), context)
+    undone: dict[Place, tuple[Issue, Observed]] = {}  # each once, whatever copies there are of its supply
     for issue in book.issues():
+        for back in issue.disowned:
+            undone.setdefault(back.place, (issue, back))
         if issue.overreturned:
             said = f"{_amounts(issue.given_back, issue)} came back of a supply of {_amounts(issue.supplied, issue)}"
             yield Finding("returned twice", said, _places([issue.entry, *issue.returns]), {"issue": issue.entry.leaf})
-        for back in issue.disowned:
-            said = f"{author_name(back, context)} undid a supply of {_who(issue, context)}: only its supplier can know"
-            authors = [back.place.feed, issue.entry.place.feed]
-            facts = {"issue": issue.entry.leaf, "authors": authors}
-            yield Finding("undone by another", said, _places([issue.entry, back]), facts)
+    for issue, back in undone.values():
+        said = f"{author_name(back, context)} undid a supply of {_who(issue, context)}: only its supplier can know"
+        authors = [back.place.feed, issue.entry.place.feed]
+        facts = {"issue": issue.entry.leaf, "authors": authors}
+        yield Finding("undone by another", said, _places([issue.entry, back]), facts)
     for back in book.returns_of_nothing():
         said = f"{author_name(back, context)} took back from a supply that is not here"
         yield Finding("return without supply", said, (back.place,), {"issue": back.content["issue"]})

@@ -35,7 +35,7 @@ BATCHES: Final = tuple(
 times = st.sampled_from([*(NOON + minute * 60_000 for minute in range(6)), 0, MIN_INT, MAX_INT])
 devices = st.sampled_from(DEVICES)
 subjects = st.sampled_from(SUBJECTS)
-amounts = st.sampled_from([1, "0.5", 30, (MAX_INT, 0), (1, -9)])
+amounts: Any = st.sampled_from([1, "0.5", 30, (MAX_INT, 0), (1, -9)])
 units = st.sampled_from(["{pack}", "{tablet}"])
 keys = st.sampled_from([each.key for each in INSTRUMENTS])
 few: Any = st.sampled_from
@@ -43,7 +43,8 @@ few: Any = st.sampled_from
 
 def fields(make: Any, **given_fields: Any) -> st.SearchStrategy[Any]:
     """A record of these fields; those that are None are left out."""
-    return st.builds(make, **given_fields)
+    found: st.SearchStrategy[Any] = st.builds(make, **given_fields)
+    return found
 
 
 def maybe(strategy: Any) -> st.SearchStrategy[Any]:
@@ -124,7 +125,8 @@ records: st.SearchStrategy[Record] = st.one_of(
 @st.composite
 def ledgers(draw: st.DrawFn) -> list[Observed]:
     """What some authors wrote, with what came back of some supplies, and what some copied of others."""
-    feeds, found = Feeds(), []
+    feeds = Feeds()
+    found: list[Observed] = []
     for _ in range(draw(st.integers(0, 24))):
         author = draw(few(AUTHORS))
         supplies = [each for each in found if each.type == "dispense"]
