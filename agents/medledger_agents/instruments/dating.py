@@ -4,8 +4,8 @@ A device need not know the time: with each transmission of a batch it says how l
 (docs/serial-link.md). The transmission itself is not older than the moment at which the line was last seen quiet. Since
 then it may have waited for this box, however late it is read: while nothing can be logged, nothing is read either.
 
-All is reckoned by the monotonic clock, and only the result said in UTC, by this box's clock as it stands at `utc`; whose
-it is then, bedside/ward.py says, which knows how far that clock may be believed.
+All is reckoned by the monotonic clock, and only the result said in UTC, by this box's clock as it stands at `utc`. How
+far that clock may be believed, bedside/ward.py knows.
 """
 
 from __future__ import annotations
