@@ -145,3 +145,25 @@ def test_what_the_device_kept_is_not_the_next_patients(wired: Wired, tmp_path: P
         received = sorted(ledger.entries("device.batch"), key=lambda each: each.content["counter"])
         kept = [each.subject for each in received if each.time < 10**12][:5]
     assert kept == [None] * 5
+
+
+def test_a_clock_that_is_always_ahead_gives_nothing_kept_to_the_next_patient(wired: Wired, tmp_path: Path) -> None:
+    """By it, what the device kept while the patients changed was measured when the next one lay there already."""
+    clock = WallClock(tmp_path)
+    clock.set("+1h")
+    wired.plug_in()
+    with wired.box.start(**clock.environment) as agent:
+        told(agent, adt("a", "A01", patient="P-4711", at=-60))
+        batches(agent, 2)
+        agent.stop()
+    wired.unplug()
+    before = len(wired.owners())
+    time.sleep(2)
+    with wired.box.start(**clock.environment) as agent:
+        told(agent, adt("b", "A03", patient="P-4711"), adt("c", "A01", patient="P-4712"))
+        wired.plug_in_again()
+        batches(agent, 40)
+        agent.stop()
+    owners = wired.owners()
+    assert owners[before : before + 5] == [None] * 5
+    assert owners[-1] == "P-4712"
