@@ -214,7 +214,7 @@ def _watch(
     rate = Rate()
     blocks = -1
     settled: float | None = None
-    announcer = Announcer(wanted=request.stay or request.duration is not None)
+    announcer = Announcer(wanted=request.stay)
     printer = EntryPrinter(ledger.membership, as_json=request.as_json, headings=False) if request.follow else None
     try:
         while True:
