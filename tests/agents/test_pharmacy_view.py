@@ -22,6 +22,7 @@ from medledger.findings.prescriptions import balance
 from medledger.findings.supply_book import TYPES, SupplyBook
 from medledger.merkle import leaf_hash
 from medledger.records import Dispense, DispenseReturn, Prescription, Recall, Record, Stock
+from medledger_agents.pharmacy import view as view_module
 from medledger_agents.pharmacy.view import View
 from worlds import found, join, sync
 
@@ -30,10 +31,14 @@ PRODUCTS = (GTIN, "07032069804988")
 LOTS = ("L1", "L2")
 
 
-def test_what_is_read_bit_by_bit_is_what_is_there(tmp_path: Path, rng: random.Random) -> None:
+@pytest.mark.parametrize("many", [5, view_module.MANY_BLOCKS], ids=["by the index", "by blocks"])
+def test_what_is_read_bit_by_bit_is_what_is_there(
+    tmp_path: Path, rng: random.Random, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
     """Three pharmacies write, merge in any order, one is revoked and another joins; the view is closed now and then,
     and now and then its transaction fails. After each step it says what reading everything anew says.
     """
+    monkeypatch.setattr(view_module, "MANY_BLOCKS", many)
     with found(tmp_path) as founder:
         ledgers = [join(founder, tmp_path, f"p{n}", "pharmacy") for n in range(3)]
         sync(founder, ledgers[0])

@@ -38,6 +38,8 @@ Subject = tuple[str, Any]
 ("recalls", product), ("raw", what a request of ours is named by).
 """
 UNDECIDED: Final = frozenset((EPOCH_UNKNOWN, CUT_UNRESOLVED))
+MANY_BLOCKS: Final = 5_000
+"""A feed of more, all of which is to be read, is read by the index: most are of beds, and have no supplies."""
 _NAMES: Final = tuple(sorted(name.encode() for name in TYPES))
 
 Hole = tuple[bytes, int]
@@ -188,20 +190,22 @@ class View:
         return block is not None and block.id == read.id
 
     def _all(self, state: _State) -> Iterator[Observed | Undecided]:
-        """Every entry about supplies, by the ledger's own index. Ours first: an entry that somebody else copied is
-        still the one of who wrote it.
-        """
-        for author in (self.me, None):
-            for name in sorted(TYPES):
-                block: Block | None = None
-                for entry in self._ledger.entries(name, author=author, void=True):
-                    if entry.void in UNDECIDED:
-                        yield Undecided(entry.author, entry.seq)
-                    elif entry.void is None and state.has(entry.author, entry.seq):
-                        if block is None or block.id != entry.block_id:
-                            block = self._ledger.block(entry.author, entry.seq)
-                        if block is not None and block.id == entry.block_id:
-                            yield _observed(block, entry.index, entry.entry.raw)
+        """Every entry about supplies. Ours first: one that somebody else copied is still its writer's."""
+        yield from self._indexed(state, self.me)
+        yield from self._indexed(state, None)
+
+    def _indexed(self, state: _State, author: bytes | None) -> Iterator[Observed | Undecided]:
+        """The same of one feed, or of all, by the ledger's own index, which knows where supplies are."""
+        for name in sorted(TYPES):
+            block: Block | None = None
+            for entry in self._ledger.entries(name, author=author, void=True):
+                if entry.void in UNDECIDED:
+                    yield Undecided(entry.author, entry.seq)
+                elif entry.void is None and state.has(entry.author, entry.seq):
+                    if block is None or block.id != entry.block_id:
+                        block = self._ledger.block(entry.author, entry.seq)
+                    if block is not None and block.id == entry.block_id:
+                        yield _observed(block, entry.index, entry.entry.raw)
 
     def _new(
         self, state: _State, changed: list[bytes], upto: dict[bytes, Read], again: list[Hole]
@@ -211,7 +215,9 @@ class View:
             yield from self._entries(self._ledger.blocks(feed, seq, seq + 1), state.membership)
         for feed in changed:
             start, stop = upto[feed].seq + 1 if feed in upto else 0, state.heads[feed].seq + 1
-            if start < stop:
+            if start == 0 and stop > MANY_BLOCKS:
+                yield from self._indexed(state, feed)
+            elif start < stop:
                 yield from self._entries(self._ledger.blocks(feed, start, stop), state.membership)
 
     def _entries(self, blocks: Iterable[Block], membership: Membership) -> Iterator[Observed | Undecided]:
