@@ -1,10 +1,8 @@
-"""The life of an agent: it opens its replica, key and inbox, keeps its parts alive, and ends when it is told to.
+"""The life of an agent: it opens its replica, key and inbox, and keeps its parts alive until it is told to end.
 
-- SIGTERM and SIGINT end it: what was taken is recorded and acknowledged, own blocks are published as far as the broker
-  takes them, the files are closed. Should anything hang, also before it listens, the process ends after `GRACE_SECONDS`
-  all the same, which loses nothing: what is not on the disk was not acknowledged. The log then shows where it hung.
+- How it is told, and what becomes of an end that hangs, process.py knows. What was taken is recorded and acknowledged
+  first, own blocks are published as far as the broker takes them, the files are closed.
 - SIGHUP reads the configuration again: see reload.py. Before the agent listens, it does so as soon as it does.
-- SIGABRT, which systemd's watchdog sends, writes where each thread is (function and line, no value) before the end.
 - Where a commit of the ledger fails, nobody knows what the disk holds, and the ledger takes nothing until it is opened
   again. Meanwhile the agent refuses and says so; once the disk takes writes again, the process ends in error, and the
   next one opens the ledger.
@@ -17,25 +15,18 @@
 from __future__ import annotations
 
 import asyncio
-import faulthandler
-import logging
 import os
-import signal
-import sys
-import threading
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from medledger.errors import MedledgerError, StoreError
-from medledger.keys import Identity
 from medledger.ledger import Ledger
 
 from . import logs
 from .bedside.config import BedsideConfig
 from .bedside.service import Bedside
-from .config import AgentConfig, LedgerSection
+from .config import AgentConfig
 from .exposition import render
 from .figures import Sources, figures
 from .gossiping import Gossiping
@@ -45,23 +36,14 @@ from .inbox import Inbox
 from .meters import METERS
 from .notify import UNWATCHED_SECONDS, Notifier, Watchdog, watchdog_seconds
 from .pharmacy.config import PharmacyConfig
+from .process import begin, live, open_identity
 from .reload import Reloader, changes, merged
 from .report import Report
 from .scrape import Scrape
-from .settings import first_line
 from .spool import Spool
 from .standing import Standing
 from .subjects import Subjects
 from .supervisor import Part, Supervisor
-
-GRACE_SECONDS: Final = 4.5
-"""From the signal to the end, whatever hangs."""
-
-LAST_WORDS_SECONDS: Final = 0.5
-"""How long it may then take to say where it hung."""
-
-HUNG: Final = 70
-"""Exit code after a shutdown that had to be cut short."""
 
 C = TypeVar("C", bound=AgentConfig)
 
@@ -121,9 +103,7 @@ def run_pharmacy(config: PharmacyConfig, path: Path, *, until_input_ends: bool =
 
 
 def _run(config: C, path: Path, make: Make[C], entry_type: str, *, until_input_ends: bool) -> None:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is a loop that hears it: it must not end the process
-    if sys.stderr is not None:
-        faulthandler.enable()
+    begin()
     logs.start(config.log)
     subjects = Subjects.open(config.subjects.secret_file, config.subjects.period)
     identity = open_identity(config.ledger)
@@ -133,17 +113,11 @@ def _run(config: C, path: Path, make: Make[C], entry_type: str, *, until_input_e
     ):
         logs.event("ledger open", feed=identity.fingerprint, state=ledger.state, ledger=ledger.id.hex()[:16])
 
-        async def live() -> None:
+        async def run() -> None:
             await Agent(config, path, make, entry_type, ledger, inbox, subjects).live(until_input_ends=until_input_ends)
 
-        asyncio.run(live())
+        asyncio.run(run())
     logs.event("stopped")
-
-
-def open_identity(section: LedgerSection) -> Identity:
-    """The box's own key. Raises `KeyFileError`, `ConfigurationError`."""
-    passphrase = None if section.passphrase_file is None else first_line(section.passphrase_file, "passphrase_file")
-    return Identity.load(section.key, passphrase)
 
 
 class _Listener:
@@ -214,36 +188,9 @@ class Agent:
         self._worn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def live(self, *, until_input_ends: bool = False) -> None:
-        """Start, wait for the end, stop. Raises what an essential part raised, `PartFailedError`, or a `StoreError`
-        where the ledger must be opened again.
-        """
-        loop = asyncio.get_running_loop()
-        stopping = asyncio.Event()
-        loop.set_exception_handler(_unhandled)
-
-        def end() -> None:
-            stopping.set()
-            end_after_grace()  # here, and not where the end begins: the start may hang, too
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, end)
-        loop.add_signal_handler(signal.SIGHUP, self._reloader.ask)
-        if until_input_ends:
-            end_with_input()
+        """Start, wait for the end, stop. Raises what an essential part raised, or a `PartFailedError`."""
         HEALTH.watch(self._show)
-        await self._supervisor.start()
-        self._notifier.ready()
-        failing = asyncio.ensure_future(self._supervisor.failed())
-        ends: list[asyncio.Future[Any]] = [asyncio.ensure_future(stopping.wait()), failing, self._worn]
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        logs.event("stopping")
-        self._notifier.stopping()
-        end_after_grace()
-        await self._supervisor.stop()
-        for each in ends:
-            if each.done():
-                each.result()
-            each.cancel()
+        await live(self._supervisor, self._notifier, hang_up=self._reloader.ask, until_input_ends=until_input_ends)
 
     # --- what the parts ask ---------------------------------------------------------------------------------------
 
@@ -333,43 +280,3 @@ class Agent:
         self._report.reload(config)
         if isinstance(self._listener.service, Reloading):
             self._listener.service.reload(config)
-
-
-def end_after_grace() -> None:
-    """End this process after `GRACE_SECONDS`, whatever hangs."""
-    _timer(GRACE_SECONDS, _cut_short)
-
-
-def _cut_short() -> None:
-    _timer(LAST_WORDS_SECONDS, lambda: os._exit(HUNG))  # the log may be what hangs
-    logs.event("stopping was cut short", level=logging.ERROR, after_seconds=GRACE_SECONDS)
-    if faulthandler.is_enabled():
-        faulthandler.dump_traceback()
-    os._exit(HUNG)
-
-
-def _timer(seconds: float, act: Callable[[], None]) -> None:
-    timer = threading.Timer(seconds, act)
-    timer.daemon = True
-    timer.start()
-
-
-def end_with_input() -> None:
-    """End with whoever holds the other end of our standard input, however that one ends."""
-    threading.Thread(target=_await_end_of_input, daemon=True).start()
-
-
-def _await_end_of_input() -> None:
-    with suppress(OSError):  # a terminal that is gone
-        while os.read(sys.stdin.fileno(), 4096):
-            pass
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _unhandled(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """asyncio's own report would quote whatever the exception quotes. Its message is one of its own sentences."""
-    error = context.get("exception")
-    if error is not None:
-        logs.unforeseen("event loop", error)
-    else:
-        logs.event("internal error", level=logging.ERROR, where="event loop", kind=context.get("message"))

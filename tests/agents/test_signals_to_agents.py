@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from boxes import Box, World, oru
-from medledger_agents.runtime import GRACE_SECONDS, HUNG
+from medledger_agents.process import GRACE_SECONDS, HUNG
 from waiting import until
 
 STORM = 400

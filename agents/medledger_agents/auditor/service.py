@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +20,7 @@ from .. import logs
 from ..gossiping import Gossiping
 from ..health import HEALTH
 from ..notify import UNWATCHED_SECONDS, Notifier, Watchdog, watchdog_seconds
-from ..runtime import end_after_grace, end_with_input, open_identity
+from ..process import begin, live, open_identity
 from ..supervisor import Part, Supervisor
 from .config import AuditorConfig
 
@@ -30,15 +29,16 @@ LOOK_SECONDS: Final = 1.0
 
 def run_auditor(config: AuditorConfig, path: Path, *, until_input_ends: bool = False) -> None:
     """Be an auditor's replica, configured by the file at `path`, until a signal. Raises a `MedledgerError`."""
+    begin()
     logs.start(config.log)
     identity = open_identity(config.ledger)
     with Ledger.open(config.ledger.path, identity) as ledger:
         logs.event("ledger open", feed=identity.fingerprint, state=ledger.state, ledger=ledger.id.hex()[:16])
 
-        async def live() -> None:
+        async def run() -> None:
             await Replica(config, path, ledger).live(until_input_ends=until_input_ends)
 
-        asyncio.run(live())
+        asyncio.run(run())
     logs.event("stopped")
 
 
@@ -103,24 +103,7 @@ class Replica:
 
     async def live(self, *, until_input_ends: bool = False) -> None:
         """Start, wait for the end, stop. Raises what gossip raised at its start, or a `PartFailedError`."""
-        loop = asyncio.get_running_loop()
-        stopping = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.add_signal_handler(number, stopping.set)
-        if until_input_ends:
-            end_with_input()
-        await self._supervisor.start()
-        self._notifier.ready()
-        ends = [asyncio.ensure_future(stopping.wait()), asyncio.ensure_future(self._supervisor.failed())]
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        logs.event("stopping")
-        self._notifier.stopping()
-        end_after_grace()
-        await self._supervisor.stop()
-        for end in ends:
-            if end.done():
-                end.result()
-            end.cancel()
+        await live(self._supervisor, self._notifier, until_input_ends=until_input_ends)
 
     async def _alive(self) -> None:
         """Return when the ledger has had its turn. Raises `StoreError` where only a fresh process can open it again."""
