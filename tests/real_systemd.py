@@ -4,7 +4,7 @@ It is made of namespaces (unshare(1)): processes, mounts, network, host name and
 are this machine's under an overlay in memory, which ends with it; nothing is written below it. It has no units but
 those that a test gives it and the few that these ask for: nothing of this machine is started, mounted or set.
 
-Needs root, cgroup2, overlayfs and systemd; `missing` says what is not there.
+Needs root that may do all this, cgroup2, overlayfs and systemd; `missing` tries, and says what is not there.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from waiting import until
 
@@ -29,7 +30,7 @@ JOURNALD: Final = ("systemd-journald.service", "systemd-journald.socket")
 AGENT: Final = "/opt/medledger/bin/medledger"
 PYTHON: Final = "/opt/medledger/bin/python"
 SITE: Final = "/opt/medledger/site"
-BOOT: Final = """
+MOUNTS: Final = """
 set -e
 mount --make-rprivate /
 mount -t tmpfs tmpfs "$PLACE"
@@ -50,6 +51,10 @@ mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts
 ln -s pts/ptmx dev/ptmx
 mount -t tmpfs -o mode=755 tmpfs run
 mount -t tmpfs tmpfs tmp
+"""
+BOOT: Final = (
+    MOUNTS
+    + """
 cd "$PLACE/root"
 pivot_root . opt/outside
 exec chroot . /usr/bin/env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin \
@@ -59,6 +64,7 @@ exec chroot . /usr/bin/env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin
     while [ ! -e /run/go ]; do sleep 0.05; done
     exec %(systemd)s --system --unit=trial.target --log-target=journal'
 """
+)
 
 
 def missing() -> str | None:
@@ -81,11 +87,43 @@ def missing() -> str | None:
             return f"a real systemd needs {program}"
     if not SYSTEMD.exists():
         return f"there is no {SYSTEMD}"
-    if _cgroups() is None:
+    above = _cgroups()
+    if above is None:
         return "a real systemd needs cgroup2, which is not mounted here"
-    if "overlay" not in Path("/proc/filesystems").read_text():
-        return "a machine for systemd needs overlayfs"
+    return _forbidden(above)
+
+
+def _forbidden(above: Path) -> str | None:
+    """What a container's root, who is root by name, may not do: a control group, namespaces and mounts are tried."""
+    group = above / f"medledger-attempt-{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError as error:
+        return f"a real systemd needs control groups: {error}"
+    try:
+        with tempfile.TemporaryDirectory() as place:
+            done = _unshared(MOUNTS, Path(place), group, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            said = done.communicate()[1].decode(errors="replace").split("\n")
+    finally:
+        gone = until(lambda: not _emptied(group))
+    if done.returncode or not gone:
+        return f"a machine for systemd needs namespaces and mounts: {said[0] or 'they cannot be made here'}"
     return None
+
+
+def _unshared(script: str, place: Path, group: Path, **streams: Any) -> subprocess.Popen[bytes]:
+    """A shell script in new namespaces and this control group, with what `MOUNTS` asks for."""
+    environment = {
+        **os.environ,
+        "PLACE": str(place),
+        "PYTHON": sys.base_prefix,
+        "SOURCE": str(ROOT),
+        "SITE": sysconfig.get_path("platlib"),
+        "SCRIPT": script,
+    }
+    enter = f'echo $$ > "{group}/cgroup.procs" || exit\n'
+    enter += 'exec unshare --cgroup --mount --pid --net --uts --ipc --fork --kill-child sh -c "$SCRIPT"'
+    return subprocess.Popen(["sh", "-c", enter], env=environment, stdin=subprocess.DEVNULL, **streams)
 
 
 def _cgroups() -> Path | None:
@@ -101,27 +139,10 @@ class Machine:
         assert above is not None  # `missing` has looked
         self._group = above / f"medledger-trial-{os.getpid()}"
         self._group.mkdir()
-        self._place = place
-        environment = {
-            **os.environ,
-            "PLACE": str(place),
-            "PYTHON": sys.base_prefix,
-            "SOURCE": str(ROOT),
-            "SITE": sysconfig.get_path("platlib"),
-        }
-        script = (
-            f'echo $$ > "{self._group}/cgroup.procs"\nexec unshare --cgroup --mount --pid --net --uts --ipc --fork \\\n'
-        )
-        script += '  --kill-child sh -c "$BOOT"'
         self._said = place.parent / "boot.txt"
         with self._said.open("wb") as said:
-            self._outside = subprocess.Popen(
-                ["sh", "-c", script],
-                env={**environment, "BOOT": BOOT % {"units": UNITS, "systemd": SYSTEMD}},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=said,
-            )
+            script = BOOT % {"units": UNITS, "systemd": SYSTEMD}
+            self._outside = _unshared(script, place, self._group, stdout=subprocess.DEVNULL, stderr=said)
         self.files = Path("/nowhere")
 
     def boot(self, *units: Path) -> None:

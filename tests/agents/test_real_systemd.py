@@ -6,7 +6,10 @@ The machine is made of namespaces (real_systemd.py). Where there can be none, th
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +25,7 @@ HOME = "/var/lib/medledger"
 SOON = "[Service]\nRestartSec=100ms\n"
 WATCHED = SOON + "WatchdogSec=2\nTimeoutAbortSec=500ms\n"
 ASK = "import sys; from boxes import Monitor, oru; print(Monitor(2575).ask(oru(int(sys.argv[1])))[0])"
+HEALTH = "from urllib.request import urlopen; print(urlopen('http://127.0.0.1:9575/health').read().decode())"
 SETTINGS = """
 [mllp]
 port = 2575
@@ -107,7 +111,7 @@ def test_it_is_started_when_it_listens_and_ends_in_order(service: Service) -> No
     assert service.ask(1) == "AA"
     assert (service.state, service.machine.shown(UNIT, "NRestarts")) == ("running", "0")
     assert until(lambda: service.machine.shown(UNIT, "StatusText").startswith("well, offline"))
-    assert '"healthy": true' in service.machine.run("curl", "-s", "http://127.0.0.1:9575/health")
+    assert '"healthy": true' in service.machine.run(PYTHON, "-c", HEALTH)
     service.machine.run("systemctl", "stop", UNIT)
     assert service.machine.shown(UNIT, "Result") == "success"
     assert service.log().endswith("Stopped medledger-bedside.service - medledger bedside agent (HL7 v2 over MLLP).")
@@ -245,3 +249,12 @@ def test_a_pharmacy_is_started_too(machine: Machine, world: World) -> None:
     finally:
         machine.tried("systemctl", "kill", "-s", "KILL", unit)
         machine.run("rm", "-rf", HOME)
+
+
+def test_root_that_may_not_mount_is_no_failure() -> None:
+    """Where root is forbidden namespaces and mounts, as in a container, there is no such machine, and it says why."""
+    bare = ["setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"]
+    ask = [sys.executable, "-c", "from real_systemd import missing; print(missing())"]
+    path = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
+    said = subprocess.run([*bare, *ask], env=path, capture_output=True, text=True, check=True).stdout
+    assert said.startswith("a machine for systemd needs namespaces and mounts: unshare: ")
