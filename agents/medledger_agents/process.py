@@ -52,12 +52,17 @@ def open_identity(section: LedgerSection) -> Identity:
 
 
 async def live(
-    supervisor: Supervisor, notifier: Notifier, *, hang_up: Callable[[], None] | None = None, until_input_ends: bool
+    supervisor: Supervisor,
+    notifier: Notifier,
+    *,
+    hang_up: Callable[[], None] | None = None,
+    worn: asyncio.Future[None] | None = None,
+    until_input_ends: bool,
 ) -> None:
     """Start, wait for the end, stop. SIGHUP calls `hang_up`; where there is none it is an end like any other.
 
-    With `until_input_ends` it also ends with whoever holds the other end of standard input. Raises what an essential
-    part raised, or a `PartFailedError`.
+    With `until_input_ends` it also ends with whoever holds the other end of standard input, and it ends when `worn`
+    is done: then only a new process can go on. Raises what an essential part or `worn` raised, or a `PartFailedError`.
     """
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
@@ -74,7 +79,11 @@ async def live(
         _end_with_input()
     await supervisor.start()
     notifier.ready()
-    ends = [asyncio.ensure_future(stopping.wait()), asyncio.ensure_future(supervisor.failed())]
+    ends: list[asyncio.Future[Any]] = [
+        asyncio.ensure_future(stopping.wait()),
+        asyncio.ensure_future(supervisor.failed()),
+        *([] if worn is None else [worn]),
+    ]
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     logs.event("stopping")
     notifier.stopping()

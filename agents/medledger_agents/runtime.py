@@ -188,9 +188,17 @@ class Agent:
         self._worn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def live(self, *, until_input_ends: bool = False) -> None:
-        """Start, wait for the end, stop. Raises what an essential part raised, or a `PartFailedError`."""
+        """Start, wait for the end, stop. Raises what an essential part raised, `PartFailedError`, or a `StoreError`
+        where the ledger must be opened again.
+        """
         HEALTH.watch(self._show)
-        await live(self._supervisor, self._notifier, hang_up=self._reloader.ask, until_input_ends=until_input_ends)
+        await live(
+            self._supervisor,
+            self._notifier,
+            hang_up=self._reloader.ask,
+            worn=self._worn,
+            until_input_ends=until_input_ends,
+        )
 
     # --- what the parts ask ---------------------------------------------------------------------------------------
 

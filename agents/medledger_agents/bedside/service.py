@@ -50,6 +50,7 @@ CHUNK_BYTES: Final = 64 * 1024
 PENDING_MESSAGES: Final = 64
 """Messages of one connection that wait for their acknowledgement."""
 
+LOOK_SECONDS: Final = 1.0
 STOP_SECONDS: Final = 2.0
 """How long connections get to receive their last acknowledgements when the agent stops."""
 
@@ -98,6 +99,7 @@ class Bedside:
         self._server: asyncio.Server | None = None
         self._by_hand: asyncio.Server | None = None
         self._recording: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
     # --- life ---------------------------------------------------------------------------------------------------
@@ -122,6 +124,7 @@ class Bedside:
         self._instruments.start()
         if self._intake.by_adt:
             self._by_hand = await self._listen_by_hand()
+            self._looking = asyncio.create_task(self._look())
         host, port = self._server.sockets[0].getsockname()[:2]
         logs.event("listening", protocol="mllp" if self._tls is None else "mllps", host=host, port=port)
 
@@ -130,6 +133,12 @@ class Bedside:
         self._recorder.settle()
         if self._intake.by_adt:
             self._recorder.note(self._ward.reconcile(_now()))
+
+    async def _look(self) -> None:
+        """Notice that the clock was set while nobody sends anything: what comes in after it has a time again."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            await self._batcher.aside(self._ward.look)
 
     async def _listen_by_hand(self) -> asyncio.Server | None:
         """Our own socket. Without it the agent works all the same, and says so."""
@@ -152,6 +161,8 @@ class Bedside:
         if self._by_hand is not None:
             self._by_hand.close()
             self._local.unlink(missing_ok=True)
+        if self._looking is not None:
+            self._looking.cancel()
         await self._instruments.stop()
         await self._watching.stop()
         self._batcher.close()

@@ -145,9 +145,13 @@ class Ward:
         """Something that was decided on could not be logged: what stands on the ledger holds."""
         self._known = None
 
+    def look(self) -> None:
+        """It is now: each decision begins so, and where there is none the agent does it now and then."""
+        self._reckoning.look()
+
     def decide(self, draft: object) -> Sequence[Record]:
         """The records that a draft comes to now."""
-        self._reckoning.look()
+        self.look()
         if isinstance(draft, Unplaced):
             return (self._place(draft), *self._clock(draft.reading))
         if isinstance(draft, Wired):
