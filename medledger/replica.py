@@ -146,6 +146,10 @@ class Replica:
         """(feed, seq) of the blocks that stand here with entries hidden: erased, or withheld by who gave them to us."""
         return self.store.holes()
 
+    def hole_sizes(self) -> dict[tuple[bytes, int], int]:
+        """The bytes of each such block's entries and hashes, by (feed, seq): more, when one of its entries has come."""
+        return self.store.hole_sizes()
+
     def raw_blocks(self, feed: bytes, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """A feed's encoded blocks with start <= seq < stop."""
         found = self.store.feeds.get(feed)

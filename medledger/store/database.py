@@ -249,6 +249,13 @@ class Store(Connection):
             by_no = self.feeds_by_number()
         return [(by_no[pos >> SEQ_BITS].author, pos & MAX_SEQ) for (pos,) in rows]
 
+    def hole_sizes(self) -> dict[tuple[bytes, int], int]:
+        """The bytes that the body of each such block has here: an entry takes more than the hash in its place."""
+        with self.lock:
+            rows = self.query("SELECT h.pos, length(b.body) FROM holes h JOIN blocks b ON b.pos = h.pos ORDER BY h.pos")
+            by_no = self.feeds_by_number()
+        return {(by_no[pos >> SEQ_BITS].author, pos & MAX_SEQ): size for pos, size in rows}
+
     # --- what lags ----------------------------------------------------------------------------------------------
 
     def forget_interpretation(self, feed: Feed, seq: int = 0) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from counter_world import GTIN, RX
 from medledger import Ledger
+from medledger.block import Hidden, encode_body, join_block, split_block, split_body
 from medledger.errors import StoreError
 from medledger.findings import Fold, observe
 from medledger.findings.prescriptions import balance
@@ -352,3 +353,34 @@ def test_a_ledger_that_was_put_back(tmp_path: Path) -> None:
         assert view.book(("pack", (GTIN, "N2"))).issues() == []
         assert_says_what_is_there(view, before)
         view.close()
+
+
+# --- entries that come one by one ------------------------------------------------------------------------------------
+
+
+def _only(raw: bytes, *shown: int) -> bytes:
+    """A block with these entries alone, the others hidden."""
+    header, body = split_block(raw)
+    items = enumerate(split_body(body))
+    hidden = [e if at in shown or isinstance(e, Hidden) else Hidden(leaf_hash(e)) for at, e in items]
+    return join_block(header, encode_body(hidden))
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_block_whose_entries_come_one_by_one(tmp_path: Path, restart: bool) -> None:
+    """Of a block of which all was withheld, and then a part less, what came is known, though a part is still hidden."""
+    with found(tmp_path) as founder, join(founder, tmp_path, "p", "pharmacy") as mine:
+        with join(founder, tmp_path, "q", "pharmacy") as other:
+            sync(founder, mine)
+            raw = other.append(*map(_supply, range(3))).raw
+        view = View(mine, tmp_path / "register.db")
+        try:
+            for shown in ((), (1,), (1, 2), (0, 1, 2)):
+                mine.import_blocks([_only(raw, *shown)])
+                if restart:
+                    view.close()
+                    view = View(mine, tmp_path / "register.db")
+                view.catch_up()
+                assert {n for n in range(3) if view.book(("pack", (GTIN, f"N{n}"))).issues()} == set(shown)
+        finally:
+            view.close()

@@ -30,7 +30,7 @@ from medledger.findings.shelf import Move, Shelf
 
 from .. import logs
 
-FORMAT: Final = b"1"
+FORMAT: Final = b"2"
 """To be changed with the tables, and with what counts: a register of other rules is made anew."""
 TABLES: Final = {
     "about": "name TEXT PRIMARY KEY, value BLOB NOT NULL",  # what is said of all of it

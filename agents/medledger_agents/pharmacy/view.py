@@ -130,7 +130,7 @@ class View:
 
     def catch_up(self) -> list[Finding]:
         """Read what came since the last time; the conflicts that are new."""
-        state = _State(self._ledger.membership, self._ledger.frontier(), self._ledger.holes())
+        state = _State(self._ledger.membership, self._ledger.frontier(), self._ledger.hole_sizes())
         if self._state is not None and state.is_like(self._state):
             return []
         register = self._register
@@ -174,11 +174,13 @@ class View:
                 if read.used:
                     return None
                 del upto[feed]  # nothing of it is here: it is read from its begin
-        before, now = {(feed, seq) for feed, seq in _plain(register.noted("holes")) or ()}, set(state.holes)
-        behind = [hole for hole in sorted(before ^ now) if hole[0] in upto and hole[1] <= upto[hole[0]].seq]
-        if any(upto[feed].used and (feed == self.me or (feed, seq) in now) for feed, seq in behind):
+        before, now = _holes(register.noted("holes")), state.holes
+        behind = [hole for hole in sorted(before.keys() | now.keys()) if before.get(hole) != now.get(hole)]
+        behind = [(feed, seq) for feed, seq in behind if feed in upto and seq <= upto[feed].seq]
+        hidden = {hole for hole in behind if hole in now and now[hole] < before.get(hole, now[hole] + 1)}
+        if any(upto[hole[0]].used and (hole[0] == self.me or hole in hidden) for hole in behind):
             return None
-        return upto, [hole for hole in behind if hole in before]
+        return upto, [hole for hole in behind if hole not in hidden]
 
     def _stands(self, feed: bytes, read: Read, head: Head | None) -> bool:
         """Whether a feed still has the block up to which it was read."""
@@ -285,7 +287,8 @@ class View:
                 newest = self._ledger.block(feed, head.seq)
                 times += [] if newest is None else [newest.header.time]
         self.as_of = max(times, default=None)
-        for name, value in (("epochs", _epochs(state.membership)), ("holes", state.holes), ("as_of", self.as_of)):
+        holes = [[*hole, size] for hole, size in state.holes.items()]
+        for name, value in (("epochs", _epochs(state.membership)), ("holes", holes), ("as_of", self.as_of)):
             register.note(name, cbor.encode(value))
 
     # --- conflicts --------------------------------------------------------------------------------------------------
@@ -364,7 +367,7 @@ class _State(NamedTuple):
 
     membership: Membership
     heads: dict[bytes, Head]
-    holes: list[Hole]
+    holes: dict[Hole, int]  # each with its size, which says whether an entry has come or was hidden
 
     def is_like(self, other: _State) -> bool:
         """Whether there is nothing to read."""
@@ -431,6 +434,10 @@ def _subject(found: Any) -> Subject:
     """As it was before it was encoded."""
     kind, name = found
     return kind, tuple(name) if kind == "pack" else name
+
+
+def _holes(encoded: bytes | None) -> dict[Hole, int]:
+    return {(feed, seq): size for feed, seq, size in _plain(encoded) or ()}
 
 
 def _plain(encoded: bytes | None) -> Any:
