@@ -187,6 +187,23 @@ def test_what_is_logged_is_said_to_be_logged(counter: Desk, monkeypatch: pytest.
     assert len(list(counter.ledger.entries("dispense"))) == 1
 
 
+def test_an_alert_is_answered(counter: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the ledger cannot be read again after it; then it stands there once all the same."""
+    real, looks = View.catch_up, []
+
+    def full(self: View) -> object:
+        looks.append(self)
+        if len(looks) == 2:
+            raise StoreError("the disk is full")
+        return real(self)
+
+    monkeypatch.setattr(View, "catch_up", full)
+    for _ in range(2):
+        reply = counter.ask(scan=scan(expiry="260331"))
+        assert (reply["result"], reply["code"], reply["alert"]) == ("refused", "expired", True)
+    assert counter.steps() == [("inspecting", "expired")]
+
+
 # --- copies -----------------------------------------------------------------------------------------------------------
 
 

@@ -384,3 +384,15 @@ def test_a_block_whose_entries_come_one_by_one(tmp_path: Path, restart: bool) ->
                 assert {n for n in range(3) if view.book(("pack", (GTIN, f"N{n}"))).issues()} == set(shown)
         finally:
             view.close()
+
+
+def test_a_register_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the system refuses is an error of ours, which every request hears of, and not the end of the connection."""
+
+    def refuse(_path: Path, _mode: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    with found(tmp_path) as founder, join(founder, tmp_path, "p", "pharmacy") as mine:
+        monkeypatch.setattr(Path, "chmod", refuse)
+        with pytest.raises(StoreError, match="not permitted"):
+            View(mine, tmp_path / "register.db").catch_up()

@@ -206,7 +206,10 @@ class Counter:
         except MedledgerError as failure:
             logs.warning("an alert cannot be logged", reason=type(failure).__name__)
             return False
-        self.look()
+        try:
+            self.look()
+        except MedledgerError as failure:  # it stands there all the same: the next request has to read it first
+            logs.warning("what was logged cannot be read", reason=str(failure))
         return True
 
     # --- the second person ------------------------------------------------------------------------------------------

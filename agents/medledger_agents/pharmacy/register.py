@@ -81,7 +81,7 @@ class Register:
         self._changed: dict[tuple[str, str], Shelf] = {}  # by the transaction under way
         try:
             self._db = self._open()
-        except sqlite3.OperationalError as error:
+        except (sqlite3.OperationalError, OSError) as error:
             raise self._unusable(error) from error
         except sqlite3.DatabaseError as error:
             logs.warning("register removed", reason=str(error))
@@ -133,7 +133,7 @@ class Register:
         finally:
             self._changed.clear()
             if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+                self._do("ROLLBACK")
 
     @contextmanager
     def _reporting(self) -> Iterator[None]:
@@ -142,7 +142,7 @@ class Register:
         except sqlite3.Error as error:
             raise self._unusable(error) from error
 
-    def _unusable(self, error: sqlite3.Error) -> StoreError:
+    def _unusable(self, error: sqlite3.Error | OSError) -> StoreError:
         return StoreError(
             f"{self._path} cannot be used: {error}",
             hint="Look for a full or failing disk. The file may be removed: it is made again at the next start.",
