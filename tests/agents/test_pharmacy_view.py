@@ -396,3 +396,33 @@ def test_a_register_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(Path, "chmod", refuse)
         with pytest.raises(StoreError, match="not permitted"):
             View(mine, tmp_path / "register.db").catch_up()
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_damage_that_is_found_later(tmp_path: Path, restart: bool) -> None:
+    """A register with bad pages that can be opened: who comes upon them hears of it, and then it is made anew."""
+    path = tmp_path / "register.db"
+    with found(tmp_path) as founder, join(founder, tmp_path, "p", "pharmacy") as mine:
+        mine.append(*map(_supply, range(300)))
+        start(mine, path)
+        damaged = bytearray(path.read_bytes())
+        with sqlite3.connect(path) as opened:
+            (size,), (root,) = (
+                opened.execute("PRAGMA page_size").fetchone(),
+                opened.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'places'").fetchone(),
+            )
+        opened.close()
+        damaged[(root - 1) * size : root * size] = b"\xff" * size
+        path.write_bytes(damaged)
+        view = View(mine, path)
+        try:
+            view.catch_up()
+            with pytest.raises(StoreError, match="malformed"):
+                view.book(("pack", (GTIN, "N7")))
+            if restart:
+                view.close()
+                view = View(mine, path)
+            view.catch_up()
+            assert_says_what_is_there(view, mine)
+        finally:
+            view.close()

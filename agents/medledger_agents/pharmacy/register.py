@@ -7,7 +7,8 @@ it again, and nothing else. Rules:
   together with the new position: after a kill -9 it goes on where it was, and takes no entry twice.
 - Looking something up costs what is found, however much the ledger holds. What is found is a place: the entry itself is
   read from the ledger.
-- A file of another ledger, key or format is emptied when it is opened, a damaged one is removed.
+- A file of another ledger, key or format is emptied when it is opened. A damaged one is removed: when it is opened, or
+  when it is closed after SQLite has found the damage (`damaged`).
 
 What goes in, and when all of it is wrong, is for view.py to say.
 """
@@ -79,15 +80,14 @@ class Register:
         self._me = me
         self._is = {"format": FORMAT, "ledger": ledger_id, "feed": me}
         self._changed: dict[tuple[str, str], Shelf] = {}  # by the transaction under way
+        self.damaged = False
         try:
             self._db = self._open()
         except (sqlite3.OperationalError, OSError) as error:
             raise self._unusable(error) from error
         except sqlite3.DatabaseError as error:
             logs.warning("register removed", reason=str(error))
-            with suppress(OSError):
-                for name in ("", "-wal", "-shm"):
-                    path.with_name(path.name + name).unlink(missing_ok=True)
+            self._remove()
             with self._reporting():
                 self._db = self._open()
 
@@ -117,8 +117,16 @@ class Register:
         db.executemany("INSERT INTO about VALUES (?, ?)", self._is.items())
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file. One that was found to be damaged is removed."""
         self._db.close()
+        if self.damaged:
+            logs.warning("register removed", reason="it is damaged")
+            self._remove()
+
+    def _remove(self) -> None:
+        with suppress(OSError):
+            for name in ("", "-wal", "-shm"):
+                self._path.with_name(self._path.name + name).unlink(missing_ok=True)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -140,6 +148,7 @@ class Register:
         try:
             yield
         except sqlite3.Error as error:
+            self.damaged |= type(error) is sqlite3.DatabaseError  # what the disk and others' locks do is of a subclass
             raise self._unusable(error) from error
 
     def _unusable(self, error: sqlite3.Error | OSError) -> StoreError:

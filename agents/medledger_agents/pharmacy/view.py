@@ -130,6 +130,9 @@ class View:
 
     def catch_up(self) -> list[Finding]:
         """Read what came since the last time; the conflicts that are new."""
+        if self._opened is not None and self._opened.damaged:
+            self.close()
+            self._state = None
         state = _State(self._ledger.membership, self._ledger.frontier(), self._ledger.hole_sizes())
         if self._state is not None and state.is_like(self._state):
             return []
