@@ -76,11 +76,17 @@ class Interval:
     manual: bool
     location: str | None = None
     merged: bool = False  # it is the stay of a number that was given up, which goes on
+    tabled: bool = False  # it follows from a new table of beds
 
     @property
     def assigned(self) -> bool:
         """Whether a person said so afterwards."""
         return self.manual and self.end <= self.noted
+
+    @property
+    def ours(self) -> bool:
+        """Whether it began when that was said, by the clock of who logged it."""
+        return self.tabled or (self.manual and not self.assigned)
 
     def holds(self, at: int) -> bool:
         """Whether it covers that time."""
@@ -195,7 +201,15 @@ class Associations:
             if end > begin.at:
                 reason, place = begin.entry.reason, begin.entry.location
                 yield Interval(
-                    device, subject, begin.at, end, begin.noted, reason == "manual", place, reason == "merge"
+                    device,
+                    subject,
+                    begin.at,
+                    end,
+                    begin.noted,
+                    manual=reason == "manual",
+                    location=place,
+                    merged=reason == "merge",
+                    tabled=reason == "replaced",
                 )
 
     def ends(self, device: str, subject: bytes) -> list[int]:

@@ -11,7 +11,7 @@ import pytest
 
 from devices import Instrument
 from medledger.associations import window
-from medledger.records import Reading
+from medledger.records import Association, Reading
 from medledger_agents.bedside.patients import Patient
 from medledger_agents.bedside.reckoning import Reckoning
 from medledger_agents.bedside.ward import ByHand, Wired
@@ -29,10 +29,10 @@ def tell(box: Box, trigger: str, number: str, at: int, *, received: int | None =
     box.hear(Adt(trigger, number, at, box.true, **more).raw())
 
 
-def said_by(box: Box, number: str | None, *, at: int | None = None) -> None:
+def said_by(box: Box, number: str | None, *, at: int | None = None, device: str = "MON") -> None:
     """What a person says."""
     patient = None if number is None else Patient(number, "HOSP")
-    box.take(ByHand("MON", patient, at, None, bytes(32), box.wall))
+    box.take(ByHand(device, patient, at, None, bytes(32), box.wall))
 
 
 def whose(box: Box, true: int, *, kept: int = 0, device: str = "PO batch", **more: Any) -> str | None:
@@ -221,6 +221,54 @@ def test_a_person_says_who_is_there_from_now_on() -> None:
     for at in (NINE - HOUR + MINUTE, NINE - MINUTE):
         assert whose(box, NINE + 10 * MINUTE, device="MON", claim=at, sync=NTP) in (None, "1")
     assert whose(box, NINE + 20 * MINUTE, device="MON", claim=NINE + 20 * MINUTE, sync=NTP) == "2"
+
+
+@pytest.mark.parametrize("heard", [False, True], ids=["", "known to be ahead"])
+@pytest.mark.parametrize("ahead", [3 * MINUTE, 10 * MINUTE, 2 * HOUR, 24 * HOUR])
+def test_what_a_box_that_is_ahead_was_told_by_hand_is_ended_by_what_it_is_told_later(ahead: int, heard: bool) -> None:
+    """By the two clocks it begins after that; which was first, nobody knows, and so nobody is there."""
+    for trigger, number, bed in (("A03", "1", BED), ("A01", "2", BED), ("A02", "1", "SURG^9")):
+        box = ward((START - HOUR, ahead))
+        if heard:
+            tell(box, "A08", "9", START, bed="SURG^9")
+        box.true = NINE
+        said_by(box, "1", device="PO")
+        assert whose(box, NINE + 30 * SECOND) == "1"
+        tell(box, trigger, number, NINE + MINUTE, bed=bed)
+        assert {whose(box, NINE + after * MINUTE) for after in (2, 5, 30, 180, 3000)} == {None}
+
+
+def test_what_was_told_by_hand_before_the_clock_was_set_back_is_ended_too() -> None:
+    """The clock is right by now, and by it the stay is still to come."""
+    box = ward((START, 2 * HOUR), (NINE + MINUTE, 0))
+    box.true = NINE
+    said_by(box, "1", device="PO")
+    tell(box, "A01", "2", NINE + 2 * MINUTE)
+    assert whose(box, NINE + 3 * HOUR) in (None, "2")
+
+
+def test_a_device_that_a_table_of_beds_gave_to_a_patient_is_left_with_him() -> None:
+    """The table was read while the box's clock was ahead; the discharge lies before that by the ward's."""
+    box = ward((START - HOUR, 3 * HOUR))
+    one = SUBJECTS.subject("1", "HOSP", NINE)
+    began = Association(device="MON", action="begin", at=START, location=BED, reason="admit", subject=one, time=START)
+    box.blocks.append((*box.clock.read(START), [began]))
+    box.true = NINE
+    box.start()
+    box.blocks.append((*box.clock.read(NINE), list(box.ward.reconcile(box.wall))))
+    assert whose(box, NINE + MINUTE) == "1"
+    tell(box, "A03", "1", NINE + 2 * MINUTE)
+    assert whose(box, NINE + 5 * MINUTE) is None
+
+
+def test_what_is_told_late_of_a_time_before_what_a_person_said_leaves_it() -> None:
+    """Caution is not all: where the clocks agree, it is known which was first."""
+    box = ward()
+    tell(box, "A08", "9", START, bed="SURG^9")
+    box.true = NINE
+    said_by(box, "1", device="PO")
+    tell(box, "A01", "2", NINE - MINUTE, received=NINE + MINUTE)
+    assert whose(box, NINE + 10 * MINUTE) == "1"
 
 
 def test_a_stay_that_began_after_the_end_by_our_clock_is_no_stay() -> None:

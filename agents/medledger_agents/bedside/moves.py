@@ -9,6 +9,8 @@
   its beginning; and an admission is not believed where a discharge that fits no stay may have come after it.
 - A stay that goes on under another number (a merge) ends for that number too, whichever number is discharged or moved.
 - Two messages about one patient with one and the same time are taken in the order in which they came in.
+- A stay that a person began, or a new table of beds, has our clock's time, and messages have the ward system's. Where
+  ours may be ahead, what comes in later of a time shortly before that stay ends it: nobody knows which was first.
 """
 
 from __future__ import annotations
@@ -54,6 +56,17 @@ class Plan:
     reason: str
     raw: bytes | None
     entries: list[Association]
+    lead: int = 0  # how far our clock may be ahead of the ward system's (ms)
+
+    def may_begin(self, stay: Interval) -> int:
+        """When a stay may have begun, by the ward system's clock."""
+        if not stay.ours:
+            return stay.begin
+        return -NEVER if stay.noted > self.now else stay.begin - self.lead  # or our clock was set back since
+
+    def earliest(self, stay: Interval) -> int:
+        """The same, where the time that was told may be to the minute."""
+        return self.may_begin(stay) - (MINUTE if stay.begin % (MINUTE + 1) == MINUTE else 0)
 
     def begin(self, device: str, subject: bytes, at: int) -> None:
         """The subject is at this device from then on; before what is remembered, nobody is any more."""
@@ -83,9 +96,11 @@ class Plan:
         self.entries.append(entry)
 
 
-def plan(movement: Movement, known: Associations, beds: Beds, pseudonym: Pseudonym, now: int) -> list[Association]:
-    """The entries for one movement, which are added to `known` too."""
-    gathered = Plan(known, beds, now, REASON.get(movement.event, movement.event), movement.raw, [])
+def plan(
+    movement: Movement, known: Associations, beds: Beds, pseudonym: Pseudonym, now: int, lead: int = 0
+) -> list[Association]:
+    """The entries for one movement, which are added to `known` too. Our clock is ahead by `lead` ms at most."""
+    gathered = Plan(known, beds, now, REASON.get(movement.event, movement.event), movement.raw, [], lead)
     stays = _stays(known, beds, movement.patient, pseudonym)
     subject = pseudonym(movement.patient, now)
     at = movement.earliest
@@ -94,7 +109,7 @@ def plan(movement: Movement, known: Associations, beds: Beds, pseudonym: Pseudon
         _leave(gathered, subject, stays, movement, places)
         _leave_next(gathered, stays, at, places)
     elif movement.event == CANCEL_ADMIT:
-        holding = _holding(stays, movement)
+        holding = _holding(gathered, stays, movement)
         for stay in holding:
             _end(gathered, stay, stay.begin)
         if not holding:
@@ -102,7 +117,7 @@ def plan(movement: Movement, known: Associations, beds: Beds, pseudonym: Pseudon
             _leave_next(gathered, stays, at, beds.at(movement.prior))
     elif movement.event == UPDATE:
         if movement.location is not None:
-            for stay in _holding(stays, movement):
+            for stay in _holding(gathered, stays, movement):
                 if not stay.manual and beds.devices.get(stay.device) != movement.location:
                     _end(gathered, stay, at)
     elif movement.event == MERGE:
@@ -121,14 +136,15 @@ def _arrive(gathered: Plan, movement: Movement, stays: list[Interval], subject: 
     here = gathered.beds.at(movement.location)
     if movement.event in (TRANSFER, CANCEL) and movement.prior is not None and movement.prior != movement.location:
         _leave(gathered, subject, stays, movement, gathered.beds.at(movement.prior), reason="transfer")
-    for stay in _holding(stays, movement):
+    for stay in _holding(gathered, stays, movement):
         if stay.device not in here:
             _end(gathered, stay, earliest, "transfer")
     later = min((stay.begin for stay in stays if stay.begin > at and stay.device not in here), default=None)
     for device in here:
         followers = [each.begin for each in known.of(device) if each.begin > at and each.subject != subject]
         for other in known.of(device):
-            if other.subject != subject and other.begin <= at and earliest < other.end:  # who came last is here
+            if other.subject != subject and gathered.may_begin(other) <= at and earliest < other.end:
+                # who came last is here
                 gathered.end(device, other.subject, max(earliest, other.begin), "replaced")
         mine = [stay for stay in stays if stay.device == device]
         if any(stay.holds(at) for stay in mine):
@@ -153,7 +169,7 @@ def _leave(
     reason: str | None = None,
 ) -> None:
     """Ends every stay that holds then, and notes the end at these places for a begin that may still come."""
-    for stay in _holding(stays, movement):
+    for stay in _holding(gathered, stays, movement):
         _end(gathered, stay, movement.earliest, reason)
     for device in places:
         gathered.end(device, subject, movement.earliest, reason)
@@ -161,7 +177,7 @@ def _leave(
 
 def _leave_next(gathered: Plan, stays: list[Interval], at: int, places: list[str]) -> None:
     """Ends the stay that begins soon after, where a discharge fits none: one of the two times is not exact."""
-    if any(_earliest(stay) <= at <= stay.end for stay in stays):
+    if any(gathered.earliest(stay) <= at <= stay.end for stay in stays):
         return
     soon = [stay for stay in stays if at < stay.begin <= at + NEAR_MS and stay.device in places]
     first = min((stay.begin for stay in soon), default=None)
@@ -207,7 +223,7 @@ def _merge(gathered: Plan, movement: Movement, stays: list[Interval], survivor: 
         since = max(movement.earliest, stay.begin)
         if since < stay.end:
             gathered.end(stay.device, stay.subject, max(since, stay.begin + 1))  # what is left shows whose stay goes on
-            if _left_before(gathered.known, stay.device, survivor, _earliest(stay) - 1, since):
+            if _left_before(gathered.known, stay.device, survivor, gathered.earliest(stay) - 1, since):
                 continue
             gathered.begin(stay.device, survivor, since)
             if stay.end != NEVER:
@@ -216,14 +232,9 @@ def _merge(gathered: Plan, movement: Movement, stays: list[Interval], survivor: 
         gathered.end(device, given_up, movement.earliest)
 
 
-def _holding(stays: list[Interval], movement: Movement) -> list[Interval]:
+def _holding(gathered: Plan, stays: list[Interval], movement: Movement) -> list[Interval]:
     """Those that last when it happens, or may."""
-    return [stay for stay in stays if _earliest(stay) <= movement.at and movement.earliest < stay.end]
-
-
-def _earliest(stay: Interval) -> int:
-    """When it may have begun: the time that was told may be to the minute."""
-    return stay.begin - MINUTE if stay.begin % (MINUTE + 1) == MINUTE else stay.begin
+    return [stay for stay in stays if gathered.earliest(stay) <= movement.at and movement.earliest < stay.end]
 
 
 def _stays(known: Associations, beds: Beds, patient: Patient, pseudonym: Pseudonym) -> list[Interval]:

@@ -190,11 +190,13 @@ class Ward:
         if told.sent is not None:
             self._reckoning.heard(told.sender, told.sent, told.received)
             self._compare_clocks()
+        late = 0 if told.sent is None else told.received - told.sent
+        lead = max(0, *(self._reckoning.leads() or [late]))
         found = [
             entry
             for movement in told.movements
             for each in (movement, *self._later(movement, told.received))
-            for entry in plan(each, self.known, self._beds, self._pseudonym, told.received)
+            for entry in plan(each, self.known, self._beds, self._pseudonym, told.received, lead)
         ]
         found += self._sooner(found)
         return self._noticed(found, told.received if told.sent is None else told.sent)
