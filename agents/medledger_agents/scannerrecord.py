@@ -25,7 +25,6 @@ from medledger_bridge.scanner.selftest import MAX_PREFIX_CHARS, Findings, Way
 from medledger_bridge.scanner.settings import GS, SEPARATORS, SUFFIXES, ScannerSettings
 from medledger_bridge.scanner.symbol import MARK
 
-FILE_NAME: Final = "scanner-test.json"
 DEFAULT_DAYS: Final = 90
 FORMAT: Final = "medledger/scanner-test/1"
 MAX_BYTES: Final = 16 * 1024

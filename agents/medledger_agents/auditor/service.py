@@ -2,7 +2,8 @@
 
 - SIGTERM, SIGINT and SIGHUP end it. Nothing is reloaded: a restart takes a second, and loses nothing.
 - The broker may be away, at the start and for days. A mistake in the configuration ends it at once.
-- The watchdog is fed as long as the ledger can be read and gossip has a picture to show.
+- The watchdog is fed as long as the ledger can be read and no commit of it has failed. After one that has, nothing is
+  taken until the ledger is opened again, and only a fresh process does that.
 """
 
 from __future__ import annotations
