@@ -3,9 +3,9 @@
 A key that signs in two places forks its feed. While the replica is *recovering* it does not sign, and waits to be told
 that nothing of our feed is missing here. Rules:
 
-- It is told so when we hold all that every peer heard lately has shown, have listened for 2 s since we connected and
-  since the last block of ours came, and neither of the following two holds. Where such blocks made it stop, their
-  author may be alive and silent: then that is 160 s.
+- It is told so when we hold all that every peer heard lately has shown (one at least has), have listened for 2 s since
+  we connected and since the last block of ours came, and neither of the following two holds. Where such blocks made it
+  stop, their author may be alive and silent: then that is 160 s.
 - A member has shown more of our feed than we hold. Its word keeps us from signing until it has handed these blocks over
   or is gone. It does not make a replica that is ready stop: only blocks with our signature do, and the replica sees
   these itself when they are imported.

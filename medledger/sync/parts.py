@@ -106,14 +106,20 @@ class Parts:
     # --- what there is to see -----------------------------------------------------------------------------------
 
     def in_sync(self, now: float) -> bool:
-        """Whether we hold all that every peer heard lately has shown, and have heard one since we connected."""
+        """Whether we hold all that every peer heard lately has shown, and one of them has shown it since we connected.
+
+        Who does not answer is not waited for; where nobody answers, nothing is known.
+        """
         if self._alone or not (self._puller.idle and self._branches.idle and self._prober.idle and self._repair.idle):
             return False
-        return all(
-            peer.level or peer.gone or peer.failures >= PATIENCE_FAILURES or now - peer.heard_at > PEER_SECONDS
-            for peer in self.peers
-            if peer.beacon is not None
-        )
+        level = False
+        for peer in self.peers:
+            if peer.beacon is None or peer.gone or now - peer.heard_at > PEER_SECONDS:
+                continue
+            level |= peer.level
+            if not peer.level and peer.failures < PATIENCE_FAILURES:
+                return False
+        return level
 
     def status(self, now: float) -> dict[str, Any]:
         """A picture for people and programs: plain data, bounded; its fields are in `picture`."""

@@ -4,7 +4,7 @@ Times are seconds before now, so that the picture means the same under any clock
 
     feed, boot              our own key and boot id, in hex
     state                   `ready`, or `recovering` while our own feed must come back before we sign
-    in_sync                 we are connected, and hold all that every peer heard lately has shown
+    in_sync                 we are connected, and hold all that every peer heard lately has shown; one at least has
     peers                   peers heard within the last 160 s, but for those that are gone
     feeds, blocks           what we hold
     feeds_behind            feeds of which a peer holds more, as far as we have asked

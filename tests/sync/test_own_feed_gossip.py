@@ -219,3 +219,31 @@ def test_ones_own_old_blocks_are_welcome_back(world: World) -> None:
     world.settle()
     assert station.alarms == []
     assert world.founder.forks == {}
+
+
+def test_those_who_are_heard_and_never_answer_give_no_leave_to_sign(world: World) -> None:
+    """They say that they are there, and show nothing: as good as nobody, however long that goes on."""
+    ward = world.add("ward")
+    write(ward, 2)
+    world.settle()
+    key = ward.identity
+    assert key is not None
+    backup = world.directory / "backup.db"
+    ward.backup(backup)
+    write(ward, 6)
+    world.settle()
+    world.net.stop(world.stations.pop("ward"))
+    ward.close()
+    for path in [*world.directory.glob("ward.db*"), *world.directory.glob("ward.key.*witness")]:
+        path.unlink()
+    shutil.copy(backup, world.directory / "ward.db")
+    restored, station = open_box(world, world.directory)
+    world.net.censor = lambda _topic, hearer: hearer is not station
+    assert not world.net.run(6 * PEER_SECONDS, until=lambda: restored.state == "ready")
+    assert refuses(restored)
+    world.net.censor = None
+    assert world.net.run(6 * PEER_SECONDS, until=lambda: restored.state == "ready")
+    head = restored.head(key.public_key)
+    assert head is not None
+    assert head.seq == 7
+    assert world.founder.forks == {}
