@@ -236,7 +236,8 @@ def test_what_is_forged_is_passed_over(broker: Broker, tmp_path: Path) -> None:
         asked, _ = read_request_text(request)
         own = make_request(Identity.generate(), secret=bytes(16), roles=["bedside"])
         guessed = forger.enrol(own)  # sealed to another key, under another secret
-        spoil(broker, request, b"mlrep1:AAAA", b"\x00" * 30_000, guessed.encode(), b"x" * 100_000)
+        # The last is what a box finds that subscribes only now: one that it looks at.
+        spoil(broker, request, b"x" * 100_000, b"mlrep1:AAAA", b"\x00" * 30_000, guessed.encode())
         setup.heard("no reply to this request")
         assert not box.ledger.exists()
         told = hospital.approve(request)

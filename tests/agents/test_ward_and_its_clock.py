@@ -347,3 +347,13 @@ def test_a_device_that_claims_a_time_to_come_is_not_believed() -> None:
     assert whose(box, NINE, device="MON", claim=NINE + 2 * HOUR, sync=NTP) is None
     reading = Reading(device="MON", device_time=NINE + 30 * SECOND, time=NINE)
     assert window(reading, None, MARGINS) == (NINE - MINUTE, NINE + 30 * SECOND), "or it is right, and we are not"
+
+
+def test_a_discharge_to_the_minute_ends_a_stay_that_is_told_late_and_began_within_it() -> None:
+    """Where an earlier stay of the same patient ended at the full minute: that end is not this stay's."""
+    box = ward()
+    tell(box, "A01", "1", START)
+    tell(box, "A03", "1", NINE, bed=BED)
+    tell(box, "A03", "1", NINE, bed=BED, minute=True, received=NINE + MINUTE)
+    tell(box, "A01", "1", NINE, received=NINE + 2 * MINUTE)
+    assert whose(box, NINE + 5 * MINUTE) is None

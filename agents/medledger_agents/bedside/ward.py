@@ -217,9 +217,12 @@ class Ward:
     def _comes_after(self, told: Movement, late: Movement, now: int) -> bool:
         """Whether what was told already holds after one that comes late. At one moment, what is told last holds.
 
-        A discharge stands on the ledger, unless under a pseudonym of another period.
+        A discharge stands on the ledger, unless under a pseudonym of another period. One that is known to the minute
+        may have come after all that happened within it, and an end that stands there may be of an earlier stay.
         """
         if told.event == DISCHARGE:
+            if told.earliest < told.at:
+                return told.at > late.earliest
             name = self._pseudonym(told.patient, now)
             known = any(told.earliest in self.known.ends(device, name) for device in self._beds.devices)
             return not known and told.at >= late.earliest
