@@ -169,8 +169,8 @@ def test_a_supply_that_waits_for_its_witness_while_the_pack_is_recalled(founder:
         assert list(counter.ledger.entries("dispense")) == []
 
 
-def test_what_is_logged_is_said_to_be_logged(counter: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where it cannot be read again, because the disk filled up right after it."""
+def fail_the_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk fills up right after something was logged, when the counter looks at the ledger again."""
     real, looks = View.catch_up, []
 
     def full(self: View) -> object:
@@ -180,6 +180,11 @@ def test_what_is_logged_is_said_to_be_logged(counter: Desk, monkeypatch: pytest.
         return real(self)
 
     monkeypatch.setattr(View, "catch_up", full)
+
+
+def test_what_is_logged_is_said_to_be_logged(counter: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it cannot be read again, because the disk filled up right after it."""
+    fail_the_second_look(monkeypatch)
     reply = counter.ask(scan=scan(), id="1")
     assert (reply["result"], reply["repeated"]) == ("dispensed", False)
     again = counter.ask(scan=scan(), id="1")
@@ -189,15 +194,7 @@ def test_what_is_logged_is_said_to_be_logged(counter: Desk, monkeypatch: pytest.
 
 def test_an_alert_is_answered(counter: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where the ledger cannot be read again after it; then it stands there once all the same."""
-    real, looks = View.catch_up, []
-
-    def full(self: View) -> object:
-        looks.append(self)
-        if len(looks) == 2:
-            raise StoreError("the disk is full")
-        return real(self)
-
-    monkeypatch.setattr(View, "catch_up", full)
+    fail_the_second_look(monkeypatch)
     for _ in range(2):
         reply = counter.ask(scan=scan(expiry="260331"))
         assert (reply["result"], reply["code"], reply["alert"]) == ("refused", "expired", True)
