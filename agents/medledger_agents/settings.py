@@ -194,6 +194,8 @@ def load(path: Path, config: type[T]) -> T:
         ) from error
     if len(raw) > MAX_FILE_BYTES:
         raise ConfigurationError(f"the configuration {path} is longer than {MAX_FILE_BYTES} bytes", hint=SAMPLE)
+    if not raw.strip():  # a save that was cut short leaves this: every key at its default would be another box
+        raise ConfigurationError(f"the configuration {path} is empty", hint=f"Restore it. {SAMPLE}")
     try:
         document = tomllib.loads(raw.decode())
     except (ValueError, RecursionError) as error:  # also a number of 5,000 digits, and brackets without end

@@ -40,10 +40,10 @@ def test_the_sample_file_is_what_the_code_declares(name: str) -> None:
 
 @parametrize_config
 def test_the_sample_file_holds_the_defaults(name: str, tmp_path: Path) -> None:
-    """Loading the sample gives what an empty file gives, with every key that has a default."""
+    """Loading the sample gives what a file without a key gives, with every key that has a default."""
     path = tmp_path / "agent.toml"
     path.write_text((SAMPLES / f"{name}.toml").read_text())
-    assert CONFIGS[name].load(path) == load(tmp_path, "", CONFIGS[name])
+    assert CONFIGS[name].load(path) == load(tmp_path, "# no key\n", CONFIGS[name])
 
 
 @parametrize_config
@@ -130,7 +130,11 @@ def test_a_bad_broker_is_refused_without_its_password(tmp_path: Path, broker: st
     assert "secret" not in f"{caught.value} {caught.value.hint}"
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe", b"#" * 70_000, None], ids=["not text", "too long", "missing"])
+@pytest.mark.parametrize(
+    "content",
+    [b"\xff\xfe", b"#" * 70_000, b"", b"\n", bytes(4096), None],
+    ids=["not text", "too long", "empty", "blank", "zeros", "missing"],
+)
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes | None) -> None:
     """Whatever the file is, the error is ours."""
     path = tmp_path / "agent.toml"

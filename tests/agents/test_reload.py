@@ -112,7 +112,7 @@ def test_systemd_is_told_of_a_reload(box: Box, tmp_path: Path) -> None:
 def test_merging_takes_exactly_the_live_keys(config: type, tmp_path: Path) -> None:
     """What differs is named, live or not; merged again, only what is not live differs still."""
     path = tmp_path / "agent.toml"
-    path.write_text("")
+    path.write_text("# every key at its default\n")
     old = config.load(path)
     new = replace(old, log=replace(old.log, level="error"), ledger=replace(old.ledger, path=Path(os.devnull)))
     assert {(change.name, change.live) for change in changes(old, new)} == {

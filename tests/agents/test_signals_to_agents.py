@@ -52,7 +52,9 @@ def test_a_storm_of_reloads_costs_next_to_nothing(box: Box) -> None:
     with box.start() as agent:
         started = time.monotonic()
         for number in range(STORM):
-            box.config.write_text(box.config.read_text() + ("[spool]\nhours = 7\n" if number == STORM - 1 else ""))
+            saved = box.config.with_suffix(".new")  # whole at every moment, as an editor saves it
+            saved.write_text(box.config.read_text() + ("[spool]\nhours = 7\n" if number == STORM - 1 else ""))
+            saved.replace(box.config)
             agent.process.send_signal(signal.SIGHUP)
             if number % 100 == 0:
                 assert agent.monitor().ask(oru(number))[0] == "AA"
