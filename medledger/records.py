@@ -194,6 +194,7 @@ class Association(RecordBase):
             "location": Text(1, 64),  # ward and bed of the device: finds the device, and shows a wrong plug
             "reason": OneOf(MOVES),  # who moved and why
             "raw": HASH,  # the message that said so (ADT), as in `reading`
+            "sent": Int(),  # UTC ms by the clock that `at` is of, when it was told: whether `at` was still to come
         },
     )
 
@@ -203,6 +204,7 @@ class Association(RecordBase):
     location: str | None = None
     reason: str | None = None
     raw: bytes | None = None
+    sent: int | None = None
     subject: bytes | None = None
     time: int | None = None
 

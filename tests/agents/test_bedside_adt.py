@@ -233,6 +233,18 @@ def test_a_time_without_a_zone_is_no_time() -> None:
         read(MSH.format("A01"), "EVN||20260701100000", PID, PV1, zone=None)
 
 
+@pytest.mark.parametrize(("sent", "recorded"), [("20260701080000", "20260701070000"), ("", "20260701080000")])
+def test_when_it_was_sent(sent: str, recorded: str) -> None:
+    """MSH-7; else EVN-2, for it was recorded no later. What says neither is refused: it may be about a time to come."""
+    text = f"{MSH.format('A01')}\rEVN||{{}}||||20260701090000\r{PID}\r{PV1}\r".replace("20260701120000", "{}")
+    intake = Intake(Subjects(bytes(32), "year"), by_adt=True, zone=ZoneInfo("UTC"))
+    taken = intake.take(text.format(sent, recorded).encode(), UTC_TEN)
+    assert taken.delivery is not None
+    (told,) = taken.delivery.records
+    assert told.sent == UTC_TEN
+    assert "does not say when it was sent" in intake.take(text.format("", "").encode(), UTC_TEN).reason
+
+
 @pytest.mark.parametrize("event", EVENTS)
 def test_who_and_where(event: str) -> None:
     """Each event's patient and places; a number without an issuer gets the configured one."""

@@ -306,6 +306,37 @@ def test_what_is_told_of_a_time_to_come_counts_from_then_on() -> None:
     assert not reckoning.after_all("PO", NINE + HOUR - 1)
 
 
+@pytest.mark.parametrize("again", [None, 1, 11, 29])
+def test_what_was_told_of_a_time_to_come_still_lies_ahead_after_a_start(again: int | None) -> None:
+    """The box's clock is an hour ahead, and by it the exchange is past as soon as it is told."""
+    box = ward((START, HOUR))
+    tell(box, "A01", "1", START)
+    tell(box, "A03", "1", NINE + 30 * MINUTE, received=NINE)
+    tell(box, "A01", "2", NINE + 30 * MINUTE, received=NINE)
+    found = []
+    for minute in range(0, 50, 2):
+        if minute - 1 == again:
+            box.true = NINE + minute * MINUTE - SECOND
+            box.start()
+        found.append(whose(box, NINE + minute * MINUTE))
+    assert set(found[:15]) == {None}
+    assert found[-1] == "2", "caution is not all: the time has come"
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["", "and more since"])
+def test_a_time_to_come_has_come_where_a_later_message_shows_it(later: bool) -> None:
+    """After a start of the machine nothing else does: it lies as far ahead as it did when it was told."""
+    box = Box(Clock([(START - HOUR, 0)], [START - HOUR, NINE + 2 * HOUR]))
+    tell(box, "A01", "1", NINE + HOUR, received=NINE)
+    if later:
+        tell(box, "A03", "1", NINE + HOUR + MINUTE)
+        tell(box, "A01", "1", NINE + HOUR + 2 * MINUTE)
+    box.true = NINE + 2 * HOUR + 1
+    box.start()
+    assert whose(box, NINE + 2 * HOUR + 5 * MINUTE) == ("1" if later else None)
+    assert whose(box, NINE + 3 * HOUR + 5 * MINUTE) == "1"
+
+
 def test_a_discharge_told_to_a_box_that_was_never_set_holds_when_it_is() -> None:
     """The pseudonym was of another period; the admission comes after both."""
     box = ward((START, -NINE), (NINE, 0))

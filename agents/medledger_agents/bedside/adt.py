@@ -184,6 +184,14 @@ def moment(message: Message, text: str, zone: ZoneInfo | None) -> int | None:
     return round(local.timestamp() * 1000)
 
 
+def sent_at(message: Message, zone: ZoneInfo | None) -> int:
+    """When the message was sent (UTC ms), or earlier: when it was recorded. Raises `Hl7Error` where neither is told."""
+    for text in (message.header(7), _field(message, "EVN", 2)):
+        if (found := moment(message, text, zone)) is not None:
+            return found
+    raise Hl7Error("the message does not say when it was sent: neither MSH-7 nor EVN-2 is a time, or they have no zone")
+
+
 def _location(message: Message, pv1: Segment | None, field: int) -> Location | None:
     if pv1 is None:
         return None

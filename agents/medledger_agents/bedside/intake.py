@@ -27,7 +27,7 @@ from ..instruments import envelope
 from ..recorder import Delivery
 from ..subjects import Name, Subjects
 from . import hand
-from .adt import UnusedEventError, moment, movements
+from .adt import UnusedEventError, moment, movements, sent_at
 from .patients import patient_of, patients_of
 from .ward import ByHand, Told, Unplaced, Wired
 
@@ -111,9 +111,8 @@ class Intake:
         if message.type == hand.TYPE and self.by_adt:
             return (hand.read(message, at, self.issuer),)
         if message.type == "ADT" and self.by_adt:
-            sent = moment(message, message.header(7), self.zone)
             told = movements(message, zone=self.zone, issuer=self.issuer)
-            return (Told(told, at, message.sender, sent),)
+            return (Told(told, at, message.sender, sent_at(message, self.zone)),)
         if message.type != "ORU":
             raise _Rejected("only observations (ORU) and movements of patients (ADT) are taken here")
         patient = None if self.by_adt else patient_of(message, self.issuer)

@@ -57,6 +57,7 @@ class Plan:
     raw: bytes | None
     entries: list[Association]
     lead: int = 0  # how far our clock may be ahead of the ward system's (ms)
+    sent: int | None = None  # when the message was sent, by the ward system's clock
 
     def may_begin(self, stay: Interval) -> int:
         """When a stay may have begun, by the ward system's clock."""
@@ -89,6 +90,7 @@ class Plan:
             location=None if place is None else str(place),
             reason=reason,
             raw=self.raw,
+            sent=self.sent,
             subject=subject,
             time=self.now,
         )
@@ -97,10 +99,16 @@ class Plan:
 
 
 def plan(
-    movement: Movement, known: Associations, beds: Beds, pseudonym: Pseudonym, now: int, lead: int = 0
+    movement: Movement,
+    known: Associations,
+    beds: Beds,
+    pseudonym: Pseudonym,
+    now: int,
+    lead: int = 0,
+    sent: int | None = None,
 ) -> list[Association]:
     """The entries for one movement, which are added to `known` too. Our clock is ahead by `lead` ms at most."""
-    gathered = Plan(known, beds, now, REASON.get(movement.event, movement.event), movement.raw, [], lead)
+    gathered = Plan(known, beds, now, REASON.get(movement.event, movement.event), movement.raw, [], lead, sent)
     stays = _stays(known, beds, movement.patient, pseudonym)
     subject = pseudonym(movement.patient, now)
     at = movement.earliest

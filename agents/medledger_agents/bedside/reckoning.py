@@ -72,7 +72,8 @@ class Reckoning:
     def told_before(self, device: str, wall: int, steady: int, ahead: int = 0) -> None:
         """The last run was told so, by the clocks of the block that says it."""
         same = abs((self.wall - self.steady) - (wall - steady)) <= PROMPT_MS and steady <= self._began[1]
-        self._told.setdefault(device, (steady if same else self._began[1]) + max(0, ahead))
+        since = (steady if same else self._began[1]) + max(0, ahead)
+        self._told[device] = max(self._told.get(device, since), since)
 
     def after_all(self, device: str, first: int) -> bool:
         """Whether everything about the device was told before `first` (UTC ms by our clock as it stands)."""

@@ -71,8 +71,8 @@ class Told:
 
     movements: tuple[Movement, ...]
     received: int
-    sender: str = ""
-    sent: int | None = None
+    sender: str
+    sent: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,17 +129,23 @@ class Ward:
         return self._known
 
     def _remember(self) -> None:
-        """When the last run was told last about each device."""
-        last: dict[str, tuple[int, int]] = {}  # by device: the block, and how far ahead of its time the entry was
-        for entry in self._ledger.entries("association", author=self._ledger.me):
-            seq, ahead = last.get(entry.content["device"], (-1, 0))
-            later = entry.content.get("at", entry.time) - entry.time
-            last[entry.content["device"]] = max(seq, entry.seq), max(ahead, later)
-        for device, (seq, ahead) in last.items():
-            assert self._ledger.me is not None  # whose entries these are
-            block = self._ledger.block(self._ledger.me, seq)
-            if block is not None:
-                self._reckoning.told_before(device, block.time, block.header.clock.monotonic_ms, ahead)
+        """When the last runs were told last about each device, and what of it was still to come.
+
+        A time to come that lies before a later message about the device was sent has come.
+        """
+        feed = self._ledger.me
+        reached: dict[str, int] = {}  # by device: what the ward system's clock showed at least, as was told later
+        entries = self._ledger.entries("association", author=feed)
+        for entry in sorted(entries, key=lambda each: (each.seq, each.index), reverse=True):
+            device, at = entry.content["device"], entry.content.get("at", entry.time)
+            sent = entry.content.get("sent")  # none where it was told by our own clock
+            ahead = at - (entry.time if sent is None else sent)
+            if device not in reached or (ahead > 0 and at > reached[device]):
+                assert feed is not None  # whose entries these are
+                block = self._ledger.block(feed, entry.seq)
+                if block is not None:
+                    self._reckoning.told_before(device, block.time, block.header.clock.monotonic_ms, ahead)
+            reached[device] = max(reached.get(device, -NEVER), -NEVER if sent is None else sent)
 
     def undo(self) -> None:
         """Something that was decided on could not be logged: what stands on the ledger holds."""
@@ -187,19 +193,17 @@ class Ward:
 
     def _move(self, told: Told) -> list[Association]:
         """What an ADT message comes to."""
-        if told.sent is not None:
-            self._reckoning.heard(told.sender, told.sent, told.received)
-            self._compare_clocks()
-        late = 0 if told.sent is None else told.received - told.sent
-        lead = max(0, *(self._reckoning.leads() or [late]))
+        self._reckoning.heard(told.sender, told.sent, told.received)
+        self._compare_clocks()
+        lead = max(0, *(self._reckoning.leads() or [told.received - told.sent]))
         found = [
             entry
             for movement in told.movements
             for each in (movement, *self._later(movement, told.received))
-            for entry in plan(each, self.known, self._beds, self._pseudonym, told.received, lead)
+            for entry in plan(each, self.known, self._beds, self._pseudonym, told.received, lead, told.sent)
         ]
         found += self._sooner(found)
-        return self._noticed(found, told.received if told.sent is None else told.sent)
+        return self._noticed(found, told.sent)
 
     def _later(self, movement: Movement, now: int) -> list[Movement]:
         """What was told before about a patient who comes late: where he was after that, and who he is by now."""
