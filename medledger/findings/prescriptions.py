@@ -26,11 +26,12 @@ from fractions import Fraction
 from typing import Any, Final
 
 from .amounts import NOTHING, amount, amount_text
-from .finding import Context, Finding, Fold, Observed, Place
-from .supply_book import Issue, SupplyBook
+from .finding import Context, Finding, Fold, Observed
+from .issues import Issue
+from .proof import listed, places_of, proof
+from .supply_book import SupplyBook
 
 DAY_MS: Final = 86_400_000
-MAX_PLACES: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class Balance:
     issues: tuple[Issue, ...]  # in this unit
     strays: tuple[Issue, ...]  # in another
     unit: str
+    ends: Observed | None = None  # the order that names its last day: of several the earliest day
+    differ: bool = False  # whether its orders do not say the same
 
     @property
     def each(self) -> Fraction | None:
@@ -60,12 +63,7 @@ class Balance:
     @property
     def expires(self) -> str | None:
         """The last day of all its orders that comes first, None where none names one."""
-        return min((order.content["expires"] for order in self.orders if "expires" in order.content), default=None)
-
-    @property
-    def differ(self) -> bool:
-        """Whether its orders do not say the same."""
-        return len({repr(sorted(order.content.items())) for order in self.orders}) > 1
+        return None if self.ends is None else str(self.ends.content["expires"])
 
     @property
     def authorised(self) -> Fraction | None:
@@ -98,8 +96,11 @@ class Balance:
         """The supplies of which too much is with the patient, and by how much."""
         if self.each is None:
             return {}
-        limits = {refill: self.each if refill <= self.repeats else NOTHING for refill in self.open()}
-        return {refill: out - limits[refill] for refill, out in self.open().items() if out > limits[refill]}
+        limits = [self.each] * (self.repeats + 1)
+        over = {
+            refill: out - (limits[refill] if refill < len(limits) else NOTHING) for refill, out in self.open().items()
+        }
+        return {refill: more for refill, more in over.items() if more > 0}
 
     def next_refill(self) -> tuple[int, Fraction] | None:
         """The first supply of which something may still be dispensed, and how much; None where nothing may."""
@@ -127,6 +128,12 @@ def balance(book: SupplyBook, prescription: bytes | str) -> Balance:
         tuple(issue for issue in issues if issue.entry.content["unit"] == unit),
         tuple(issue for issue in issues if issue.entry.content["unit"] != unit),
         unit,
+        min(
+            (each for each in orders if "expires" in each.content),
+            key=lambda each: each.content["expires"],
+            default=None,
+        ),
+        len({repr(sorted(each.content.items())) for each in orders}) > 1,
     )
 
 
@@ -135,18 +142,18 @@ def find(entries: Sequence[Observed], context: Context) -> Iterator[Finding]:
     book = SupplyBook.of(entries)
     for prescription in book.prescriptions():
         yield from findings_of(balance(book, prescription), context)
-    undone: dict[Place, tuple[Issue, Observed]] = {}  # each once, whatever copies there are of its supply
     for issue in book.issues():
-        for back in issue.disowned:
-            undone.setdefault(back.place, (issue, back))
         if issue.overreturned:
-            said = f"{_amounts(issue.given_back, issue)} came back of a supply of {_amounts(issue.supplied, issue)}"
-            yield Finding("returned twice", said, _places([issue.entry, *issue.returns]), {"issue": issue.entry.leaf})
-    for issue, back in undone.values():
+            places, more = proof((), [issue])
+            said = (
+                f"{_amounts(issue.given_back, issue)} came back of a supply of {_amounts(issue.supplied, issue)}{more}"
+            )
+            yield Finding("returned twice", said, places, {"issue": issue.entry.leaf})
+    for issue, back in book.disowned():
         said = f"{author_name(back, context)} undid a supply of {_who(issue, context)}: only its supplier can know"
         authors = [back.place.feed, issue.entry.place.feed]
         facts = {"issue": issue.entry.leaf, "authors": authors}
-        yield Finding("undone by another", said, _places([issue.entry, back]), facts)
+        yield Finding("undone by another", said, places_of([issue.entry, back]), facts)
     for back in book.returns_of_nothing():
         said = f"{author_name(back, context)} took back from a supply that is not here"
         yield Finding("return without supply", said, (back.place,), {"issue": back.content["issue"]})
@@ -156,49 +163,58 @@ def findings_of(account: Balance, context: Context) -> Iterator[Finding]:
     """What is wrong with one prescription's account."""
     facts: dict[str, Any] = {"prescription": account.prescription}
     name = prescription_name(account.prescription)
-    for refill in account.exceeded():
-        yield _exceeded(account, refill, context)
+    exceeded = account.exceeded()
+    issues: dict[int, list[Issue]] = defaultdict(list)
+    for issue in account.issues if exceeded else ():
+        if issue.open > 0:
+            issues[_refill(issue)].append(issue)
+    for refill in exceeded:
+        yield _exceeded(account, refill, issues[refill], context)
     if account.differ:
         said = f"{name} was written {len(account.orders)} times, and not alike: what authorises least counts"
-        yield Finding("prescription written twice", said, _places(account.orders), facts)
-    if account.order is None:
-        return
-    order = account.order.content
-    for issue in account.strays:
-        said = f"{name} is in {account.unit}, and {_who(issue, context)} supplied in {issue.entry.content['unit']}"
-        yield Finding("other unit", said, _places([account.order, issue.entry]), facts)
-    for issue in (*account.issues, *account.strays):
-        content = issue.entry.content
-        if order.get("product", content["product"]) != content["product"] and "override" not in content:
-            said = f"{name} is for {order['product']}, and {_who(issue, context)} supplied {content['product']}"
-            yield Finding("other product", said, _places([account.order, issue.entry]), facts)
-        if account.expires is not None and surely_after(issue.entry.time, account.expires):
-            said = f"{name} could be supplied until {account.expires}, and {_who(issue, context)} supplied it later"
-            ends = next(each for each in account.orders if each.content.get("expires") == account.expires)
-            yield Finding("prescription expired", said, _places([ends, issue.entry]), facts)
+        yield Finding("prescription written twice", said, places_of(account.orders), facts)
+    if account.order is not None:
+        for issue in (*account.issues, *account.strays):
+            yield from _supplied_otherwise(account, account.order, issue, context)
 
 
-def _exceeded(account: Balance, refill: int, context: Context) -> Finding:
+def _supplied_otherwise(account: Balance, order: Observed, issue: Issue, context: Context) -> Iterator[Finding]:
+    """What of one supply was not as it was prescribed."""
+    facts: dict[str, Any] = {"prescription": account.prescription}
+    name, content = prescription_name(account.prescription), issue.entry.content
+    if content["unit"] != account.unit:
+        said = f"{name} is in {account.unit}, and {_who(issue, context)} supplied in {content['unit']}"
+        yield Finding("other unit", said, places_of([order, issue.entry]), facts)
+    prescribed = order.content.get("product", content["product"])
+    if prescribed != content["product"] and "override" not in content:
+        said = f"{name} is for {prescribed}, and {_who(issue, context)} supplied {content['product']}"
+        yield Finding("other product", said, places_of([order, issue.entry]), facts)
+    if account.ends is not None and surely_after(issue.entry.time, account.ends.content["expires"]):
+        until = account.ends.content["expires"]
+        said = f"{name} could be supplied until {until}, and {_who(issue, context)} supplied it later"
+        yield Finding("prescription expired", said, places_of([account.ends, issue.entry]), facts)
+
+
+def _exceeded(account: Balance, refill: int, issues: Sequence[Issue], context: Context) -> Finding:
     """The proof: the order, every supply of that number, and what came back of them."""
     assert account.order is not None  # else nothing is exceeded
     assert account.each is not None
-    issues = [issue for issue in account.issues if _refill(issue) == refill and issue.open > 0]
     limit = account.each if refill <= account.repeats else NOTHING
     by_author: dict[str, Fraction] = defaultdict(lambda: NOTHING)
     for issue in issues:
         by_author[_who(issue, context)] += issue.open
     alone = [who for who, out in by_author.items() if out > limit]
-    shares = " and ".join(f"{amount_text(out)} by {who}" for who, out in sorted(by_author.items()))
+    shares = listed([f"{amount_text(out)} by {who}" for who, out in sorted(by_author.items())], " and ")
     which = "" if refill == 0 else f", repeat {refill} of {account.repeats},"
     how = "" if alone else ": each for itself kept to it"
     total = amount_text(sum(by_author.values(), NOTHING))
     orders = account.orders if account.differ else (account.order,)
     least = f", by the least of {len(orders)} orders that differ" if account.differ else ""
+    places, more = proof(orders, issues)
     said = (
         f"{prescription_name(account.prescription)}{which} authorises {amount_text(limit)} {account.unit}, and {total} "
-        f"are with the patient, {shares}{how}{least}"
+        f"are with the patient, {shares}{how}{least}{more}"
     )
-    proof = [*orders, *(each for issue in issues for each in (issue.entry, *issue.returns))]
     facts = {
         "prescription": account.prescription,
         "refill": refill,
@@ -207,7 +223,7 @@ def _exceeded(account: Balance, refill: int, context: Context) -> Finding:
         "unit": account.unit,
         "authors": sorted({issue.entry.place.feed for issue in issues}),
     }
-    return Finding("overdispensed", said, _places(proof), facts)
+    return Finding("overdispensed", said, places, facts)
 
 
 # --- words ----------------------------------------------------------------------------------------------------------
@@ -239,10 +255,6 @@ def _who(issue: Issue, context: Context) -> str:
 
 def _amounts(number: Fraction, issue: Issue) -> str:
     return f"{amount_text(number)} {issue.entry.content['unit']}"
-
-
-def _places(entries: Sequence[Observed]) -> tuple[Any, ...]:
-    return tuple(entry.place for entry in entries[:MAX_PLACES])
 
 
 def _refill(issue: Issue) -> int:

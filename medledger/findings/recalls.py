@@ -16,8 +16,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from .finding import Context, Finding, Fold, Observed
+from .issues import Issue
 from .prescriptions import author_name, surely_after
-from .supply_book import Issue, SupplyBook
+from .supply_book import SupplyBook
 
 
 def find(entries: Sequence[Observed], context: Context) -> Iterator[Finding]:

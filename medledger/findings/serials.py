@@ -6,6 +6,7 @@ supplied from a replica that did not know of the other supply.
   in one place. A pharmacy with several boxes supplies a divided pack from one of them.
 - One author may divide a pack. What does not fit is more than one whole pack ({pack}), or a whole one and a part.
 
+- *several packs of one serial*: one supply says more than one pack of a serial number.
 - *supplied after it left*: a pack that its pharmacy had destroyed, lost or sent away before, by its own feed's order,
   and that had not come back since: from a supplier, from a patient, or found again.
 """
@@ -19,10 +20,12 @@ from typing import Any, Final
 
 from medledger.supplies import LEAVING
 
-from .amounts import NOTHING
+from .amounts import NOTHING, amount_text
 from .finding import Context, Finding, Fold, Observed
-from .prescriptions import MAX_PLACES, author_name
-from .supply_book import Issue, Pack, SupplyBook
+from .issues import Issue
+from .prescriptions import author_name
+from .proof import listed, places_of, proof
+from .supply_book import Pack, SupplyBook
 
 WHOLE: Final = "{pack}"
 
@@ -39,15 +42,21 @@ def findings_of(book: SupplyBook, pack: Pack, context: Context) -> Iterator[Find
     product, serial = pack
     facts: dict[str, Any] = {"product": product, "serial": serial}
     out = [issue for issue in book.issues_of(pack) if issue.open > 0]
+    authors = sorted({issue.entry.place.feed for issue in out})
     if clashes(out):
-        names = sorted({author_name(issue.entry, context) for issue in out})
-        said = f"serial {serial} of {product} was supplied {len(out)} times, by {' and by '.join(names)}"
-        proof = [each for issue in out for each in (issue.entry, *issue.returns)]
-        authors = sorted({issue.entry.place.feed for issue in out})
-        places = tuple(each.place for each in proof[:MAX_PLACES])
+        names = listed(sorted({author_name(issue.entry, context) for issue in out}), " and by ")
+        places, more = proof((), out)
+        said = f"serial {serial} of {product} was supplied {len(out)} times, by {names}{more}"
         yield Finding("serial supplied twice", said, places, {**facts, "authors": authors})
-    for feed in {issue.entry.place.feed: None for issue in out}:
-        yield from _after_it_left(book, pack, feed, {issue.entry.leaf for issue in out}, context)
+    for issue in out:
+        if _packs(issue) > 1:
+            supplied = f"{author_name(issue.entry, context)} supplied {amount_text(_packs(issue))} {WHOLE}"
+            said = f"serial {serial} of {product} stands on one pack, and {supplied}"
+            yield Finding("several packs of one serial", said, places_of(issue), facts)
+    lives = book.lives(pack)
+    leaves = {issue.entry.leaf for issue in out}
+    for feed in authors:
+        yield from _after_it_left(lives[feed], pack, leaves, context)
 
 
 def clashes(out: Sequence[Issue]) -> bool:
@@ -56,13 +65,20 @@ def clashes(out: Sequence[Issue]) -> bool:
         return False
     if len({issue.entry.place.feed for issue in out}) > 1:
         return True
-    whole = sum((issue.open for issue in out if issue.entry.content["unit"] == WHOLE), NOTHING)
+    whole = sum(map(_packs, out), NOTHING)
     parts = any(issue.entry.content["unit"] != WHOLE for issue in out)
     return whole > 1 or (whole >= Fraction(1) and parts)
 
 
-def _after_it_left(book: SupplyBook, pack: Pack, feed: bytes, out: set[bytes], context: Context) -> Iterator[Finding]:
-    life = book.life(feed, pack)
+def _packs(issue: Issue) -> Fraction:
+    """How many whole packs of it are with the patient."""
+    return issue.open if issue.entry.content["unit"] == WHOLE else NOTHING
+
+
+def _after_it_left(
+    life: Sequence[tuple[Observed, str]], pack: Pack, out: set[bytes], context: Context
+) -> Iterator[Finding]:
+    """By one author's own entries."""
     for (before, state), (supply, _) in pairwise(life):
         if state in LEAVING and supply.leaf in out:
             product, serial = pack

@@ -11,7 +11,7 @@ from typing import Final
 
 from .amounts import amount_text
 from .finding import Context, Finding, Fold, Observed
-from .prescriptions import MAX_PLACES
+from .proof import MAX_PLACES
 from .supply_book import SupplyBook
 
 

@@ -4,15 +4,7 @@ Rules:
 
 - It is a fold over a set: each entry is added once, however often it comes, and every answer depends on the set alone,
   never on the order of arrival. Two replicas that hold the same blocks give the same answers.
-- An entry's bytes do not name its author, and anybody can copy them. A copy in another feed is one more entry, by its
-  own author: it takes nothing away from the first. What comes back of a supply that stands twice counts for both.
-- What counts as supplied is a `dispense` that is `completed`. A return counts against the one supply whose leaf hash it
-  names; until that supply is here it counts for nothing.
-- That a supply never left the counter (`undo`), only that counter knows. In any other feed it counts for nothing,
-  whatever its author's role is: nobody makes room on a prescription by a word about another's supply. What a patient
-  brings back (`return`) may be brought anywhere: it lies in the stock of who took it.
-- Of one supply no more can come back than was supplied: further returns credit nothing, and are found (issues that are
-  `overreturned`). Otherwise two pharmacies that were cut off could make an authorisation out of nothing.
+- What counts as supplied is a `dispense` that is `completed`. What came back of it is told in issues.py.
 - Stock is kept for each author, product and unit, as sums: see `Shelf`.
 - A recall is everybody's, but one by a member that is a pharmacy and nothing else: that stops its own supplies alone,
   for no pharmacy decides what the others may supply.
@@ -23,16 +15,14 @@ Rules:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from fractions import Fraction
-from itertools import chain
 from typing import Final
 
 from medledger.membership import Membership
 
-from .amounts import NOTHING, amount
 from .finding import Observed, Place
+from .issues import Account, Issue
 from .shelf import Shelf, move_of
 
 TYPES: Final = frozenset(("prescription", "dispense", "dispense.return", "stock", "recall"))
@@ -51,35 +41,6 @@ Pack = tuple[str, str]
 """Product (GTIN-14) and serial number."""
 
 
-@dataclass(frozen=True, slots=True)
-class Issue:
-    """One supply, and what came back of it."""
-
-    entry: Observed
-    supplied: Fraction
-    returns: tuple[Observed, ...]
-    disowned: tuple[Observed, ...] = ()  # undone by others than its supplier: they count for nothing
-
-    @property
-    def given_back(self) -> Fraction:
-        """What its returns add up to, which may be more than was supplied."""
-        return sum((amount(each.content["quantity"]) for each in self.returns), NOTHING)
-
-    @property
-    def returned(self) -> Fraction:
-        """What counts of that."""
-        return min(self.given_back, self.supplied)
-
-    @property
-    def open(self) -> Fraction:
-        """What is with the patient."""
-        return self.supplied - self.returned
-
-    @property
-    def overreturned(self) -> bool:
-        return self.given_back > self.supplied
-
-
 @dataclass(slots=True)
 class SupplyBook:
     """Add entries in any order; ask at any time. Without `membership` every recall is everybody's."""
@@ -93,8 +54,7 @@ class SupplyBook:
     by_raw: dict[tuple[bytes, bytes], list[Observed]] = field(default_factory=lambda: defaultdict(list))
     schedules: dict[str, str] = field(default_factory=dict)
     _seen: set[Place] = field(default_factory=set)
-    _supplies: dict[bytes, list[Observed]] = field(default_factory=lambda: defaultdict(list))
-    _returns: dict[bytes, list[Observed]] = field(default_factory=lambda: defaultdict(list))
+    _accounts: dict[bytes, Account] = field(default_factory=lambda: defaultdict(Account))  # by leaf hash
     _by_prescription: dict[bytes | str, list[Observed]] = field(default_factory=lambda: defaultdict(list))
     _by_pack: dict[Pack, list[Observed]] = field(default_factory=lambda: defaultdict(list))
     _first_recalls: dict[tuple[bytes | None, str, str, str | None], Observed] = field(default_factory=dict)
@@ -126,8 +86,9 @@ class SupplyBook:
             case "dispense":
                 self._add_supply(entry)
             case "dispense.return":
-                self._returns[content["issue"]].append(entry)
-                self._shelve_return(self._supplies.get(content["issue"], ()), entry)
+                account = self._accounts[content["issue"]]
+                if account.add_return(entry):
+                    self._shelve_return(entry, account.copies[0])
             case "stock":
                 self._add_step(entry)
 
@@ -140,17 +101,12 @@ class SupplyBook:
         if "serial" in content:
             self._by_pack[content["product"], content["serial"]].append(entry)
         self.shelves[entry.place.feed, content["product"], content["unit"]].add(move_of(entry))
-        copies = self._supplies[entry.leaf]
-        for back in self._returns.get(entry.leaf, ()):
-            if not any(counts_for(copy, back) for copy in copies):  # else it lies there already
-                self._shelve_return((entry,), back)
-        copies.append(entry)
+        for back in self._accounts[entry.leaf].add_supply(entry):
+            self._shelve_return(back, entry)
 
-    def _shelve_return(self, copies: Sequence[Observed], back: Observed) -> None:
+    def _shelve_return(self, back: Observed, supply: Observed) -> None:
         """What comes back lies where it was brought to, once."""
-        if any(counts_for(supply, back) for supply in copies):
-            content = copies[0].content
-            self.shelves[back.place.feed, content["product"], content["unit"]].add(move_of(back))
+        self.shelves[back.place.feed, supply.content["product"], supply.content["unit"]].add(move_of(back))
 
     def _add_step(self, entry: Observed) -> None:
         content = entry.content
@@ -174,22 +130,29 @@ class SupplyBook:
 
     def issue(self, leaf: bytes, feed: bytes = b"") -> Issue | None:
         """The supply with this leaf hash; where several feeds have it, this one's, else the first by position."""
-        copies = sorted(self._supplies.get(leaf, ()), key=lambda each: (each.place.feed != feed, each.place))
-        return self._issue(copies[0]) if copies else None
-
-    def _issue(self, entry: Observed) -> Issue:
-        named = sorted(self._returns.get(entry.leaf, ()), key=lambda each: each.place)
-        returns = tuple(back for back in named if counts_for(entry, back))
-        suppliers = {copy.place.feed for copy in self._supplies[entry.leaf]}
-        disowned = tuple(back for back in named if not counts_for(entry, back) and back.place.feed not in suppliers)
-        return Issue(entry, amount(entry.content["quantity"]), returns, disowned)
+        account = self._accounts.get(leaf)
+        if account is None or not account.copies:
+            return None
+        return account.issue(min(account.copies, key=lambda each: (each.place.feed != feed, each.place)))
 
     def _issues(self, entries: Iterable[Observed]) -> list[Issue]:
-        return sorted(map(self._issue, entries), key=lambda issue: issue.entry.place)
+        return [self._accounts[entry.leaf].issue(entry) for entry in sorted(entries, key=_place)]
 
     def issues(self) -> list[Issue]:
         """Every supply, by feed and position."""
-        return self._issues(chain.from_iterable(self._supplies.values()))
+        return self._issues(copy for account in self._accounts.values() for copy in account.copies)
+
+    def disowned(self) -> list[tuple[Issue, Observed]]:
+        """What others than its supplier said to be undone: each once, with that supply, of its copies the first."""
+        found = []
+        for leaf, account in self._accounts.items():
+            lone, issue = account.disowned(), self.issue(leaf)
+            found += [(issue, back) for back in lone if issue is not None]
+        return sorted(found, key=lambda each: (each[0].entry.place, each[1].place))
+
+    def account(self, leaf: bytes) -> Account:
+        """All that is about one leaf hash."""
+        return self._accounts.get(leaf) or Account()
 
     def issues_on(self, prescription: bytes | str) -> list[Issue]:
         """The supplies of one prescription."""
@@ -209,8 +172,7 @@ class SupplyBook:
 
     def returns_of_nothing(self) -> list[Observed]:
         """Returns whose supply is not here."""
-        lone = [each for leaf, found in self._returns.items() if leaf not in self._supplies for each in found]
-        return sorted(lone, key=lambda each: each.place)
+        return sorted((back for account in self._accounts.values() for back in account.lone()), key=_place)
 
     def shelf(self, feed: bytes, product: str, unit: str) -> Shelf:
         """An author's stock of a product in a unit; an empty one where nothing is known of it."""
@@ -222,28 +184,36 @@ class SupplyBook:
         keys = ((scope, product, *name) for scope in (None, feed) for name in names)
         return min(filter(None, map(self._first_recalls.get, keys)), key=_by_time, default=None)
 
+    def lives(self, pack: Pack) -> dict[bytes, list[tuple[Observed, str]]]:
+        """What each author's entries made of a pack, in their order: on-shelf, held, supplied, or how it left."""
+        supplies = self._by_pack.get(pack, ())
+        backs = (back for leaf in {each.leaf for each in supplies} for back in self._accounts[leaf].counting())
+        told = [(step, step.content["step"]) for step in self.pack_steps.get(pack, ())]
+        told += [(supply, "supplied") for supply in supplies]
+        told += [(back, back.content["action"]) for back in backs]
+        found: dict[bytes, list[tuple[Observed, str]]] = defaultdict(list)
+        for entry, what in sorted(told, key=lambda each: each[0].place):
+            if what != "inspecting":
+                found[entry.place.feed].append((entry, _STATES.get(what, what)))
+        return dict(found)
+
     def life(self, feed: bytes, pack: Pack) -> list[tuple[Observed, str]]:
-        """What one author's entries made of a pack, in their order: on-shelf, held, supplied, or how it left."""
-        mine = [(step, step.content["step"]) for step in self.pack_steps.get(pack, ()) if step.place.feed == feed]
-        for issue in self.issues_of(pack):
-            mine += [(back, back.content["action"]) for back in issue.returns if back.place.feed == feed]
-            mine += [(issue.entry, "supplied")] if issue.entry.place.feed == feed else []
-        states = [(entry, _STATES.get(what, what)) for entry, what in mine if what != "inspecting"]
-        return sorted(states, key=lambda each: each[0].place)
+        """The same of one author."""
+        return self.lives(pack).get(feed, [])
 
     def shelf_of_pack(self, feed: bytes, pack: Pack, unit: str) -> Shelf:
         """What of an author's stock in a unit is of this one pack."""
         shelf = Shelf()
         for entry, _ in self.life(feed, pack):
-            supply = self._supplies[entry.content["issue"]][0] if entry.type == "dispense.return" else entry
+            back = entry.type == "dispense.return"
+            supply = self._accounts[entry.content["issue"]].copies[0] if back else entry
             if supply.content["unit"] == unit:
                 shelf.add(move_of(entry))
         return shelf
 
 
-def counts_for(supply: Observed, back: Observed) -> bool:
-    """Whether a return that names this supply is one that its author can know of."""
-    return back.content["action"] != "undo" or back.place.feed == supply.place.feed
+def _place(entry: Observed) -> Place:
+    return entry.place
 
 
 def _by_time(entry: Observed) -> tuple[int, Place]:

@@ -20,9 +20,9 @@ from typing import Any, Final
 
 from medledger.findings import Observed
 from medledger.findings.amounts import amount, amount_text
+from medledger.findings.issues import Issue
 from medledger.findings.prescriptions import Balance, balance
 from medledger.findings.serials import WHOLE
-from medledger.findings.supply_book import Issue
 from medledger.records import Dispense, DispenseReturn
 from medledger.supplies import LEAVING
 from medledger_bridge.gs1 import Scan

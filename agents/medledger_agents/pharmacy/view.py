@@ -22,8 +22,9 @@ from medledger import cbor
 from medledger.block import Block
 from medledger.entry import decode_entry
 from medledger.findings import Context, Finding, Observed, Place, prescriptions, recalls, serials
+from medledger.findings.issues import Issue
 from medledger.findings.shelf import Shelf, move_of
-from medledger.findings.supply_book import COUNTS, TYPES, Issue, SupplyBook, counts_for
+from medledger.findings.supply_book import COUNTS, TYPES, SupplyBook
 from medledger.governance import Point
 from medledger.header import Head, Header
 from medledger.interpretation import Refusal, interpret
@@ -260,14 +261,13 @@ class View:
         if entry.type == "stock" and ours:
             register.move(content["product"], content["unit"], move_of(entry))
         elif entry.type == "dispense.return" and ours:
-            supplies = [issue.entry for issue in self.book(("supply", content["issue"])).issues()]
-            if any(counts_for(supply, entry) for supply in supplies):
-                register.move(supplies[0].content["product"], supplies[0].content["unit"], move_of(entry))
+            account = self.book(("supply", content["issue"])).account(content["issue"])
+            if entry in account.counting():
+                supply = account.copies[0].content
+                register.move(supply["product"], supply["unit"], move_of(entry))
         elif entry.type == "dispense" and content["status"] == COUNTS:
-            issues = self.book(("supply", entry.leaf)).issues()
-            others = [issue.entry for issue in issues if issue.entry.place != entry.place]
-            returns = next(issue.returns for issue in issues if issue.entry.place == entry.place)
-            late = [back for back in returns if not any(counts_for(copy, back) for copy in others)]
+            account = self.book(("supply", entry.leaf)).account(entry.leaf)
+            late = account.begun_by(entry)
             for each in (entry, *late):  # what comes back lies where it was brought to
                 if each.place.feed == self.me:
                     register.move(content["product"], content["unit"], move_of(each))

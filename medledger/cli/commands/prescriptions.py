@@ -16,8 +16,9 @@ from ..output import emit, facts, printable, say, short, table, time_json, time_
 
 if TYPE_CHECKING:
     from medledger.findings import Context
+    from medledger.findings.issues import Issue
     from medledger.findings.prescriptions import Balance
-    from medledger.findings.supply_book import Issue, SupplyBook
+    from medledger.findings.supply_book import SupplyBook
     from medledger.ledger import Ledger
 
 HEADINGS = ("PRESCRIPTION", "UNIT", "AUTHORISED", "SUPPLIED", "RETURNED", "REMAINING", "")
