@@ -17,9 +17,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from typing import TYPE_CHECKING, NamedTuple
 
 from .block import Hidden, count_entries, join_block, split_body
@@ -33,6 +31,8 @@ from .store.database import position
 from .validation import authenticate, validate_range
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future, ProcessPoolExecutor
+
     from .replica import Replica
 
 _CHUNK_BLOCKS = 512  # a multiple of a segment, so that each chunk ends in a block that must verify by itself
@@ -239,6 +239,13 @@ def failed_signatures(ledger_id: bytes, feed: bytes, headers: Sequence[bytes]) -
     return failed
 
 
+def _pool_of(processes: int) -> ProcessPoolExecutor:
+    from concurrent.futures import ProcessPoolExecutor  # late: slow to import, and most programs verify nothing
+    from multiprocessing import get_context
+
+    return ProcessPoolExecutor(processes, get_context("spawn"))
+
+
 class _Checked(NamedTuple):
     """How many headers of a feed are being checked, or have been, and the seqs of those that failed."""
 
@@ -262,7 +269,7 @@ class _Signatures:
     def __init__(self, ledger_id: bytes, processes: int) -> None:
         self._ledger_id = ledger_id
         self._others = processes - 1
-        self._pool = ProcessPoolExecutor(self._others, get_context("spawn")) if self._others > 0 else None
+        self._pool = _pool_of(self._others) if self._others > 0 else None
         self._queue: deque[_Checked] = deque()
 
     def __enter__(self) -> _Signatures:

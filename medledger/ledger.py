@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from os import urandom
 from pathlib import Path
-from typing import Final, NewType, Self
+from typing import TYPE_CHECKING, Final, NewType, Self
 
-from . import bundle, files, governing, rekeying
+from . import files, governing, rekeying
 from .audit import VerifyReport, fsck, verify
 from .block import Block, join_block
 from .clock import ClockReader, system_clock
@@ -36,6 +36,9 @@ from .roles import DEFAULT_POLICY
 from .store import CHECK_DISK, Store
 from .witness import Witness
 from .writer import Writer
+
+if TYPE_CHECKING:
+    from .bundle import Manifest, Notify, Source
 
 Released = NewType("Released", bytes)
 """An encoded block that may leave the process: the witness knows that it was signed."""
@@ -372,23 +375,23 @@ class Ledger(Holder):
         """`verify`, and that the indexes say what the blocks say. Raises `CorruptError`."""
         return fsck(self)
 
-    def export_bundle(
-        self, target: str | Path, *, unpacked: bool = False, progress: bundle.Notify | None = None
-    ) -> bundle.Manifest:
+    def export_bundle(self, target: str | Path, *, unpacked: bool = False, progress: Notify | None = None) -> Manifest:
         """Write every block and fork proof to one new file that `import_bundle` takes anywhere. Raises `StoreError`.
 
         `unpacked` makes a directory of it, for a stick or a web server, or brings the one there up to date.
         """
+        from . import bundle  # late: most programs neither write nor read one
+
         export = bundle.export_directory if unpacked else bundle.export_file
         return export(self, Path(target), progress)
 
-    def import_bundle(
-        self, source: str | Path | bundle.Source, *, progress: bundle.Notify | None = None
-    ) -> ImportReport:
+    def import_bundle(self, source: str | Path | Source, *, progress: Notify | None = None) -> ImportReport:
         """Take what is valid of a bundle: a file, a directory, or an opened `bundle.Source`.
 
         Raises `MalformedError` where it is not one, of this ledger and undamaged.
         """
+        from . import bundle
+
         if not isinstance(source, str | Path):
             return bundle.import_bundle(self, source, progress)
         with bundle.open_bundle(source) as opened:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from dataclasses import fields
 from functools import lru_cache
-from importlib.metadata import entry_points
 from typing import Any, ClassVar, Final, Protocol, Self, TypeVar
 
 from .cbor import encode, encode_text
@@ -75,6 +74,8 @@ def registered() -> dict[str, type[Record]]:
 @lru_cache(maxsize=1)
 def _load_entry_points() -> bool:
     """Registers what installed packages offer, once; an offer that cannot be loaded is the caller's to know about."""
+    from importlib.metadata import entry_points  # late: few replicas meet a type that is not known, and it is slow
+
     for point in entry_points(group="medledger.records"):
         try:
             register(point.load())

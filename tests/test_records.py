@@ -382,7 +382,7 @@ def test_an_unknown_type_is_looked_for_among_installed_packages(monkeypatch: pyt
     """An entry point of the group medledger.records is loaded on the first miss."""
     point = EntryPoint("weighing", f"{__name__}:Weighing", "medledger.records")
     monkeypatch.setattr(EntryPoint, "load", lambda _: Weighing)
-    monkeypatch.setattr(registry, "entry_points", lambda **_: [point])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: [point])
     found: type[Record] | None = lookup("example.weighing")
     assert found is Weighing
     assert registered()["example.weighing"] is Weighing
@@ -392,6 +392,6 @@ def test_an_unknown_type_is_looked_for_among_installed_packages(monkeypatch: pyt
 def test_an_extension_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever its import raises, it leaves the library as one of our errors."""
     point = EntryPoint("broken", "nowhere_at_all:Thing", "medledger.records")
-    monkeypatch.setattr(registry, "entry_points", lambda **_: [point])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: [point])
     with pytest.raises(MedledgerError, match="broken"):
         lookup("example.unknown")
