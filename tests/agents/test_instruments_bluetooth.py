@@ -14,7 +14,7 @@ from medledger_agents.health import Health
 from medledger_agents.instruments import driving
 from medledger_agents.instruments.config import Wiring
 from medledger_agents.recorder import Answer, Delivery
-from medledger_bridge.ble import central
+from medledger_bridge.ble import central, reasons
 
 NOON: Final = 1_767_268_800_000
 STAMP: Final = bytes.fromhex("ea070101090000")  # 2026-01-01 09:00 of the meter's wall clock
@@ -103,9 +103,15 @@ def test_a_record_that_could_not_be_logged_is_asked_for_again(monkeypatch: pytes
     assert radio.connections == 2
 
 
-def test_values_that_came_too_fast_are_said_to_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The strap was neither off nor away."""
+def test_why_a_connection_was_lost_is_said_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On /health, in `agent status` and in the log: a strap that came too fast was neither off nor away."""
     beat = ("2A37", bytes((0, 72)))
-    radio = Radio(monkeypatch, ("", central.OVERFLOW.encode()), ("", b"it is off"), beat)
-    radio.drive("heart-rate", 1)
-    assert radio.health.said[:2] == [f"values were lost: {central.OVERFLOW}", "it is out of reach, or off"]
+    why = [reasons.OVERFLOW, reasons.UNPAIRED, reasons.SWITCHED_OFF]
+    radio = Radio(monkeypatch, *(("", reason.encode()) for reason in why), beat)
+    with caplog.at_level("INFO", "medledger_agents"):
+        radio.drive("heart-rate", 1)
+    assert radio.health.said[: len(why)] == why
+    logged = [each.fields["reason"] for each in caplog.records if each.getMessage() == "instrument out of reach"]
+    assert logged[: len(why)] == why

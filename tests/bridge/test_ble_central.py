@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from medledger.records import Reading
-from medledger_bridge.ble import central
+from medledger_bridge.ble import central, reasons
 from medledger_bridge.ble.central import BASE_UUID, Client, Device, Link, Value
 from medledger_bridge.ble.glucose import Glucose
 from medledger_bridge.ble.heart_rate import HeartRate
@@ -157,12 +157,12 @@ def test_a_device_is_looked_for_again_and_again() -> None:
             link = await ear.next()
             assert isinstance(link, Link)
             assert not link.up
-            assert "BleakDeviceNotFoundError" in link.reason
+            assert link.reason == reasons.AWAY
         assert await ear.next() == Link(device, up=True)
         assert list(ear.pauses) == [2, 4, 8, 16, 32, 60, 60, 60]
         client = await ear.settled(strap)
         client.disconnected(client)
-        assert await ear.next() == Link(device, up=False, reason=central.ENDED)
+        assert await ear.next() == Link(device, up=False, reason=reasons.ENDED)
         assert await ear.next() == Link(device, up=True)
         assert ear.pauses[-1] == 1
         assert len(strap.clients) == 10
@@ -192,7 +192,7 @@ def test_a_meter_is_asked_for_what_it_has_stored() -> None:
         assert reading.device_time == 1_795_338_000_000  # 10:00 on the wall of a device that is one hour ahead
         client.disconnected(client)
         assert [await ear.next(), await ear.next()] == [
-            Link(device, up=False, reason=central.ENDED),
+            Link(device, up=False, reason=reasons.ENDED),
             Link(device, up=True),
         ]
         assert (await ear.settled(strap)).written == [(BASE_UUID.format(0x2A52), b"\x01\x03\x01\x06\x00")]
@@ -213,7 +213,7 @@ def test_values_that_nobody_takes_end_the_connection() -> None:
             client.notify(0x2A37, bytes((0, rate)))
         found = [await ear.next() for _ in range(4)]
         assert [value.data[1] for value in found[:3] if isinstance(value, Value)] == [0, 1, 2]
-        assert found[3] == Link(device, up=False, reason=central.OVERFLOW)
+        assert found[3] == Link(device, up=False, reason=reasons.OVERFLOW)
         assert client.closed
         await ear.close()
 

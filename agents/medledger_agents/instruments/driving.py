@@ -222,7 +222,7 @@ class Instruments:
 
     async def _hear(self, device: str, wiring: Wiring) -> None:
         """Values over Bluetooth."""
-        from medledger_bridge.ble.central import OVERFLOW, Device, Link, listen
+        from medledger_bridge.ble.central import Device, Link, listen
 
         driver: Any = devices.new_driver(wiring.driver, device, **wiring.options)
         async with aclosing(listen([Device(wiring.address or "", driver)], now=_now)) as events:
@@ -230,10 +230,10 @@ class Instruments:
                 if isinstance(event, Link):
                     if event.up:
                         self._mended(device)
+                        logs.event("instrument in reach", device=device)
                     else:
-                        lost = event.reason == OVERFLOW
-                        self._fault(device, f"values were lost: {OVERFLOW}" if lost else "it is out of reach, or off")
-                    logs.event("instrument in reach" if event.up else "instrument out of reach", device=device)
+                        self._fault(device, event.reason)
+                        logs.event("instrument out of reach", device=device, reason=event.reason)
                 else:
                     span = (event.at - FRESH_MS, event.at) if driver.at_once(event.channel) else None
                     known = driver.numbered(event.channel)

@@ -25,6 +25,7 @@ from typing import Any, Final, Protocol
 
 from ..errors import BleRefusedError, ExtraMissingError
 from .driver import GattDriver
+from .reasons import ENDED, OVERFLOW, reason_of
 
 QUEUE: Final = 1024
 """Values that wait to be taken; a pulse oximeter sends one a second."""
@@ -32,8 +33,6 @@ QUEUE: Final = 1024
 PAUSE_SECONDS: Final = 1.0
 MAX_PAUSE_SECONDS: Final = 60.0
 CONNECT_SECONDS: Final = 20.0
-ENDED: Final = "the connection ended"
-OVERFLOW: Final = "values came faster than they were taken"
 BASE_UUID: Final = "0000{:04x}-0000-1000-8000-00805f9b34fb"
 
 
@@ -73,7 +72,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A connection has begun, or has ended (or could not be made) for a reason."""
+    """A connection has begun, or has ended (or could not be made) for a reason, a sentence of reasons.py."""
 
     device: Device
     up: bool
@@ -132,7 +131,7 @@ async def _keep(
             failures = 0
         except Exception as error:  # noqa: BLE001 - back ends raise errors of their own, of the system and of D-Bus
             failures += 1
-            reason = f"{type(error).__name__}: {error}"
+            reason = reason_of(error)
         await heard.put(Link(device, up=False, reason=reason))
         await pause(min(MAX_PAUSE_SECONDS, PAUSE_SECONDS * 2 ** min(failures, 6)))
 
