@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-exc = pytest.importorskip("bleak.exc", reason="needs the extra ble")
-
 from medledger_bridge.ble import reasons
 from medledger_bridge.ble.reasons import reason_of
 from medledger_bridge.errors import BleRefusedError
 
+exc = pytest.importorskip("bleak.exc", reason="needs the extra ble")
 RADIO = exc.BleakBluetoothNotAvailableReason
 
 

@@ -53,9 +53,8 @@ _BY_DBUS: Final = {  # BlueZ's doc/org.bluez.Device.rst and GattCharacteristic.r
     "org.freedesktop.DBus.Error.NameHasNoOwner": NO_SERVICE,
     "org.freedesktop.DBus.Error.NoReply": SILENT,
 }
-_BY_ATT: Final = {  # the Core Specification, volume 3, part F, table 3.4: authentication, authorization, key, encryption
-    number: UNPAIRED for number in (0x05, 0x08, 0x0C, 0x0F)
-}
+# The Core Specification, volume 3, part F, table 3.4: authentication, authorization, size of the key, encryption
+_BY_ATT: Final = dict.fromkeys((0x05, 0x08, 0x0C, 0x0F), UNPAIRED)
 
 
 def reason_of(error: BaseException) -> str:
