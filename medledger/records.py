@@ -19,7 +19,8 @@ from typing import Any, ClassVar, Final, Self
 
 from .acts import GovApprove, GovEnrol, GovEpoch, GovRevoke, GovTransport
 from .decimals import Exact, as_decimal, format_decimal, parse_decimal
-from .devices import Cadence, DeviceBatch, DeviceEnrol, DeviceRetire, batch_message
+from .devices import KEY, Cadence, DeviceBatch, DeviceEnrol, DeviceRetire, batch_message, is_signed
+from .limits import MAX_COUNTER
 from .registry import Record, RecordBase, lookup, record, register, registered
 from .samples import DEVICE, RESULT_STATUS, SAMPLE, Sample, is_loinc
 from .schema import Array, Bytes, Int, Map, OneOf, Text, Validator
@@ -52,6 +53,7 @@ __all__ = [
     "check_gtin",
     "format_decimal",
     "is_loinc",
+    "is_signed",
     "lookup",
     "parse_decimal",
     "register",
@@ -159,6 +161,9 @@ class DeviceStatus(RecordBase):
             "config": HASH,  # SHA-256 of the configuration in force: shows a change without showing its content
             "calibrated": Int(),  # UTC ms of the last calibration
             "detail": Text(1, 80),  # the device's own error text or code
+            "key": KEY,  # with the two below: of a batch that was signed and that no `device.batch` can hold
+            "counter": Int(1, MAX_COUNTER),  # its number, which is therefore not missing
+            "raw": HASH,  # SHA-256 of what the agent keeps of it, its bytes as they came
         },
     )
 
@@ -168,6 +173,9 @@ class DeviceStatus(RecordBase):
     config: bytes | None = None
     calibrated: int | None = None
     detail: str | None = None
+    key: bytes | None = None
+    counter: int | None = None
+    raw: bytes | None = None
     subject: bytes | None = None
     time: int | None = None
 

@@ -101,6 +101,10 @@ def signed(counter: int, *, seed: bytes = SEED, boot: bytes = BOOT, name: str = 
     return SignedBatch(**fields, readings=readings, signature=crypto_sign(message, secret)[:64])
 
 
+UNFIT = (("8867-4", (72, 0), "beats a minute"),)
+"""Samples that no entry can hold: a unit has no spaces."""
+
+
 def compiler() -> None:
     """Nothing where the firmware can be built. Without compiler or libsodium the test is skipped.
 

@@ -6,8 +6,8 @@
             match event:
                 case Hello():
                     port.accept(highest_durable_counter(event.key))   # or port.refuse()
-                case SignedBatch():
-                    commit(event)
+                case SignedBatch() | UnfitBatch():
+                    commit(event)                                      # the second as it came, with its hash
                     port.acknowledge(event.counter)                    # only now may the device forget it
                 case Duplicate(batch, known=False):
                     commit_if_it_differs(batch)

@@ -7,6 +7,8 @@ That a batch was signed by the key it names is checked before any entry counts (
 - *retired key*: its counter is beyond the last one that counts.
 - *missing batches*: counters that no replica's batch has, below the highest one of their key that counts, and not below
   the `first` of its enrolment; of several enrolments the lowest, so that no later one hides what is missing.
+- *kept batches*: counters of which an agent says (`device.status`) that it keeps a batch which no entry can hold. That
+  is its word, until it shows the bytes; they are not missing.
 - *counter used twice*: two different batches of one key under one counter. The key is in two places. What was signed
   tells: the same words under another signature are the same batch, and so is one that two boxes logged.
 - *batch of two patients*: one batch was logged for two subjects.
@@ -24,7 +26,7 @@ from typing import Any, Final
 from medledger.devices import SIGNED, batch_message
 from medledger.limits import MAX_COUNTER
 
-from .finding import Context, Finding, Fold, Observed, Place, about, by_position
+from .finding import Context, Finding, Fold, Observed, Place, about, by_position, only
 
 MAX_RANGES: Final = 16
 """Ranges of missing counters that a sentence and its facts name; the rest is counted."""
@@ -38,12 +40,17 @@ def find(entries: Sequence[Observed], _: Context) -> Iterator[Finding]:
     enrolled = _by_key(by_type["device.enrol"])
     retired = _by_key(by_type["device.retire"])
     batches = _by_key(by_type["device.batch"])
+    kept = _by_key(each for each in by_type["device.status"] if {"key", "counter"} <= each.content.keys())
     for key, enrolments in enrolled.items():
         names = sorted({each.content["device"] for each in enrolments})
         if len(names) > 1:
             yield _finding("key of two devices", f"was enrolled for {' and for '.join(names)}", key, enrolments)
     for key, found in batches.items():
         yield from _of_key(key, found, enrolled.get(key, []), retired.get(key, []))
+    for key in batches | kept:
+        due = _due(enrolled.get(key, []), retired.get(key, []))
+        yield from _kept(key, kept.get(key, []))
+        yield from _missing(key, [*batches.get(key, []), *kept.get(key, [])], due)
     yield from _unsigned(by_type["reading"], _signing(enrolled, retired), by_type["device.batch"])
 
 
@@ -65,7 +72,7 @@ def _of_key(
     if strangers:
         called = strangers[0].content["device"]
         yield _finding("other device", f"is {_listed(names)}'s, and signs as {called}", key, strangers)
-    last = min((each.content["last"] for each in retirements), default=MAX_COUNTER)
+    last = _due(enrolments, retirements).stop - 1
     late = [each for each in batches if each.content["counter"] > last]
     if late:
         said = f"was retired after batch {last}, and signed {len(late)} more"
@@ -75,8 +82,6 @@ def _of_key(
         by_counter[each.content["counter"]].append(each)
     for counter, found in sorted(by_counter.items()):
         yield from _of_counter(key, counter, found)
-    first = min((each.content.get("first", 1) for each in enrolments), default=1)
-    yield from _missing(key, batches[0].content["device"], by_counter, range(first, last + 1))
 
 
 def _of_counter(key: bytes, counter: int, found: list[Observed]) -> Iterator[Finding]:
@@ -98,15 +103,35 @@ def _of_counter(key: bytes, counter: int, found: list[Observed]) -> Iterator[Fin
             yield _finding("batch of two patients", said, key, patients, counter=counter)
 
 
-def _missing(key: bytes, device: str, by_counter: dict[int, list[Observed]], due: range) -> Iterator[Finding]:
-    """What is missing of the counters that are due, shown by the batches after it."""
+def _due(enrolments: Iterable[Observed], retirements: Iterable[Observed]) -> range:
+    """The counters of a key that count here."""
+    first = min((each.content.get("first", 1) for each in enrolments), default=1)
+    last = min((each.content["last"] for each in retirements), default=MAX_COUNTER)
+    return range(first, last + 1)
+
+
+def _kept(key: bytes, statuses: list[Observed]) -> Iterator[Finding]:
+    """What an agent keeps of a key's batches, and nobody can read on the ledger."""
+    counters = sorted({each.content["counter"] for each in statuses})
+    if counters:
+        shown = ", ".join(map(str, counters[:MAX_RANGES])) + ("" if len(counters) <= MAX_RANGES else ", ...")
+        said = f"signed {len(counters)} batches that no entry can hold, and whose bytes are kept: {shown}"
+        yield _finding("kept batches", said, key, statuses, count=len(counters), counters=counters[:MAX_RANGES])
+
+
+def _missing(key: bytes, found: list[Observed], due: range) -> Iterator[Finding]:
+    """What is missing of the counters that are due, shown by what came after it."""
+    by_counter: dict[int, Observed] = {}
+    for each in found:
+        by_counter.setdefault(each.content["counter"], each)
+    device = found[0].content["device"]
     counters = sorted(by_counter)
     gaps, behind = [], []
     for before, after in zip([0, *counters], counters, strict=False):
         start, end = max(before + 1, due.start), min(after, due.stop) - 1
         if start <= end:
             gaps.append((start, end))
-            behind.append(by_counter[after][0])
+            behind.append(by_counter[after])
     if not gaps:
         return
     count = sum(end - first + 1 for first, end in gaps)
@@ -180,10 +205,17 @@ def _finding(kind: str, said: str, key: bytes, entries: Sequence[Observed], **fa
     return Finding(kind, f"key {key.hex()[:8]} {said}", places, {"key": key, **facts})
 
 
+def _looked_at(type_name: str, content: Any) -> Any:
+    """Batches and enrolments whole; of the many others what is asked of them."""
+    if type_name == "reading":
+        return about(content)
+    return only(content, "device", "key", "counter") if type_name == "device.status" else content
+
+
 BATCHES: Final = Fold(
     "device batches",
     ("device.enrol", "device.batch"),
-    frozenset(("device.enrol", "device.retire", "device.batch", "reading")),
+    frozenset(("device.enrol", "device.retire", "device.batch", "device.status", "reading")),
     find,
-    lambda type_name, content: about(content) if type_name == "reading" else content,
+    _looked_at,
 )

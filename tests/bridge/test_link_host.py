@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices_on_lines import BOOT, KEY, device, frames, measure, signed
+from devices_on_lines import BOOT, KEY, UNFIT, device, frames, measure, signed
 from medledger import cbor
 from medledger.errors import MedledgerError, UsageError
 from medledger.records import DeviceBatch
 from medledger_bridge.errors import LinkBatchError, LinkRollbackError
 from medledger_bridge.link import batch as batches
-from medledger_bridge.link.batch import SignedBatch
+from medledger_bridge.link.batch import SignedBatch, UnfitBatch
 from medledger_bridge.link.frames import Deframer, wrap
 from medledger_bridge.link.host import Duplicate, Event, Link, Missing, Refused
 from medledger_bridge.link.messages import ACK, ASK, BATCH, ERROR, HELLO, Ack, Hello, Refusal
@@ -203,6 +203,42 @@ def test_a_batch_that_was_altered_is_refused(field: int) -> None:
     assert link.feed(said(signed(1))) == [signed(1)]
     with pytest.raises(LinkBatchError):
         batches.decode(raw)
+
+
+def test_a_signed_batch_that_no_entry_can_hold_takes_its_place() -> None:
+    """It comes out as it came, with the field that does not conform, is acknowledged, and holds up none behind it."""
+    link, instrument = accepted(), device()
+    measure(instrument, 1)
+    instrument.measure(5, UNFIT)
+    measure(instrument, 1, 6)
+    frames_said = frames(instrument, 6)
+    first, unfit, third = link.feed(b"".join(frames_said))[1:]
+    assert isinstance(unfit, UnfitBatch)
+    assert [first.counter, unfit.counter, third.counter] == [1, 2, 3]
+    assert (unfit.device, unfit.key) == ("SIM-1", KEY)
+    assert unfit.problem.startswith("content.readings[0][1][0][2] must be")
+    assert cbor.decode(unfit.body, max_size=4096)[5] == [[5, [["8867-4", [72, 0], "beats a minute"]]]]
+    assert link.feed(frames_said[2]) == [Duplicate(unfit, known=True)]
+    link.acknowledge(3)
+    instrument.receive(link.outgoing(), 6)
+    assert instrument.idle
+
+
+@pytest.mark.parametrize("place", range(len(batches.FIELDS)))
+def test_what_does_not_conform_and_is_not_signed_is_refused(place: int) -> None:
+    """Whoever holds the line cannot make the device forget a batch, whatever is in the place of a field."""
+    instrument = device()
+    instrument.measure(5, UNFIT)
+    frame = frames(instrument, 5)[1]
+    [parsed] = Deframer().feed(frame)
+    oldest, age, fields = cbor.decode(parsed.body, max_size=4096)
+    link = accepted()
+    for other in (None, [], {}, {"a": 1}, -1, 0, 2**53, 2**63 - 1, "", "x" * 65, b"", bytes(32), bytes(64), True):
+        changed = [*fields[:place], other, *fields[place + 1 :]]
+        [refused] = link.feed(wrap(BATCH, 1, cbor.encode([oldest, age, changed])))
+        assert isinstance(refused, Refused)
+        assert refused.reason in ("batch", "body", "key")
+    assert isinstance(link.feed(frame)[0], UnfitBatch)
 
 
 def test_a_batch_of_another_key_or_name_is_refused() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devices import Instrument
-from medledger import DeviceRetire, Ledger, Reading
+from medledger import DeviceRetire, DeviceStatus, Ledger, Reading
 from medledger.errors import MembershipError, SchemaError
 from medledger.findings import find, observe
 from medledger.findings.batches import BATCHES
@@ -105,6 +105,29 @@ def test_missing_batches_are_named_by_their_numbers(hospital: Ledger, box: Ledge
     assert finding.kind == "missing batches"
     assert finding.facts["ranges"] == [[1, 1], [4, 6], [8, 8]]
     assert finding.facts["count"] == 5
+
+
+def test_a_batch_that_a_box_keeps_is_not_missing(hospital: Ledger, box: Ledger) -> None:
+    """It is named all the same, with the box that says so; what neither has is missing."""
+    oximeter = Instrument("PO-1")
+    hospital.append(oximeter.enrolment())
+    for counter in (1, 4):
+        box.append(oximeter.batch(72, counter=counter))
+    for counter in (2, 6):
+        raw = bytes([counter]) * 32
+        box.append(DeviceStatus(device="PO-1", state="fault", key=oximeter.key, counter=counter, raw=raw))
+    box.append(DeviceStatus(device="PO-1", state="on"))
+    kept, missing = findings(hospital, box)
+    assert (kept.kind, kept.facts["counters"], len(kept.places)) == ("kept batches", [2, 6], 2)
+    assert (missing.kind, missing.facts["ranges"]) == ("missing batches", [[3, 3], [5, 5]])
+
+
+def test_a_key_of_which_nothing_can_be_read_is_named(hospital: Ledger, box: Ledger) -> None:
+    """All that it signed is kept, and nothing of it is on the ledger."""
+    oximeter = Instrument("PO-1")
+    hospital.append(oximeter.enrolment())
+    box.append(DeviceStatus(device="PO-1", state="fault", key=oximeter.key, counter=2, raw=bytes(32)))
+    assert kinds(hospital, box) == ["kept batches", "missing batches"]
 
 
 def test_what_a_device_signed_before_it_came_here_is_not_missed(hospital: Ledger, box: Ledger) -> None:

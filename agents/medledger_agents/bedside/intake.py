@@ -19,7 +19,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from medledger.errors import MedledgerError
-from medledger.records import Reading
+from medledger.records import DeviceStatus, Reading
 from medledger_bridge.hl7 import Hl7Error, Message, acknowledge, is_alarm, parse, readings
 
 from ..inbox import Received
@@ -35,7 +35,7 @@ ACCEPTED: Final = "AA"
 ERROR: Final = "AE"
 REJECTED: Final = "AR"
 
-Draft = Reading | Unplaced | Told | ByHand | Wired
+Draft = Reading | DeviceStatus | Unplaced | Told | ByHand | Wired
 
 
 class _Rejected(Exception):
@@ -126,9 +126,9 @@ class Intake:
         return tuple(Unplaced(each, patients, stamp) for each in found)
 
 
-def wired(taken: envelope.Taken) -> tuple[Wired, ...]:
-    """The drafts of what an instrument of this box measured."""
-    return tuple(Wired(record, taken.span) for record in taken.records)
+def wired(taken: envelope.Taken) -> tuple[Wired | DeviceStatus, ...]:
+    """The drafts of what an instrument of this box measured, or of what it said that nobody can read."""
+    return tuple(each if isinstance(each, DeviceStatus) else Wired(each, taken.span) for each in taken.records)
 
 
 def devices_of(drafts: Sequence[Draft]) -> set[str]:

@@ -162,6 +162,8 @@ class Ward:
             return (self._place(draft), *self._clock(draft.reading))
         if isinstance(draft, Wired):
             return (self._wire(draft),)
+        if isinstance(draft, DeviceStatus):
+            return (draft,)
         if isinstance(draft, Told):
             found = self._move(draft)
             logs.event("association", entries=len(found), events=",".join(each.event for each in draft.movements))

@@ -9,6 +9,8 @@
   enrolment may be on its way, and until it is there the batches prove nothing.
 - A retired key's batches are logged up to its last counter, which count, and refused beyond it. That is a fault
   as soon as the device's next batch would not count.
+- A batch that no entry can hold is kept as it came, named on the ledger by its hash, and acknowledged: it holds up none
+  behind it, and is not missing.
 - Two different batches under one number are both logged: one key is in two devices, and that has to be seen.
 - What a Bluetooth device may have stored is dated by its own clock alone, and else is of no known time.
 - Bluetooth confirms a value before anybody could commit it: one that cannot be logged is lost to us, and counted. A
@@ -30,7 +32,7 @@ from medledger.errors import MedledgerError
 from medledger.ledger import Ledger
 from medledger_bridge import devices
 from medledger_bridge.errors import BridgeError
-from medledger_bridge.link.batch import SignedBatch
+from medledger_bridge.link.batch import SignedBatch, UnfitBatch
 from medledger_bridge.link.host import Duplicate, Missing, Refused
 from medledger_bridge.link.messages import Hello
 
@@ -40,7 +42,7 @@ from ..inbox import COUNTED, Inbox, Received
 from ..recorder import Answer, Delivery
 from .config import SIGNED, Wiring
 from .dating import measured
-from .envelope import Span, Taken, of_batch, of_values
+from .envelope import Span, Taken, of_batch, of_unfit, of_values
 
 PAUSE_SECONDS: Final = 5.0
 AGAIN_SECONDS: Final = 2.0
@@ -123,6 +125,10 @@ class Instruments:
                             at = _now()
                             await self._log_batch(event, at, measured(event, port.quiet, monotonic_ms(), at))
                             port.acknowledge(event.counter)
+                    case UnfitBatch():
+                        if self._counts(device, port, event):
+                            await self._log_batch(event, _now(), None)
+                            port.acknowledge(event.counter)
                     case Duplicate(batch, known=False):
                         if self._counts(device, port, batch):
                             await self._log_batch(batch, _now(), None)
@@ -168,7 +174,7 @@ class Instruments:
         last = last_counter(self._ledger, hello.key)
         return _retired(last) if hello.oldest > last else None
 
-    def _counts(self, device: str, port: Any, batch: SignedBatch) -> bool:
+    def _counts(self, device: str, port: Any, batch: SignedBatch | UnfitBatch) -> bool:
         """Whether its key was not retired before it; else nothing more is taken until the device's next hello."""
         last = last_counter(self._ledger, batch.key)
         if batch.counter > last:
@@ -184,9 +190,9 @@ class Instruments:
         """
         return self._logged.get(key) or self._inbox.highest_logged(_sender(key))
 
-    async def _log_batch(self, batch: SignedBatch, at: int, span: tuple[int, int] | None) -> None:
+    async def _log_batch(self, batch: SignedBatch | UnfitBatch, at: int, span: Span | None) -> None:
         """Return when it is on the disk; while it cannot be, the device waits. It came in at `at` (UTC ms)."""
-        taken = of_batch(batch.to_record(), at, span)
+        taken = of_batch(batch.to_record(), at, span) if isinstance(batch, SignedBatch) else of_unfit(batch, at)
         message_id = str(batch.counter)
         waited = False
         while True:
@@ -200,12 +206,22 @@ class Instruments:
                 )
                 if waited:
                     self._mended(batch.device)
+                self._judge(batch)
                 self._logged[batch.key] = max(batch.counter, self._durable(batch.key))
                 return
             else:
                 waited = True
                 self._fault(batch.device, f"nothing of it can be logged: {answer.refused}")
                 await asyncio.sleep(AGAIN_SECONDS)
+
+    def _judge(self, batch: SignedBatch | UnfitBatch) -> None:
+        """Say what is wrong with a batch that was kept, until one comes with which nothing is."""
+        about = f"instrument {batch.device} batches"
+        if isinstance(batch, SignedBatch):
+            self._health.mended(about)
+        else:
+            logs.warning("batch kept, and not read", device=batch.device, counter=batch.counter, reason=batch.problem)
+            self._health.fault(about, "what it signs does not conform: it is kept here, and nobody can read it")
 
     # --- devices that do not --------------------------------------------------------------------------------------
 

@@ -9,6 +9,9 @@ begins with that magic. A reading names by `raw` the hash of the whole, which ho
 
 A batch that a device signed is the same wherever and whenever it comes in, and so is a meter's record. They are kept
 with an `at` of 0 and without `measured`: the hash is the same each time, and a batch's can be made from its entry.
+
+Of a batch that no entry can hold, the bytes are the batch as it came, and what is logged is a `device.status` that
+names the hash of the whole. Nobody can guess what it is of, for the bytes hold the device's signature.
 """
 
 from __future__ import annotations
@@ -21,12 +24,14 @@ from typing import Any, Final
 from medledger import cbor
 from medledger.errors import MalformedError, MedledgerError
 from medledger.limits import MAX_ENTRY_BYTES
-from medledger.records import DeviceBatch, Reading, Record
+from medledger.records import DeviceBatch, DeviceStatus, Reading, Record
+from medledger_bridge.link.batch import UnfitBatch
 
 MAGIC: Final = b"MLI1"
 MAX_BYTES: Final = 64 * MAX_ENTRY_BYTES
+MAX_DETAIL: Final = 80
 
-Measured = Reading | DeviceBatch
+Measured = Reading | DeviceBatch | DeviceStatus
 Span = tuple[int, int]
 """Between which UTC ms something was measured."""
 
@@ -59,6 +64,14 @@ def of_batch(batch: DeviceBatch, at: int, span: Span | None) -> Taken:
     return Taken((replace(batch, time=at),), span, _batch_bytes(batch.to_content()))
 
 
+def of_unfit(batch: UnfitBatch, at: int) -> Taken:
+    """What is kept of a batch that no entry can hold, and what is logged of that."""
+    detail = f"batch {batch.counter}: {batch.problem}"[:MAX_DETAIL]
+    status = DeviceStatus(device=batch.device, state="fault", detail=detail, key=batch.key, counter=batch.counter)
+    content = [[DeviceStatus.TYPE, status.to_content()]]
+    return opened(MAGIC + cbor.encode([batch.device, "", 0, batch.body, content, None]), at)
+
+
 def batch_hash(content: Any) -> bytes:
     """The hash under which a batch with that content was kept."""
     return sha256(_batch_bytes(content)).digest()
@@ -84,6 +97,7 @@ def _record(name: str, content: Any, at: int, digest: bytes) -> Measured:
     try:
         if name == DeviceBatch.TYPE:
             return replace(DeviceBatch.from_content(content), time=at)
-        return replace(Reading.from_content(content), time=at, raw=digest)
+        found = (DeviceStatus if name == DeviceStatus.TYPE else Reading).from_content(content)
+        return replace(found, time=at, raw=digest)
     except MedledgerError as error:
         raise MalformedError(f"a {name} that was kept cannot be read: {error}") from error

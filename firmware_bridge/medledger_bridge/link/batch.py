@@ -4,6 +4,9 @@ The checks, in order: (1) the body is deterministic CBOR, (2) it is `[oldest, ag
 batch has, (3) the fields conform to the ledger's record type `device.batch`, signature included, (4) `oldest` and `age`
 can be those of this batch. That the key is the enrolled one is not known here: the ledger's verifier checks it.
 
+A batch that fails in (3) alone, and not by its signature, is an `UnfitBatch`: its key, its name and its counter are the
+device's own word, so that it can be kept as it came, told from a missing one, and acknowledged.
+
 The age is what the device, or whoever holds the line, says: the signature does not cover it, and it is in no entry.
 """
 
@@ -15,11 +18,12 @@ from typing import Any, Final
 from medledger import cbor
 from medledger.errors import SchemaError
 from medledger.limits import MAX_UPTIME_MS
-from medledger.records import DeviceBatch
+from medledger.records import DeviceBatch, is_signed
 
 from ..errors import LinkBatchError, LinkBodyError
-from .messages import fields_of, number
+from .messages import KEY_BYTES, fields_of, number, octets, text
 
+SIGNATURE_BYTES: Final = 64
 FIELDS: Final = ("device", "key", "boot", "counter", "uptime", "readings", "signature")
 """The places of a batch on the line, by their names on the ledger."""
 
@@ -49,12 +53,24 @@ class SignedBatch:
         return DeviceBatch.from_content(self.content(), subject=subject, time=time)
 
 
+@dataclass(frozen=True, slots=True)
+class UnfitBatch:
+    """What a device signed and no entry can hold: its signature verifies, and another field does not conform."""
+
+    device: str
+    key: bytes
+    counter: int
+    signature: bytes
+    body: bytes  # the batch as it came: an array of FIELDS in deterministic CBOR
+    problem: str  # which field, and what it must be; without its value
+
+
 def encode(oldest: int, batch: SignedBatch) -> bytes:
     """The body of BATCH. `oldest` is the lowest counter that the device still keeps."""
     return cbor.encode([oldest, batch.age, [getattr(batch, name) for name in FIELDS]])
 
 
-def decode(data: bytes) -> tuple[int, SignedBatch]:
+def decode(data: bytes) -> tuple[int, SignedBatch | UnfitBatch]:
     """The lowest counter kept, and the batch, in the body of BATCH. Raises LinkBodyError and LinkBatchError."""
     oldest, age, fields = fields_of("BATCH", data, 3)
     number("oldest", oldest, 1)
@@ -63,13 +79,32 @@ def decode(data: bytes) -> tuple[int, SignedBatch]:
     if type(fields) is not list or len(fields) != len(FIELDS):
         raise LinkBodyError(f"a batch is not an array of {len(FIELDS)}")
     content = dict(zip(FIELDS, fields, strict=True))
-    try:
-        DeviceBatch.SCHEMA.check(content)
-    except SchemaError as error:
-        raise LinkBatchError(f"a batch is refused: {error}") from error
-    batch = SignedBatch(**content, age=age)
-    if age is not None and age > MAX_UPTIME_MS - batch.uptime:
+    batch = _batch(content, age)
+    if isinstance(batch, SignedBatch) and age is not None and age > MAX_UPTIME_MS - batch.uptime:
         raise LinkBodyError("a batch is older than any device runs")
     if oldest > batch.counter:
         raise LinkBodyError("the oldest batch kept has a higher counter than this one")
     return oldest, batch
+
+
+def _batch(content: dict[str, Any], age: int | None) -> SignedBatch | UnfitBatch:
+    try:
+        DeviceBatch.SCHEMA.check(content)
+    except SchemaError as error:
+        return _unfit(content, error)
+    return SignedBatch(**content, age=age)
+
+
+def _unfit(content: dict[str, Any], error: SchemaError) -> UnfitBatch:
+    """The batch, where it is known whose it is and which. Raises LinkBatchError."""
+    try:
+        text("device", content["device"])
+        octets("key", content["key"], KEY_BYTES)
+        number("counter", content["counter"], 1)
+        octets("signature", content["signature"], SIGNATURE_BYTES)
+    except LinkBodyError as problem:
+        raise LinkBatchError(f"a batch is refused: {problem}") from error
+    if not is_signed(content):
+        raise LinkBatchError("a batch is refused: its key did not sign it") from error
+    body = cbor.encode(list(content.values()))
+    return UnfitBatch(content["device"], content["key"], content["counter"], content["signature"], body, str(error))

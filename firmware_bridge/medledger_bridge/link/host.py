@@ -12,6 +12,7 @@ Rules:
   itself. Any other is left to the driver, who compares it with what was stored, keeps it where it differs (one key, two
   devices), and only then calls `acknowledge`.
 - `acknowledge` is called when the ledger's commit has returned, never before.
+- An `UnfitBatch` takes its place among the others: it is kept as it came, acknowledged, and blocks none behind it.
 - Whatever is refused has a `Refused` with its reason. Noise is counted in `noise` and answered with nothing.
 - Memory is bounded whatever the line says: one packet, three frames to send, the signatures of `REMEMBERED` batches.
 """
@@ -26,7 +27,7 @@ from medledger.errors import UsageError
 
 from ..errors import LinkBatchError, LinkBodyError, LinkRollbackError
 from . import batch as batches
-from .batch import SignedBatch
+from .batch import SignedBatch, UnfitBatch
 from .frames import VERSION, Deframer, Frame, Noise, wrap
 from .messages import ACK, ASK, BATCH, EMPTY, ERROR, HELLO, HOST_KINDS, Ack, Hello, Refusal
 
@@ -46,7 +47,7 @@ class Missing:
 class Duplicate:
     """A batch whose counter was passed before. `known`: this link delivered the very same."""
 
-    batch: SignedBatch
+    batch: SignedBatch | UnfitBatch
     known: bool
 
 
@@ -58,7 +59,7 @@ class Refused:
     detail: str
 
 
-Event = Hello | SignedBatch | Missing | Duplicate | Refused
+Event = Hello | SignedBatch | UnfitBatch | Missing | Duplicate | Refused
 """What `feed` gives."""
 
 
@@ -241,7 +242,7 @@ class Link:
         else:
             self._take(frame, oldest, batch, events)
 
-    def _take(self, frame: Frame, oldest: int, batch: SignedBatch, events: list[Event]) -> None:
+    def _take(self, frame: Frame, oldest: int, batch: SignedBatch | UnfitBatch, events: list[Event]) -> None:
         if oldest > self._expected:
             events.append(Missing(self._expected, oldest - 1))
             self._expected = oldest
@@ -255,7 +256,7 @@ class Link:
         if len(self._delivered) > REMEMBERED:
             self._delivered.popitem(last=False)
 
-    def _duplicate(self, batch: SignedBatch, events: list[Event]) -> None:
+    def _duplicate(self, batch: SignedBatch | UnfitBatch, events: list[Event]) -> None:
         self.counts.duplicates += 1
         known = self._delivered.get(batch.counter) == batch.signature
         events.append(Duplicate(batch, known))

@@ -38,7 +38,7 @@ REASONS: Final = {
     "kind": "the frame's kind is not known here",
     "body": "the body is not what its kind demands",
     "key": "the batch names another device or key than the hello",
-    "batch": "a field of the batch does not conform, or its signature does not verify",
+    "batch": "the signature of the batch does not verify, or it has no number",
     "order": "a batch before this one is missing on the line: go back to the counter given",
     "refused": "the host does not take batches of this device",
     "rolled-back": "the device's counter lies behind what is durable",

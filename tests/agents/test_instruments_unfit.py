@@ -1,0 +1,49 @@
+"""A device that signs what no entry can hold: nothing of it is lost, and nothing behind it waits."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from hashlib import sha256
+from pathlib import Path
+
+from boxes import World
+from devices_on_lines import KEY, UNFIT, device, measure, plugged
+from medledger import DeviceEnrol
+from medledger.findings import find
+from medledger_agents.inbox import COUNTED, Inbox
+from medledger_agents.instruments import envelope
+from waiting import until
+from worlds import sync
+
+SECONDS = 30
+SENDER = f"{COUNTED}{KEY.hex()}"
+
+
+def test_a_batch_that_no_entry_can_hold_is_kept_and_holds_up_none(world: World, tmp_path: Path) -> None:
+    """Its bytes are with the box, their hash under its number is with everybody, and the device need not keep it."""
+    world.hospital.append(DeviceEnrol(device="SIM-1", key=KEY))
+    port, instrument = tmp_path / "port", device()
+    for _ in range(2):
+        measure(instrument, 1)
+        instrument.measure(0, UNFIT)
+    wiring = {"devices": {"SIM-1": {"driver": "signed", "port": str(port)}}}
+    box = world.box("bed-7", "bedside", instruments=wiring, gossip={"offline": True})
+    with plugged(instrument, port), box.start() as agent:
+        assert until(lambda: instrument.idle, SECONDS)
+        said = agent.wait_for("batch kept, and not read")
+    assert (said["counter"], "must" in said["reason"]) == (2, True)
+    with box.ledger() as ledger:
+        sync(ledger, world.hospital)
+    assert [each.content["counter"] for each in world.hospital.entries("device.batch")] == [1, 3]
+    kept = [each.content for each in world.hospital.entries("device.status") if "counter" in each.content]
+    assert [each["counter"] for each in kept] == [2, 4]
+    assert {(each["key"], each["state"]) for each in kept} == {(KEY, "fault")}
+    assert [each.kind for each in find(world.hospital)] == ["kept batches"]
+    with closing(sqlite3.connect(box.home / "inbox.db")) as db:
+        bytes_kept = [raw for (raw,) in db.execute("SELECT raw FROM messages ORDER BY id") if b"beats a minute" in raw]
+    assert [sha256(raw).digest() for raw in bytes_kept] == [each["raw"] for each in kept]
+    [again] = envelope.opened(bytes_kept[0], 7).records  # after a crash it comes to the same
+    assert again.to_content() == kept[0]
+    with Inbox.open(box.home / "inbox.db") as inbox:
+        assert inbox.highest_logged(SENDER) == 4
