@@ -45,6 +45,7 @@ FAULTS: Final = {
     "ss -ltnp.",
     "peers": MAY_BE_REVOKED,
     "progress": "Where it comes again, replace the disk: it hangs. systemd restarts the agent meanwhile.",
+    "register": "Wait: it goes on by itself. Where it stays as it is, the log says why (journalctl -u the service).",
     "recording": "The log says why: most often a disk that fails, or a role that may not write this.",
     "spool": MAKE_ROOM,
     "ward system": "Compare this box's clock, and the ward system's, with one that you trust, and set the wrong one.",

@@ -7,6 +7,7 @@ at a time. An entry that counts was decoded strictly when it was indexed (interp
 from __future__ import annotations
 
 import gc
+import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -35,6 +36,10 @@ _FEEDS: Final = "SELECT DISTINCT pos >> {bits} FROM entries WHERE type IN ({type
 _ENTRIES: Final = (
     "SELECT pos, idx FROM entries WHERE (pos, idx) > (?, ?) AND pos <= ? AND void IS NULL AND +type IN ({types}) "
     "ORDER BY pos, idx LIMIT {page}"
+)
+_PLACES: Final = (
+    "SELECT DISTINCT pos FROM entries WHERE pos BETWEEN ? AND ? "
+    "AND +type IN (SELECT no FROM entry_types WHERE name IN (SELECT value FROM json_each(?))) ORDER BY pos"
 )
 _BLOCKS: Final = "SELECT pos, header, body FROM blocks WHERE pos IN ({places})"
 
@@ -79,6 +84,19 @@ def observe(replica: Replica, fold: Fold) -> Iterator[Observed]:
     for no in _feeds(replica, [numbers[name] for name in in_feeds_of if name in numbers]):
         for page in _pages(replica, no, sorted(numbers[name] for name in asked)):
             yield from _observed(page, fold)
+
+
+def blocks_with(replica: Replica, types: Iterable[str], feed: bytes, start: int, stop: int) -> list[int] | None:
+    """The blocks of a feed, start <= seq < stop, with an entry of these types, void or not. None: not indexed yet."""
+    store = replica.store
+    with store.lock:
+        known = store.feeds.get(feed)
+        if known is None or store.progress("interpreted", known) < stop:
+            return None
+        rows = store.query(
+            _PLACES, (position(known.no, start), position(known.no, stop - 1), json.dumps(sorted(types)))
+        )
+        return [pos & MAX_SEQ for (pos,) in rows]
 
 
 def _feeds(replica: Replica, types: Iterable[int]) -> list[int]:

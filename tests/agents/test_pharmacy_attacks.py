@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -173,11 +174,11 @@ def fail_the_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk fills up right after something was logged, when the counter looks at the ledger again."""
     real, looks = View.catch_up, []
 
-    def full(self: View) -> object:
+    def full(self: View, *args: Any, **named: Any) -> object:
         looks.append(self)
         if len(looks) == 2:
             raise StoreError("the disk is full")
-        return real(self)
+        return real(self, *args, **named)
 
     monkeypatch.setattr(View, "catch_up", full)
 
@@ -215,7 +216,7 @@ def test_an_entry_that_another_pharmacy_copied(founder: Ledger, counter: Desk, t
             for raw in block.body:
                 assert isinstance(raw, bytes)
                 copy(other.ledger, raw)
-        other.counter.look()
+        other.counter.look(100)
         sync(other.ledger, counter.ledger)
         again = counter.ask(scan=scan(), **PART, id="1")
         assert (again["entry"], again["repeated"]) == (done["entry"], True)

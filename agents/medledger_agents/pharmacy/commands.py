@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 File = click.Path(dir_okay=False, path_type=Path)
 SECONDS: Final = 30.0
+READY_SECONDS: Final = 60.0
+"""How long a till for people waits for a box that is still reading its ledger."""
 MAX_REPLY_BYTES: Final = 1 << 26  # the stock of a pharmacy with some 100,000 products
 _LOCAL: Final = "127.0.0.1:2576"
 
@@ -65,7 +68,7 @@ def counter(
     with closing(_Connection(to)) as connection:
         for each in requests:
             asked = each if delivered is None else delivered.hold_against(each)
-            reply = connection.ask({"id": os.urandom(8).hex(), **asked})
+            reply = _when_ready(connection, {"id": os.urandom(8).hex(), **asked})
             refused |= reply["result"] == "refused"
             click.echo(json.dumps(reply, ensure_ascii=False) if as_json else say(reply))
             if reply["result"] == "witness-needed" and not as_json:
@@ -75,6 +78,19 @@ def counter(
         for product, serial in delivered.missing:
             click.echo(f"NOT SCANNED: {product}, serial {serial}", err=True)
     sys.exit(1 if refused else 0)
+
+
+def _when_ready(connection: _Connection, request: dict[str, Any]) -> dict[str, Any]:
+    """The reply; where the box is still reading its ledger, that of a while later."""
+    until = time.monotonic() + READY_SECONDS
+    reply, told = connection.ask(request), None
+    while reply.get("code") == "not-ready" and time.monotonic() < until:
+        if reply["reason"] != told:
+            told = reply["reason"]
+            click.echo(f"Wait: {told}.", err=True)
+        time.sleep(1)
+        reply = connection.ask(request)
+    return reply
 
 
 def _lines() -> Iterator[str]:

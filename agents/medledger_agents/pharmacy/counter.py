@@ -2,7 +2,8 @@
 
  (1) the line can be read (requests.py), and was not answered before: with an `id`, a request that is sent again because
      its reply was lost is logged once, and answered from the ledger; without, each line is its own request
- (2) the replica's view is brought up to date
+ (2) the replica's view is brought up to date. Where that takes long, as when the register is made anew, the request is
+     refused as `not-ready`: nobody is told anything by half of a ledger, and nobody waits for the whole of it
  (3) the operation is checked (supply.py, shelving.py)
  (4) where it takes a second person, nothing happens until that person has signed
  (5) the request is kept, the entry is durable on this box; then the reply says that it is done
@@ -19,6 +20,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Final
 
 from medledger.errors import ConfigurationError, MedledgerError, SchemaError, UsageError
@@ -35,8 +37,9 @@ from ..subjects import Subjects
 from . import shelving, supply
 from .config import DispensingSection
 from .desk import Desk, Plan, ReadScan
+from .reading import ENTRY
 from .requests import OPERATIONS, RefusedError, Request, malformed, read_request
-from .view import View
+from .view import Behind, Budget, View
 
 MAX_WAITING: Final = 64
 WITNESS_MINUTES: Final = 15
@@ -44,6 +47,10 @@ MAX_TOLD: Final = 64
 """Conflicts of one look that the log names one by one."""
 MAX_ENTRIES: Final = 2
 """Entries of one request: a receipt, and its quarantine."""
+PATIENCE: Final = 1_000
+"""So many entries about supplies that came does a request wait for, about a second; it is refused for more."""
+MAX_SHOWN: Final = 1_000
+"""Conflicts in one reply."""
 REGISTER_SUFFIX: Final = ".register.db"
 """In place of the inbox's: the file of register.py."""
 _SENDER: Final = "counter"
@@ -111,21 +118,34 @@ class Counter:
         """Close what it keeps of its own."""
         self._view.close()
 
-    def look(self) -> list[Finding]:
-        """Read what came from others; the conflicts that are new, which are logged."""
-        new = self._view.catch_up()
+    @property
+    def behind(self) -> Behind | None:
+        """What is still to be read and judged; None where nothing is."""
+        return self._view.behind
+
+    def look(self, entries: int, *, judge: bool = True) -> list[Finding]:
+        """Read what came from others, about so many entries of it; the conflicts that are new, which are logged."""
+        new = self._view.catch_up(Budget(entries * ENTRY), judge=judge)
         for finding in new[:MAX_TOLD]:
             logs.warning("conflict", kind=finding.kind, blocks=[at.block_id.hex()[:16] for at in finding.places])
         if len(new) > MAX_TOLD:  # as after a recall of what was supplied for years: `conflicts` has them all
             logs.warning("more conflicts", count=len(new) - MAX_TOLD)
         return new
 
+    def _look(self) -> None:
+        """Raises `RefusedError` where there is more to be read than a request waits for."""
+        behind = self.behind
+        if behind is None or not behind.reading or behind.blocks - behind.read <= PATIENCE:
+            self.look(PATIENCE, judge=behind is None or behind.doubtful <= PATIENCE)
+        if self.behind is not None and self.behind.reading:
+            raise _not_ready(self.behind)
+
     def handle(self, line: bytes) -> dict[str, Any]:
         """The reply to one line."""
         request: Request | None = None
         try:
             request = read_request(line)  # (1)
-            self.look()  # (2)
+            self._look()  # (2)
             reply = self._handle(request, line)
         except MedledgerError as error:
             code = error.code if isinstance(error, RefusedError) else _CODES.get(type(error), "not-logged")
@@ -142,7 +162,7 @@ class Counter:
         if request.do == "witness":
             return self._witnessed(request)
         if request.do == "conflicts":
-            return {"result": "conflicts", "conflicts": [_told(each) for each in self._view.conflicts]}
+            return self._conflicts()
         desk = self._desk(line, self._clock())
         if request.do in QUESTIONS:
             return {"result": OPERATIONS[request.do].result, **QUESTIONS[request.do](desk, request), **self._age()}
@@ -159,6 +179,13 @@ class Counter:
             return self._ask_for_witness(request, line, desk, plan)  # (4)
         return self._log(request, line, desk, plan)
 
+    def _conflicts(self) -> dict[str, Any]:
+        if self.behind is not None:
+            raise _not_ready(self.behind)
+        found = [_told(each) for each in islice(self._view.conflicts(), MAX_SHOWN)]
+        more = self._view.count_conflicts() - len(found)
+        return {"result": "conflicts", "conflicts": found, **({"more": more} if more else {})}
+
     def _desk(self, line: bytes, now: datetime) -> Desk:
         return Desk(self._view, self.settings, self._subjects, self._read_scan, now, self._subjects.request(line))
 
@@ -174,7 +201,7 @@ class Counter:
         logs.event(OPERATIONS[request.do].result, block=answer.block, repeated=answer.repeated)
         named = {}
         try:
-            self.look()
+            self._look()
             entry = self._view.logged(desk.raw, answer.block)
             named = {} if entry is None else {"entry": entry.leaf.hex()}
         except MedledgerError as error:  # it is logged, and so it is said: the next request has to read it first
@@ -207,7 +234,7 @@ class Counter:
             logs.warning("an alert cannot be logged", reason=type(failure).__name__)
             return False
         try:
-            self.look()
+            self._look()
         except MedledgerError as failure:  # it stands there all the same: the next request has to read it first
             logs.warning("what was logged cannot be read", reason=str(failure))
         return True
@@ -277,13 +304,25 @@ class Counter:
     def _age(self) -> dict[str, Any]:
         """How old the newest block of anybody else is that this box has judged by."""
         at = self._view.as_of
-        conflicts = {"conflicts": len(self._view.conflicts)} if self._view.conflicts else {}
-        return {"as_of": None if at is None else _iso(at), **conflicts}
+        count = self._view.count_conflicts()
+        return {"as_of": None if at is None else _iso(at), **({"conflicts": count} if count else {})}
 
 
 def interrupted(_raw: bytes, _at: int, _name: bytes) -> tuple[Record, ...]:
     """What is logged of a request that a crash interrupted: nothing, so that it is asked for again."""
     raise UsageError("interrupted before it was logged")
+
+
+def how_far(behind: Behind) -> str:
+    """In words, and in steps of a tenth: whoever logs it logs it ten times."""
+    if behind.reading:
+        return f"{10 * (10 * behind.read // behind.blocks)} % are read"
+    return "all is read, and what does not fit is looked for"
+
+
+def _not_ready(behind: Behind) -> RefusedError:
+    hint = "Send it again in some seconds, with the same id."
+    return RefusedError("not-ready", f"this box is still reading its ledger: {how_far(behind)}", hint=hint)
 
 
 def _told(finding: Finding) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from hashlib import blake2b
@@ -26,12 +26,12 @@ from typing import Any, Final, NamedTuple
 
 from medledger import cbor
 from medledger.errors import StoreError
-from medledger.findings.finding import Place
+from medledger.findings.finding import Finding, Place
 from medledger.findings.shelf import Move, Shelf
 
 from .. import logs
 
-FORMAT: Final = b"2"
+FORMAT: Final = b"3"
 """To be changed with the tables, and with what counts: a register of other rules is made anew."""
 TABLES: Final = {
     "about": "name TEXT PRIMARY KEY, value BLOB NOT NULL",  # what is said of all of it
@@ -42,7 +42,8 @@ TABLES: Final = {
     "PRIMARY KEY (key, no, seq, idx)",
     "schedules": "product TEXT PRIMARY KEY, schedule TEXT NOT NULL",
     "shelves": "product TEXT NOT NULL, unit TEXT NOT NULL, sums TEXT NOT NULL, PRIMARY KEY (product, unit)",
-    "conflicts": "subject BLOB PRIMARY KEY",
+    "conflicts": "subject BLOB PRIMARY KEY, findings BLOB NOT NULL, count INTEGER NOT NULL",
+    "doubtful": "subject BLOB PRIMARY KEY",  # what is to be judged when all is read
 }
 PRAGMAS: Final = (
     "locking_mode = EXCLUSIVE",
@@ -50,6 +51,9 @@ PRAGMAS: Final = (
     "synchronous = NORMAL",  # after a power cut it may be behind the ledger, and is whole
 )
 _SUMS: Final = ("received", "supplied", "undone", "brought_back", "shipped", "removed", "destroyed", "held")
+
+_KEPT: Final = frozenset(("conflicts", "doubtful"))
+"""What is told of them is judged again, and not read."""
 
 Key = tuple[Any, ...]
 """What entries are found under: a word and plain values, such as ("pack", product, serial)."""
@@ -80,6 +84,9 @@ class Register:
         self._me = me
         self._is = {"format": FORMAT, "ledger": ledger_id, "feed": me}
         self._changed: dict[tuple[str, str], Shelf] = {}  # by the transaction under way
+        self._numbers: dict[bytes, int] = {}  # of feeds, as in the table
+        self._used: set[bytes] = set()  # the feeds that the transaction under way marked as such
+        self._count: int | None = None  # of conflicts, where it is known
         self.damaged = False
         try:
             self._db = self._open()
@@ -108,11 +115,13 @@ class Register:
             raise
         return db
 
-    def _make(self, db: sqlite3.Connection, before: Iterable[str]) -> None:
-        """The tables, with nothing in them."""
+    def _make(self, db: sqlite3.Connection, before: Iterable[str], kept: Collection[str] = ()) -> None:
+        """The tables, with nothing in them but for those that are kept."""
         for name in before:
             db.execute(f'DROP TABLE "{name}"')
         for name, columns in TABLES.items():
+            if name in kept:
+                continue
             db.execute(f"CREATE TABLE {name} ({columns}) STRICT{'' if name == 'feeds' else ', WITHOUT ROWID'}")
         db.executemany("INSERT INTO about VALUES (?, ?)", self._is.items())
 
@@ -140,7 +149,10 @@ class Register:
                 self._db.execute("COMMIT")
         finally:
             self._changed.clear()
+            self._used.clear()
             if self._db.in_transaction:
+                self._numbers.clear()
+                self._count = None
                 self._do("ROLLBACK")
 
     @contextmanager
@@ -164,10 +176,14 @@ class Register:
     # --- how far it was read ----------------------------------------------------------------------------------------
 
     def clear(self) -> None:
-        """Hold nothing."""
+        """Hold nothing, and note that it is made anew. What was found before is doubtful."""
         with self._reporting():
-            self._make(self._db, TABLES)
+            self._make(self._db, TABLES.keys() - _KEPT, _KEPT)
         self._changed.clear()
+        self._numbers.clear()
+        self._used.clear()
+        self.doubt_conflicts()
+        self.note("remaking", b"")
 
     def note(self, name: str, value: bytes) -> None:
         """Something about all of it."""
@@ -177,6 +193,10 @@ class Register:
         """What was noted."""
         found = self._do("SELECT value FROM about WHERE name = ?", name)
         return found[0][0] if found else None
+
+    def forget(self, name: str) -> None:
+        """Take back what was noted."""
+        self._do("DELETE FROM about WHERE name = ?", name)
 
     def feeds(self) -> dict[bytes, Read]:
         """How far each feed was read."""
@@ -189,22 +209,28 @@ class Register:
         self._do("UPDATE feeds SET seq = ?, id = ?, rights = ? WHERE no = ?", seq, block, rights, number)
 
     def _number(self, feed: bytes) -> int:
-        found = self._do("SELECT no FROM feeds WHERE feed = ?", feed)
-        if not found:
-            sql = "INSERT INTO feeds (feed, seq, id, rights, used) VALUES (?, -1, x'', x'', 0) RETURNING no"
-            found = self._do(sql, feed)
-        number: int = found[0][0]
-        return number
+        if feed not in self._numbers:
+            found = self._do("SELECT no FROM feeds WHERE feed = ?", feed)
+            if not found:
+                sql = "INSERT INTO feeds (feed, seq, id, rights, used) VALUES (?, -1, x'', x'', 0) RETURNING no"
+                found = self._do(sql, feed)
+            self._numbers[feed] = found[0][0]
+        return self._numbers[feed]
 
     # --- places -----------------------------------------------------------------------------------------------------
 
     def add(self, place: Place, keys: Iterable[Key]) -> bool:
-        """Put a place under these keys; whether it was not there yet."""
+        """Put a place under these keys, the first of which is the entry's own; whether it was not there yet."""
         no = self._number(place.feed)
-        self._do("UPDATE feeds SET used = 1 WHERE no = ? AND used = 0", no)
-        sql = "INSERT OR IGNORE INTO places VALUES (?, ?, ?, ?) RETURNING 1"
-        new = [self._do(sql, _digest(key), no, place.seq, place.index) for key in keys]
-        return any(new)
+        if place.feed not in self._used:
+            self._do("UPDATE feeds SET used = 1 WHERE no = ?", no)
+            self._used.add(place.feed)
+        first, *others = ((_digest(key), no, place.seq, place.index) for key in keys)
+        if not self._do("INSERT OR IGNORE INTO places VALUES (?, ?, ?, ?) RETURNING 1", *first):
+            return False
+        with self._reporting():
+            self._db.executemany("INSERT OR IGNORE INTO places VALUES (?, ?, ?, ?)", others)
+        return True
 
     def find(self, *keys: Key) -> list[Found]:
         """What stands under any of these keys: our own feed's first, each by its position."""
@@ -212,7 +238,17 @@ class Register:
         found = {row for key in keys for row in self._do(sql, _digest(key))}
         return [Found(feed, seq, at) for _, seq, at, feed in sorted(found, key=lambda row: (row[3] != self._me, row))]
 
-    # --- schedules, shelves, conflicts ------------------------------------------------------------------------------
+    def holds(self, key: Key, *, ours: bool = False) -> bool:
+        """Whether anything stands under this key, or anything of our own feed."""
+        sql = "SELECT 1 FROM places WHERE key = ?"
+        found = self._do(f"{sql} AND no = ?", _digest(key), self._number(self._me)) if ours else None
+        return bool(self._do(f"{sql} LIMIT 1", _digest(key)) if found is None else found)
+
+    def ours(self, seq: int, index: int) -> Found:
+        """A place in our own feed."""
+        return Found(self._me, seq, index)
+
+    # --- schedules and shelves --------------------------------------------------------------------------------------
 
     def schedule(self, product: str) -> str | None:
         """As what anybody's entry says that a product is controlled; of several the first in order."""
@@ -226,7 +262,8 @@ class Register:
 
     def shelves(self, product: str | None = None) -> dict[tuple[str, str], Shelf]:
         """This pharmacy's shelves, of one product or all, by product and unit."""
-        rows = self._do("SELECT product, unit, sums FROM shelves WHERE ?1 IS NULL OR product = ?1", product)
+        sql = "SELECT product, unit, sums FROM shelves"
+        rows = self._do(sql) if product is None else self._do(f"{sql} WHERE product = ?", product)
         return {(of, unit): _shelf(self._me, sums) for of, unit, sums in sorted(rows)}
 
     def move(self, product: str, unit: str, move: Move) -> None:
@@ -240,14 +277,65 @@ class Register:
         for (product, unit), shelf in self._changed.items():
             self._do("INSERT OR REPLACE INTO shelves VALUES (?, ?, ?)", product, unit, _sums(shelf))
 
-    def conflicts(self) -> list[Any]:
-        """The subjects of conflicts."""
-        return [cbor.decode(subject, max_size=len(subject)) for (subject,) in self._do("SELECT subject FROM conflicts")]
+    # --- conflicts --------------------------------------------------------------------------------------------------
 
-    def set_conflict(self, subject: Any, *, stands: bool) -> None:
-        """Whether there is one about this subject."""
-        sql = "INSERT OR IGNORE INTO conflicts VALUES (?)" if stands else "DELETE FROM conflicts WHERE subject = ?"
-        self._do(sql, cbor.encode(subject))
+    def doubt(self, subject: Any) -> None:
+        """It is to be judged."""
+        self._do("INSERT OR IGNORE INTO doubtful VALUES (?)", cbor.encode(list(subject)))
+
+    def doubt_conflicts(self) -> None:
+        """Each subject of one is to be judged again."""
+        self._do("INSERT OR IGNORE INTO doubtful SELECT subject FROM conflicts")
+
+    def doubtful(self, many: int) -> list[Any]:
+        """Some of what is to be judged, as lists."""
+        rows = self._do("SELECT subject FROM doubtful ORDER BY subject LIMIT ?", many)
+        return [cbor.decode(subject, max_size=len(subject)) for (subject,) in rows]
+
+    def doubts(self) -> int:
+        """How much there is to be judged."""
+        return int(self._do("SELECT count(*) FROM doubtful")[0][0])
+
+    def settled(self, subject: Any) -> None:
+        """It needs no judging."""
+        self._do("DELETE FROM doubtful WHERE subject = ?", cbor.encode(list(subject)))
+
+    def conflicts(self) -> Iterator[Finding]:
+        """What was found, by its subject."""
+        for (encoded,) in self._do("SELECT findings FROM conflicts ORDER BY subject"):
+            yield from _findings(encoded)
+
+    def conflicts_about(self, subject: Any) -> list[Finding]:
+        """What was found about this subject."""
+        found = self._do("SELECT findings FROM conflicts WHERE subject = ?", cbor.encode(list(subject)))
+        return _findings(found[0][0]) if found else []
+
+    def count_conflicts(self) -> int:
+        """How many they are."""
+        if self._count is None:
+            self._count = int(self._do("SELECT total(count) FROM conflicts")[0][0])
+        return self._count
+
+    def set_conflicts(self, subject: Any, found: Sequence[Finding]) -> None:
+        """All that is found about this subject, which may be nothing."""
+        name = cbor.encode(list(subject))
+        self._count = None
+        if found:
+            told = [[each.kind, each.sentence, [_told(at) for at in each.places], dict(each.facts)] for each in found]
+            self._do("INSERT OR REPLACE INTO conflicts VALUES (?, ?, ?)", name, cbor.encode(told), len(found))
+        else:
+            self._do("DELETE FROM conflicts WHERE subject = ?", name)
+
+
+def _findings(encoded: bytes) -> list[Finding]:
+    return [
+        Finding(kind, sentence, tuple(Place(*place) for place in places), facts)
+        for kind, sentence, places, facts in cbor.decode(encoded, max_size=len(encoded))
+    ]
+
+
+def _told(place: Place) -> list[Any]:
+    return [place.feed, place.seq, place.index, place.block_id]
 
 
 def _digest(key: Key) -> bytes:

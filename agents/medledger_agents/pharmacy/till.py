@@ -84,6 +84,8 @@ def say(reply: Mapping[str, Any]) -> str:
     elif result == "conflicts":
         lines = [f"{each['kind']}: {each['sentence']}. Proof: {', '.join(each['proof'])}" for each in reply[result]]
         lines = lines or ["Nothing that is known here contradicts this pharmacy's supplies."]
+        if "more" in reply:
+            lines += [f"And {reply['more']} more: `medledger audit findings` on an auditor's replica has them all."]
     elif result == "stock":
         lines = [
             f"{row['product']}: {row['available']} {row['unit']} to supply, {row['held']} held"
