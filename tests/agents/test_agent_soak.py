@@ -114,6 +114,51 @@ def fixed_port(box: Box, agent: Agent) -> None:
     box.config.write_text(text[:at] + text[at:].replace("port = 0", f"port = {agent.port}", 1))
 
 
+class Hazard:
+    """What befalls a box: its broker dies every few seconds, and itself at the end of each run."""
+
+    def __init__(self, box: Box, broker: Broker, rng: random.Random) -> None:
+        self._box = box
+        self._broker = broker
+        self._rng = rng
+        self.agent = box.start()
+        self.growths: list[int] = []
+
+    def run(self, over: float) -> None:
+        """One run of the box, at most until then (monotonic seconds); it is on again after it."""
+        watch = Watch(self.agent)
+        watch.start()
+        ends = min(over, time.monotonic() + self._rng.uniform(5, 60))
+        while time.monotonic() < ends:
+            time.sleep(self._rng.uniform(1, 10))
+            self._broker.kill()
+            time.sleep(self._rng.uniform(0, 5))
+            self._broker.start()
+        self.growths.append(watch.growth())
+        self.agent.kill()
+        time.sleep(self._rng.uniform(0, 2))
+        self.agent = self._box.start()
+
+
+def soaked(world: World, box: Box, hazard: Hazard, beds: list[Bed]) -> set[bytes]:
+    """Let it befall the box for as long as the soak lasts; the messages that were acknowledged, once they arrived."""
+    for bed in beds:
+        bed.start()
+    over = time.monotonic() + MINUTES * 60
+    while time.monotonic() < over:
+        hazard.run(over)
+    for bed in beds:
+        bed.stop()
+    sent = {box.named(message) for bed in beds for message in bed.acknowledged}
+    assert until(lambda: Counter(logged(world)) >= Counter(sent), 120)
+    return sent
+
+
+def logged(world: World) -> list[bytes]:
+    """The messages that the readings at the hospital name, each as often as they do."""
+    return [entry.content["raw"] for entry in world.hospital.entries("reading")]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(MINUTES * 60 + 600)
 def test_in_is_out_whatever_dies(
@@ -121,60 +166,31 @@ def test_in_is_out_whatever_dies(
 ) -> None:
     """Each acknowledged message and batch is at the hospital once; nothing was refused; no run of the box grew."""
     world.hospital.append(DeviceEnrol(device=DEVICE, key=device(tmp_path, stack)))
-    wired = {"devices": {DEVICE: {"driver": "signed", "port": str(tmp_path / "line")}}}
     box = world.box(
         "bed-7",
         "bedside",
         gossip={"broker": own_broker.url},
         batch={"window_seconds": 0.1},
-        instruments=wired,
+        instruments={"devices": {DEVICE: {"driver": "signed", "port": str(tmp_path / "line")}}},
         signals={"stale_seconds": 5, "lost_seconds": 30},
     )
-    agent = box.start()
-    fixed_port(box, agent)
-    beds = [Bed(f"MON-{number}", agent.port, rng.uniform(0.01, 0.05)) for number in range(MONITORS)]
-    growths = []
-    kills = 0
+    hazard = Hazard(box, own_broker, rng)
+    fixed_port(box, hazard.agent)
+    beds = [Bed(f"MON-{number}", hazard.agent.port, rng.uniform(0.01, 0.05)) for number in range(MONITORS)]
     with Gossip(world.hospital, own_broker.url):
-        for bed in beds:
-            bed.start()
-        over = time.monotonic() + MINUTES * 60
-        while time.monotonic() < over:
-            watch = Watch(agent)
-            watch.start()
-            run_ends = min(over, time.monotonic() + rng.uniform(5, 60))
-            while time.monotonic() < run_ends:
-                time.sleep(rng.uniform(1, 10))
-                own_broker.kill()
-                time.sleep(rng.uniform(0, 5))
-                own_broker.start()
-            growths.append(watch.growth())
-            agent.kill()
-            kills += 1
-            time.sleep(rng.uniform(0, 2))
-            agent = box.start()
-        for bed in beds:
-            bed.stop()
-        sent = {box.named(message) for bed in beds for message in bed.acknowledged}
-        expected = dict.fromkeys(sent, 1)
-
-        def arrived() -> bool:
-            readings = world.hospital.entries("reading", author=box.identity.public_key)
-            return Counter(entry.content["raw"] for entry in readings) >= Counter(expected)
-
-        assert until(arrived, 120)
-        agent.stop()
+        sent = soaked(world, box, hazard, beds)
+        hazard.agent.stop()
         with box.ledger() as ledger:
             ledger.fsck()
     assert [bed.refused for bed in beds] == [[]] * MONITORS
-    found = Counter(entry.content["raw"] for entry in world.hospital.entries("reading"))
+    found = Counter(logged(world))
     assert set(found.values()) == {1}
     assert len(found.keys() - sent) <= MONITORS, "what was under way at the end may be logged without an answer"
     counters = sorted(entry.content["counter"] for entry in world.hospital.entries("device.batch"))
     assert counters == list(range(1, len(counters) + 1))
     assert len(counters) > MINUTES * 30
     named = Counter(each.kind for each in find(world.hospital))
-    print(f"{len(sent)} messages, {len(counters)} batches, {kills} kills, growth {growths}, findings {dict(named)}")
+    print(f"{len(sent)} messages, {len(counters)} batches, growth of each run {hazard.growths}, findings {dict(named)}")
     assert named.keys() <= {"silent"}  # a box that was killed said nothing meanwhile
     assert world.hospital.forks == {}
-    assert max(growths) < GROWTH_BYTES
+    assert max(hazard.growths) < GROWTH_BYTES
