@@ -4,6 +4,9 @@
   process ends after `GRACE_SECONDS` all the same, which loses nothing: what is not on the disk was not acknowledged.
   The log then shows where it hung.
 - SIGHUP is the service's own. Before there is a loop that hears it, it does nothing.
+- Where a commit of the ledger fails, nobody knows what the disk holds, and the ledger takes nothing until it is opened
+  again. The process stays, takes nothing and says so; once the disk takes writes again it ends in error (`end_worn`),
+  and the next one opens the ledger.
 - SIGABRT, which systemd's watchdog sends, writes where each thread is (function and line, no value) before the end.
 """
 
@@ -16,10 +19,11 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
+from medledger.errors import StoreError
 from medledger.keys import Identity
 
 from . import logs
@@ -38,25 +42,37 @@ HUNG: Final = 70
 """Exit code after a shutdown that had to be cut short."""
 
 
-def begin() -> None:
-    """The first thing that a service does."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is a loop that hears it: it must not end the process
+def begin() -> bool:
+    """The first thing that a service does; whether SIGHUP is to be ignored for good, as nohup(1) asks."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is a loop that hears it: it must not end it
     if sys.stderr is not None:
         faulthandler.enable()
+    return before is signal.SIG_IGN
 
 
 def open_identity(section: LedgerSection) -> Identity:
     """The box's own key. Raises `KeyFileError`, `ConfigurationError`."""
-    passphrase = None if section.passphrase_file is None else first_line(section.passphrase_file, "passphrase_file")
-    return Identity.load(section.key, passphrase)
+    return Identity.load(section.key, first_line(section.passphrase_file, "passphrase_file"))
+
+
+def end_worn(worn: asyncio.Future[None]) -> None:
+    """Have `live` end: the ledger took no commit, the disk is well, and only a new process can go on."""
+    if not worn.done():
+        reason = "the ledger took no commit, and must be opened again, now that the disk is well"
+        worn.set_exception(StoreError(reason, hint="The process ends so that it is started anew."))
+
+
+def unwell(faults: Mapping[str, str]) -> str:
+    """A service's status line where something is wrong with it."""
+    return "unhealthy: " + "; ".join(f"{what}: {why}" for what, why in faults.items())
 
 
 async def live(
     supervisor: Supervisor,
     notifier: Notifier,
     *,
+    worn: asyncio.Future[None],
     hang_up: Callable[[], None] | None = None,
-    worn: asyncio.Future[None] | None = None,
     until_input_ends: bool,
 ) -> None:
     """Start, wait for the end, stop. SIGHUP calls `hang_up`; where there is none it is an end like any other.
@@ -82,7 +98,7 @@ async def live(
     ends: list[asyncio.Future[Any]] = [
         asyncio.ensure_future(stopping.wait()),
         asyncio.ensure_future(supervisor.failed()),
-        *([] if worn is None else [worn]),
+        worn,
     ]
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     logs.event("stopping")

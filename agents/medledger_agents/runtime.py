@@ -1,11 +1,9 @@
 """The life of an agent: it opens its replica, key and inbox, and keeps its parts alive until it is told to end.
 
-- How it is told, and what becomes of an end that hangs, process.py knows. What was taken is recorded and acknowledged
-  first, own blocks are published as far as the broker takes them, the files are closed.
+- How it is told, and what becomes of an end that hangs, or of a ledger that took no commit, process.py knows. What was
+  taken is recorded and acknowledged first, own blocks are published as far as the broker takes them, the files are
+  closed.
 - SIGHUP reads the configuration again: see reload.py. Before the agent listens, it does so as soon as it does.
-- Where a commit of the ledger fails, nobody knows what the disk holds, and the ledger takes nothing until it is opened
-  again. Meanwhile the agent refuses and says so; once the disk takes writes again, the process ends in error, and the
-  next one opens the ledger.
 - The broker may be away, at the start and for days: readings are logged all the same, and gossip catches up.
 - What it does besides, its *parts*, is kept alive by supervisor.py. Where that is in vain the process ends in error.
 - The order in which parts stop is the opposite of that in which they start: the listener first, gossip last, so that
@@ -20,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from medledger.errors import MedledgerError, StoreError
+from medledger.errors import MedledgerError
 from medledger.ledger import Ledger
 
 from . import logs
@@ -36,7 +34,7 @@ from .inbox import Inbox
 from .meters import METERS
 from .notify import UNWATCHED_SECONDS, Notifier, Watchdog, watchdog_seconds
 from .pharmacy.config import PharmacyConfig
-from .process import begin, live, open_identity
+from .process import begin, end_worn, live, open_identity, unwell
 from .reload import Reloader, changes, merged
 from .report import Report
 from .scrape import Scrape
@@ -195,8 +193,8 @@ class Agent:
         await live(
             self._supervisor,
             self._notifier,
-            hang_up=self._reloader.ask,
             worn=self._worn,
+            hang_up=self._reloader.ask,
             until_input_ends=until_input_ends,
         )
 
@@ -231,9 +229,8 @@ class Agent:
         service = self._listener.service
         if isinstance(service, Beating):
             await service.beat()
-        if not await asyncio.to_thread(self._touch) and not self._worn.done():
-            reason = "the ledger took no commit, and must be opened again, now that the disk is well"
-            self._worn.set_exception(StoreError(reason, hint="The process ends so that it is started anew."))
+        if not await asyncio.to_thread(self._touch):
+            end_worn(self._worn)
 
     def _touch(self) -> bool:
         """False where only a new process can go on: the ledger is to be opened again, and the disk is well."""
@@ -254,7 +251,7 @@ class Agent:
         """One line for `systemctl status`, in any thread. With a fault nothing is asked: it may be what hangs."""
         faults = HEALTH.faults()
         if faults:
-            self._notifier.status("unhealthy: " + "; ".join(f"{what}: {why}" for what, why in faults.items()))
+            self._notifier.status(unwell(faults))
             return
         status = self._status()
         peers = "offline" if status is None else f"{status['peers']} peers" if status["connected"] else "no broker"

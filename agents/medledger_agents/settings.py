@@ -30,6 +30,12 @@ MAX_FILE_BYTES: Final = 64 * 1024
 MAX_SECRET_BYTES: Final = 4096
 MAX_TABLE: Final = 64
 SAMPLE: Final = "Compare it with one that is right: `medledger agent bedside --sample`, or `pharmacy --sample`."
+BLANK: Final = b" \t\r\n\0"
+"""What a save leaves that a power cut has cut short: nothing, or zeros."""
+
+RESTORE: Final = (
+    "Restore it; or remove it, and run `medledger agent setup`: it writes a new one, and keeps key and ledger."
+)
 CREDENTIALS: Final = "CREDENTIALS_DIRECTORY"
 """Where systemd puts a unit's credentials, in the environment."""
 
@@ -185,6 +191,11 @@ def keys_of(section: type[Any]) -> dict[str, tuple[Key, Any]]:
 
 def load(path: Path, config: type[T]) -> T:
     """The configuration in the file at `path`: `config` is a dataclass of sections. Raises `ConfigurationError`."""
+    return read(document(path), config, path)
+
+
+def document(path: Path) -> dict[str, Any]:
+    """The TOML in the file at `path`, whatever sections it has. Raises `ConfigurationError`."""
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_FILE_BYTES + 1)
@@ -194,13 +205,12 @@ def load(path: Path, config: type[T]) -> T:
         ) from error
     if len(raw) > MAX_FILE_BYTES:
         raise ConfigurationError(f"the configuration {path} is longer than {MAX_FILE_BYTES} bytes", hint=SAMPLE)
-    if not raw.strip():  # a save that was cut short leaves this: every key at its default would be another box
-        raise ConfigurationError(f"the configuration {path} is empty", hint=f"Restore it. {SAMPLE}")
+    if not raw.strip(BLANK):  # every key at its default would be another box
+        raise ConfigurationError(f"the configuration {path} is empty, as after a save that was cut short", hint=RESTORE)
     try:
-        document = tomllib.loads(raw.decode())
+        return tomllib.loads(raw.decode())
     except (ValueError, RecursionError) as error:  # also a number of 5,000 digits, and brackets without end
         raise ConfigurationError(f"the configuration {path} is not TOML: {error}", hint=SAMPLE) from error
-    return read(document, config, path)
 
 
 def read(document: Mapping[str, Any], config: type[T], path: Path) -> T:
@@ -245,11 +255,16 @@ def _unknown(path: Path, what: str, name: str, known: Mapping[str, Any]) -> Conf
     return ConfigurationError(f"{path}: there is no {what}", hint=f"{hint}Allowed are: {', '.join(known)}.")
 
 
-def first_line(path: Path, key: str) -> str:
-    """The first line of a file that holds a secret; `key` is what named it. Raises `ConfigurationError`."""
+def first_line(path: Path | None, key: str) -> str | None:
+    """The first line of a file that holds a secret; None where none is named. Raises `ConfigurationError`.
+
+    `key` is what would name it. Zeros, which a power cut may leave, are no secret.
+    """
+    if path is None:
+        return None
     try:
         with path.open("rb") as file:
-            found = file.readline(MAX_SECRET_BYTES + 1).decode().rstrip("\r\n")
+            found = file.readline(MAX_SECRET_BYTES + 1).decode().rstrip("\r\n\0")
     except OSError as error:
         raise ConfigurationError(f"the file {path} cannot be read: {error}", hint=f"Check {key}.") from error
     except UnicodeDecodeError:  # whose text would quote the secret

@@ -71,10 +71,11 @@ class Subjects:
             raise ConfigurationError(
                 f"the secret file {path} can be read by others", hint=f"Run: chmod 600 {path}; then think who read it."
             )
-        if len(found.data) != SECRET_BYTES:
+        if len(found.data) != SECRET_BYTES or not any(found.data):  # zeros are what a power cut may leave
             raise ConfigurationError(
-                f"the secret file {path} does not hold {SECRET_BYTES} bytes: it is damaged",
-                hint="Copy it again from another box of your organisation, or from its backup.",
+                f"the secret file {path} does not hold {SECRET_BYTES} bytes of a secret: it is damaged",
+                hint="Copy it again from another box of your organisation, or from its backup. Where there is neither, "
+                "remove it: patients get other pseudonyms from then on.",
             )
         return cls(found.data, period)
 

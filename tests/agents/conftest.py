@@ -9,6 +9,7 @@ import pytest
 
 from boxes import World
 from counter_world import Desk, desk
+from failing_syncs import FailingSyncs, build
 from medledger import Ledger
 from worlds import found
 
@@ -33,3 +34,15 @@ def counter(founder: Ledger, tmp_path: Path) -> Iterator[Desk]:
     """A pharmacy's counter."""
     with desk(founder, tmp_path, "north") as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def failing_syncs_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built once."""
+    return build(tmp_path_factory.mktemp("failing-syncs"))
+
+
+@pytest.fixture
+def failing_syncs(failing_syncs_library: Path, tmp_path: Path) -> FailingSyncs:
+    """A disk that can be made to refuse flushes."""
+    return FailingSyncs(failing_syncs_library, tmp_path)

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
+from click.testing import CliRunner
 
 from brokers import Broker
+from failing_syncs import FailingSyncs
 from medledger import Ledger, Reading
+from medledger.cli.root import medledger
 from medledger.errors import MembershipError
 from medledger_agents.auditor.config import AuditorConfig
 from medledger_agents.enrolment import home
-from setups import Hospital, NewBox, program
+from setups import Hospital, NewBox, command, program
 from waiting import until
+
+READING = json.dumps({"device": "MON-7", "samples": [["8867-4", "72", "/min"]]})
+STORE = 3
 
 
 @pytest.fixture
 def hospital(broker: Broker, tmp_path: Path) -> Hospital:
     """A ledger with a reading in it."""
     made = Hospital.found(tmp_path / "hospital", broker.url)
-    content = {"device": "MON-7", "samples": [["8867-4", "72", "/min"]]}
-    program("append", made.ledger, "reading", json.dumps(content))
+    command("append", made.ledger, "reading", READING)
     return made
 
 
@@ -42,7 +48,7 @@ def auditor(hospital: Hospital, broker: Broker, tmp_path: Path) -> NewBox:
 
 
 @contextmanager
-def kept(box: NewBox, log: str = "plain") -> Iterator[subprocess.Popen[str]]:
+def kept(box: NewBox, log: str = "plain", **environment: str) -> Iterator[subprocess.Popen[str]]:
     """Its service."""
     box.config.write_text(box.config.read_text().replace('format = "plain"', f'format = "{log}"'))
     process = subprocess.Popen(
@@ -50,6 +56,7 @@ def kept(box: NewBox, log: str = "plain") -> Iterator[subprocess.Popen[str]]:
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        env={**os.environ, **environment},
     )
     try:
         yield process
@@ -60,14 +67,9 @@ def kept(box: NewBox, log: str = "plain") -> Iterator[subprocess.Popen[str]]:
 
 def status(box: NewBox) -> dict[str, Any]:
     """What `agent status` says for programs, with its exit code."""
-    done = subprocess.run(
-        [sys.executable, "-m", "medledger", "agent", "status", "--config", box.config, "--json"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = CliRunner().invoke(medledger, ["agent", "status", "--config", str(box.config), "--json"])
     told: dict[str, Any] = json.loads(done.stdout)
-    assert done.returncode == told["exit_code"]
+    assert done.exit_code == told["exit_code"]
     return told
 
 
@@ -107,6 +109,40 @@ def test_its_service_keeps_it_in_step_and_says_how_it_stands(auditor: NewBox, ho
     assert states[-1] == "in sync"
     assert len(states) == len([each for at, each in enumerate(states) if at == 0 or each != states[at - 1]])
     assert status(auditor)["health"] == "not running"
+
+
+def test_a_disk_that_fails_is_a_fault_and_its_service_stays(
+    auditor: NewBox, hospital: Hospital, failing_syncs: FailingSyncs
+) -> None:
+    """While no flush works, it says so and goes on. Once the disk is well it ends: the ledger is to be opened again."""
+    soon = {"WATCHDOG_USEC": "200000", "NOTIFY_SOCKET": "/nowhere"}
+    with kept(auditor, "json", **soon, **failing_syncs.of(auditor.ledger.name)) as process:
+        assert process.stderr is not None
+        heard(process.stderr, "state", "no peers")
+        failing_syncs.begin()
+        heard(process.stderr, "what", "disk")
+        command("append", hospital.ledger, "reading", READING)
+        with hospital.staying():
+            assert until(lambda: "blocks cannot be stored" in str(status(auditor)), 30)
+            assert status(auditor)["health"] == "alarm"
+            assert process.poll() is None
+            failing_syncs.end()
+            _, log = process.communicate(timeout=30)
+        assert process.returncode == STORE, log
+        assert "must be opened again" in log
+        assert "part failed" not in log
+    with Ledger.open(auditor.ledger, auditor.identity()) as replica:
+        assert replica.failure is None
+
+
+def heard(log: IO[str], key: str, value: str) -> None:
+    """Read on until an event says this."""
+    said = []
+    for line in log:
+        said.append(line)
+        if json.loads(line).get(key) == value:
+            return
+    raise AssertionError("".join(said))
 
 
 def test_a_replica_without_a_broker_has_nothing_to_do(auditor: NewBox) -> None:

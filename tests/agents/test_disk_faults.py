@@ -18,27 +18,17 @@ from pathlib import Path
 import pytest
 
 from boxes import Agent, Box, World, oru
+from failing_syncs import FailingSyncs
 from waiting import until
 
-SHIM = Path(__file__).resolve().parents[1] / "failing_syncs.c"
 SOON = {"WATCHDOG_USEC": "1000000", "NOTIFY_SOCKET": "/nowhere"}
 STORE = 3
-
-needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler for fsync that fails")
 
 
 @pytest.fixture
 def box(world: World) -> Box:
     """An enrolled bed."""
     return world.box("bed", "bedside", spool={"min_free_bytes": 0})
-
-
-@pytest.fixture(scope="session")
-def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The library whose fsync fails."""
-    library = tmp_path_factory.mktemp("shim") / "failing_syncs.so"
-    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, SHIM, "-ldl"], check=True)
-    return library
 
 
 @pytest.fixture
@@ -60,6 +50,11 @@ def unwell(agent: Agent) -> bool:
     return any(event["event"] == "unhealthy" for event in agent.log)
 
 
+def well_again(agent: Agent) -> bool:
+    """Whether it has said that something is."""
+    return any(event["event"] == "healthy again" for event in agent.log)
+
+
 def codes(agent: Agent, numbers: range) -> dict[int, str]:
     """What became of these messages, whose value is their number."""
     monitor = agent.monitor()
@@ -68,18 +63,15 @@ def codes(agent: Agent, numbers: range) -> dict[int, str]:
     return found
 
 
-@needs_compiler
 @pytest.mark.parametrize("files", ["ledger.db", "inbox.db"])
-def test_after_a_failed_flush_nothing_is_believed(box: Box, shim: Path, tmp_path: Path, files: str) -> None:
+def test_after_a_failed_flush_nothing_is_believed(box: Box, failing_syncs: FailingSyncs, files: str) -> None:
     """No acknowledgement while it fails; then the ledger is opened anew, which takes a new process, and all stands."""
-    flag = tmp_path / "flag"
-    environment = {**SOON, "LD_PRELOAD": str(shim), "FAIL_SYNCS_OF": files, "FAIL_SYNCS_WHILE": str(flag)}
-    with box.start(**environment) as agent:
+    with box.start(**SOON, **failing_syncs.of(files)) as agent:
         before = codes(agent, range(1, 4))
-        flag.touch()
+        failing_syncs.begin()
         meanwhile = codes(agent, range(4, 8))
         assert until(lambda: unwell(agent))
-        flag.unlink()
+        failing_syncs.end()
         if files == "inbox.db":
             assert set(codes(agent, range(4, 8)).values()) == {"AA"}
             agent.stop()
@@ -95,14 +87,12 @@ def test_after_a_failed_flush_nothing_is_believed(box: Box, shim: Path, tmp_path
     assert len(box.entries("reading")) == 9
 
 
-@needs_compiler
-def test_an_idle_box_finds_that_its_disk_fails(box: Box, shim: Path, tmp_path: Path) -> None:
+def test_an_idle_box_finds_that_its_disk_fails(box: Box, failing_syncs: FailingSyncs) -> None:
     """Nobody sends anything: the watchdog's own look at the disk is a write, and a fault until it works."""
-    flag = tmp_path / "flag"
-    with box.start(**SOON, LD_PRELOAD=str(shim), FAIL_SYNCS_OF="inbox.db", FAIL_SYNCS_WHILE=str(flag)) as agent:
-        flag.touch()
+    with box.start(**SOON, **failing_syncs.of("inbox.db")) as agent:
+        failing_syncs.begin()
         assert until(lambda: any(event.get("what") == "disk" and event["level"] == "error" for event in agent.log))
-        flag.unlink()
+        failing_syncs.end()
         assert until(lambda: any(event.get("what") == "disk" and event["level"] == "info" for event in agent.log))
         agent.stop()
 
@@ -136,7 +126,7 @@ def test_writes_that_are_cut_off_lose_nothing(box: Box, name: str) -> None:
         assert "AE" in cut.values()
         assert until(lambda: unwell(agent))
         resource.prlimit(agent.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        until(lambda: agent.process.poll() is not None, 3)  # where the ledger is to be opened anew
+        until(lambda: agent.process.poll() is not None or well_again(agent), 3)  # or ends, for a new start
         agent.kill()
     logged = len(box.entries("reading"))
     assert 3 + list(cut.values()).count("AA") <= logged <= 39

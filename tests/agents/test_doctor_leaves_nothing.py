@@ -13,7 +13,7 @@ import pytest
 
 from boxes import Box, World
 from doctoring import look
-from medledger_agents.enrolment.copies import PREFIX, Copies
+from medledger_agents.enrolment.copies import PREFIX, Copies, orderly_hangup
 from medledger_agents.enrolment.findings import Verdict
 from medledger_agents.inbox import Inbox, Received
 from waiting import until
@@ -42,7 +42,8 @@ def test_it_is_ended_in_the_middle(box: Box, tmp_path: Path, number: signal.Sign
     place.mkdir()
     environment = {**os.environ, "TMPDIR": str(place)}
     command = [sys.executable, "-m", "medledger", "agent", "doctor", "--config", str(box.config)]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    hearing = ["env", "--default-signal=HUP", *command]  # whatever the tests themselves run under
+    process = subprocess.Popen(hearing, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert until(lambda: any(place.glob(f"{PREFIX}*/ledger.db")) or process.poll() is not None)
     process.send_signal(number)
     code = process.wait(60)
@@ -52,6 +53,32 @@ def test_it_is_ended_in_the_middle(box: Box, tmp_path: Path, number: signal.Sign
         assert list(place.iterdir()) == []
     subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, timeout=60)
     assert list(place.iterdir()) == []
+
+
+def test_under_nohup_a_closed_terminal_ends_nothing() -> None:
+    """Where SIGHUP is ignored it stays so; where it is not, the second one does not cut the cleaning short."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with orderly_hangup():
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        cleaned: list[bool] = []
+        with pytest.raises(SystemExit):
+            hung_up_twice(cleaned)
+        assert cleaned
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def hung_up_twice(cleaned: list[bool]) -> None:
+    """While it works, and while it cleans up."""
+    with orderly_hangup():
+        try:
+            os.kill(os.getpid(), signal.SIGHUP)
+        finally:
+            os.kill(os.getpid(), signal.SIGHUP)
+            cleaned.append(True)
 
 
 def test_a_doctor_leaves_the_copies_of_another_that_is_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

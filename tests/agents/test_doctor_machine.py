@@ -137,7 +137,7 @@ def test_ports_that_somebody_has(world: World) -> None:
 
 
 def test_what_systemd_says_of_the_unit(box: Box, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Failed, stopped, not enabled, restarted, well: by what `systemctl show` prints."""
+    """Failed, about to be tried again, stopped, not enabled, restarted, well: by what `systemctl show` prints."""
     from medledger_agents.enrolment import ending
 
     program = tmp_path / "bin" / "systemctl"
@@ -148,6 +148,7 @@ def test_what_systemd_says_of_the_unit(box: Box, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(ending, "UNITS", (tmp_path,))
     for active, enabled, restarts, verdict, said in (
         ("failed", "enabled", 0, Verdict.FAULT, "journalctl -u medledger-bedside.service"),
+        ("activating\\nSubState=auto-restart", "enabled", 3, Verdict.FAULT, "ends again and again"),
         ("inactive", "enabled", 0, Verdict.WARNING, "systemctl enable --now"),
         ("active", "disabled", 0, Verdict.WARNING, "will not after a restart"),
         ("active", "enabled", 3, Verdict.WARNING, "restarted 3 times"),

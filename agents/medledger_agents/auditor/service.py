@@ -1,9 +1,11 @@
 """The life of an auditor's replica that is always there: it gossips, and tells systemd and the log how it stands.
 
-- SIGTERM, SIGINT and SIGHUP end it. Nothing is reloaded: a restart takes a second, and loses nothing.
+- SIGTERM, SIGINT and SIGHUP end it, but for SIGHUP under nohup(1). Nothing is reloaded: a restart takes a second, and
+  loses nothing.
 - The broker may be away, at the start and for days. A mistake in the configuration ends it at once.
-- The watchdog is fed as long as the ledger can be read and no commit of it has failed. After one that has, nothing is
-  taken until the ledger is opened again, and only a fresh process does that.
+- The watchdog is fed when the ledger and the disk have had their turn. A disk that takes no write is a fault, which the
+  log and systemd's status line name; it is tried for ever. What becomes of a ledger that took no commit, process.py
+  knows. It is not opened again before there is room: a restart would make none.
 """
 
 from __future__ import annotations
@@ -14,30 +16,35 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from medledger.errors import ConfigurationError, StoreError
+from medledger.errors import ConfigurationError
 from medledger.ledger import Ledger
 
 from .. import logs
+from ..config import SpoolSection
 from ..gossiping import Gossiping
 from ..health import HEALTH
 from ..notify import UNWATCHED_SECONDS, Notifier, Watchdog, watchdog_seconds
-from ..process import begin, live, open_identity
+from ..process import begin, end_worn, live, open_identity, unwell
+from ..spool import Usage, refusal
 from ..supervisor import Part, Supervisor
 from .config import AuditorConfig
 
 LOOK_SECONDS: Final = 1.0
 
+PROBE: Final = ".probe"
+"""A file beside the ledger, of one byte, that shows whether the disk takes writes."""
+
 
 def run_auditor(config: AuditorConfig, path: Path, *, until_input_ends: bool = False) -> None:
     """Be an auditor's replica, configured by the file at `path`, until a signal. Raises a `MedledgerError`."""
-    begin()
+    ignoring = begin()
     logs.start(config.log)
     identity = open_identity(config.ledger)
     with Ledger.open(config.ledger.path, identity) as ledger:
         logs.event("ledger open", feed=identity.fingerprint, state=ledger.state, ledger=ledger.id.hex()[:16])
 
         async def run() -> None:
-            await Replica(config, path, ledger).live(until_input_ends=until_input_ends)
+            await Replica(config, path, ledger).live(ignoring, until_input_ends=until_input_ends)
 
         asyncio.run(run())
     logs.event("stopped")
@@ -70,7 +77,9 @@ class Telling:
                 if state != told or due:
                     told, at = state, loop.time()
                     logs.event("gossip", state=state, peers=status["peers"], blocks=status["blocks"])
-                self._notifier.status(f"{state}, {status['peers']} peers, {status['blocks']} blocks")
+                well = f"{state}, {status['peers']} peers, {status['blocks']} blocks"
+                faults = HEALTH.faults()
+                self._notifier.status(unwell(faults) if faults else well)
             await asyncio.sleep(LOOK_SECONDS)
 
     async def stop(self) -> None:
@@ -101,13 +110,43 @@ class Replica:
         seconds = watchdog_seconds(os.environ) or UNWATCHED_SECONDS
         parts: list[Part] = [self._gossip, self._telling, Watchdog(self._notifier, seconds, self._alive)]
         self._supervisor = Supervisor(parts, HEALTH)
+        self._worn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def live(self, *, until_input_ends: bool = False) -> None:
-        """Start, wait for the end, stop. Raises what gossip raised at its start, or a `PartFailedError`."""
-        await live(self._supervisor, self._notifier, until_input_ends=until_input_ends)
+    async def live(self, ignoring: bool, *, until_input_ends: bool = False) -> None:
+        """Start, wait for the end, stop; `ignoring` says that SIGHUP is no end. Raises what gossip raised at its start,
+        `PartFailedError`, or a `StoreError` where the ledger must be opened again.
+        """
+        await live(
+            self._supervisor,
+            self._notifier,
+            worn=self._worn,
+            hang_up=(lambda: None) if ignoring else None,
+            until_input_ends=until_input_ends,
+        )
 
     async def _alive(self) -> None:
-        """Return when the ledger has had its turn. Raises `StoreError` where only a fresh process can open it again."""
-        await asyncio.to_thread(self._ledger.frontier)
-        if self._ledger.failure is not None:
-            raise StoreError(self._ledger.failure)
+        """Return when the ledger and the disk have had their turn."""
+        if await asyncio.to_thread(self._touch) and self._ledger.failure is not None:
+            end_worn(self._worn)
+
+    def _touch(self) -> bool:
+        """Whether the disk takes writes, and has room for more."""
+        self._ledger.frontier()  # takes the store's lock
+        trouble = _trouble(self._ledger.path)
+        if trouble is None:
+            HEALTH.mended("disk")
+        else:
+            HEALTH.fault("disk", trouble)
+        return trouble is None
+
+
+def _trouble(ledger: Path) -> str | None:
+    """Why nothing more can be stored beside this ledger, None where all is well. It flushes a byte to the disk."""
+    try:
+        with ledger.with_name(f"{ledger.name}{PROBE}").open("wb", buffering=0) as file:
+            file.write(b"\n")
+            os.fsync(file.fileno())
+        room = os.statvfs(ledger.parent)
+    except OSError as error:
+        return f"nothing can be written beside {ledger}: {error.strerror or error}"
+    return refusal(SpoolSection(), Usage(inbox=0, unconfirmed=0, free=room.f_bavail * room.f_frsize))

@@ -134,6 +134,8 @@ def service(case: Case) -> Iterator[Finding]:
     active = state.get("ActiveState", "unknown")
     if active == "failed":
         yield fault("service", f"{unit} has failed.", f"Read why: journalctl -u {unit} -e")
+    elif state.get("SubState") == "auto-restart":
+        yield fault("service", f"{unit} ends again and again.", f"Read why: journalctl -u {unit} -e")
     elif active != "active":
         yield warning("service", f"{unit} is {active}.", f"Start it: sudo systemctl enable --now {unit}")
     elif state.get("UnitFileState") != "enabled":

@@ -26,6 +26,9 @@ LAYERS: Final = frozenset({"overlay", "aufs", "squashfs"})
 FOREIGN: Final = frozenset({"vfat", "msdos", "exfat", "ntfs", "ntfs3", "fuseblk"})
 REMOTE: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "virtiofs", "ceph", "fuse.sshfs"})
 CARELESS: Final = frozenset({"nobarrier", "barrier=0", "data=writeback", "fsync_mode=nobarrier", "sync=disabled"})
+STOPPED: Final = frozenset({"emergency_ro", "shutdown"})
+"""What newer kernels call a file system that took an error: they do not count it as mounted read-only."""
+
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 
@@ -81,8 +84,9 @@ def disk(case: Case) -> Iterator[Finding]:
         if device not in seen:
             seen.add(device)
             spool = SpoolSection() if case.agent is None else case.agent.spool
-            yield from _room(what, directory, spool.min_free_bytes)
-            yield from _kind(what, directory, mount_of(directory, mounts))
+            mount = mount_of(directory, mounts)
+            yield from _room(what, directory, spool.min_free_bytes, mount)
+            yield from _kind(what, directory, mount)
 
 
 def _written(case: Case) -> Iterator[tuple[str, Path]]:
@@ -92,11 +96,11 @@ def _written(case: Case) -> Iterator[tuple[str, Path]]:
         yield "inbox", case.agent.inbox.path
 
 
-def _room(what: str, directory: Path, least: int) -> Iterator[Finding]:
+def _room(what: str, directory: Path, least: int, mount: Mount | None) -> Iterator[Finding]:
     room = os.statvfs(directory)
     check, free = f"room {what}", room.f_bavail * room.f_frsize
     advice = "Remove what is not needed there, or give it a larger disk: without room nothing is acknowledged."
-    if room.f_flag & os.ST_RDONLY:
+    if room.f_flag & os.ST_RDONLY or (mount is not None and mount.options & STOPPED):
         yield fault(
             check,
             f"{directory} is mounted read-only.",

@@ -1,4 +1,4 @@
-"""The doctor's look at the inbox: who can read it, its size, and what waits in it.
+"""The doctor's look at the inbox: who can read it, its size, and what waits in it; and at the secret of pseudonyms.
 
 It holds patients' data, so it is never copied. A running agent is asked on its own port. An inbox that was closed is
 read where it lies, as a file that nobody writes to (`immutable`): without locks, and leaving nothing beside it.
@@ -19,7 +19,24 @@ from medledger.errors import MedledgerError
 
 from ..config import AgentConfig
 from ..looking import ask
+from ..subjects import Subjects
 from .findings import Case, Finding, fault, ok, skipped, warning
+
+
+def subjects(case: Case) -> Iterator[Finding]:
+    """Whether patients can be given their pseudonyms."""
+    if case.agent is None:
+        return
+    section = case.agent.subjects
+    if not section.secret_file.exists():
+        yield skipped("subjects", f"The agent makes the secret of pseudonyms, {section.secret_file}, when it starts.")
+        return
+    try:
+        Subjects.open(section.secret_file, section.period)
+    except MedledgerError as error:
+        yield fault("subjects", f"{str(error)[:1].upper()}{str(error)[1:]}.", error.hint or "Mend the file.")
+    else:
+        yield ok("subjects", f"{section.secret_file} names patients, and is the owner's alone.")
 
 
 def inbox(case: Case) -> Iterator[Finding]:

@@ -112,15 +112,20 @@ def _locked(directory: Path) -> int | None:
 
 @contextmanager
 def orderly_hangup() -> Iterator[None]:
-    """A terminal that is closed ends this as SIGTERM does (medledger.cli.stopping), so that what was copied goes."""
-    if threading.current_thread() is not threading.main_thread():
+    """A terminal that is closed ends this as SIGTERM does (medledger.cli.stopping), so that what was copied goes.
+
+    Where the parent has it ignored (nohup), it stays so.
+    """
+    before = signal.getsignal(signal.SIGHUP)
+    if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
         yield
         return
 
     def end(number: int, _frame: object) -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a second one must not cut the cleaning short
         sys.exit(128 + number)
 
-    before = signal.signal(signal.SIGHUP, end)
+    signal.signal(signal.SIGHUP, end)
     try:
         yield
     finally:

@@ -20,6 +20,7 @@ from medledger.errors import KeyFileError, MedledgerError, StoreError
 from medledger.keys import Identity
 
 from ..config import ReplicaConfig
+from ..settings import first_line
 from . import check_box, check_broker, check_disk, check_gossip, check_inbox, check_ledger, home
 from .copies import Copies
 from .findings import Case, Finding, Verdict, fault, ok, skipped, warning
@@ -35,6 +36,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     check_disk.disk,
     check_ledger.key,
     check_ledger.membership,
+    check_inbox.subjects,
     check_inbox.inbox,
     check_broker.broker,
     check_broker.own_certificate,
@@ -93,8 +95,7 @@ def _carried_out(check: Check, case: Case) -> Iterator[Finding]:
 
 def _configuration(path: Path, config: ReplicaConfig) -> Iterator[Finding]:
     yield ok("configuration", f"{path} is right.")
-    subjects = getattr(config, "subjects", None)
-    secrets = [config.gossip.password_file, config.ledger.passphrase_file, subjects and subjects.secret_file]
+    secrets = [config.gossip.password_file, config.ledger.passphrase_file]
     if any(urlsplit(url).password for url in config.gossip.broker or ()):
         secrets.append(path)
     for each in secrets:
@@ -106,8 +107,7 @@ def _configuration(path: Path, config: ReplicaConfig) -> Iterator[Finding]:
 def _open_key(config: ReplicaConfig) -> tuple[Identity | None, Finding | None]:
     path = config.ledger.key
     try:
-        passphrase = home.first_line(config.ledger.passphrase_file, "passphrase_file")
-        return Identity.load(path, passphrase), None
+        return Identity.load(path, first_line(config.ledger.passphrase_file, "passphrase_file")), None
     except KeyFileError as error:
         missing = not path.exists()
         hint = f"Make one: medledger agent setup --directory {path.parent}" if missing else error.hint

@@ -160,17 +160,17 @@ def kinds_of(path: Path) -> list[Kind]:
     """Whose configuration a file can be, by its sections: the one that alone has one of them, or several kinds.
 
     All of them where it has sections of different kinds: each then says what is wrong. Raises `ConfigurationError` for
-    a file that is not TOML.
+    a file that is empty or not TOML.
     """
     try:
-        document = tomllib.loads(files.read(path, settings.MAX_FILE_BYTES).data.decode())
-    except FileNotFoundError as error:
+        document = settings.document(path)
+    except ConfigurationError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
         raise ConfigurationError(
             f"there is no configuration {path}",
             hint="Name it with --config; or make the box one: medledger agent setup.",
         ) from error
-    except Exception as error:
-        raise ConfigurationError(f"the configuration {path} cannot be read: {error}", hint=settings.SAMPLE) from error
     known = {kind.name: {each.name for each in fields(kind.config)} for kind in KINDS.values()}
     named = document.keys() & set.union(*known.values())
     found = [KINDS[name] for name, sections in known.items() if named <= sections]
@@ -218,19 +218,9 @@ def account(section: GossipSection, password: str | None = None) -> dict[str, An
     """How a broker is to be greeted, as `Gossip` and `Rendezvous` take it. Raises `ConfigurationError`."""
     return {
         "username": section.username,
-        "password": first_line(section.password_file, "password_file") or password,
+        "password": settings.first_line(section.password_file, "password_file") or password,
         "ca": section.ca_file,
         "certificate": section.certificate_file,
         "key": section.certificate_key_file,
         "protocol": section.protocol,
     }
-
-
-def first_line(path: Path | None, key: str) -> str | None:
-    """The first line of a file that a configuration names; None where it names none. Raises `ConfigurationError`."""
-    if path is None:
-        return None
-    try:
-        return path.read_text(encoding="utf-8").partition("\n")[0].strip("\r")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"the file {path} cannot be read: {error}", hint=f"Check {key}.") from error

@@ -28,6 +28,7 @@ from medledger.joining import Request, make_request, open_reply, read_request_te
 from medledger.keys import Identity
 
 from ..config import ReplicaConfig
+from ..settings import first_line
 from . import arriving, asking, home, outages, showing, succession
 from .asking import Given
 from .awaiting import CLEAR_SECONDS, Awaiting, handed_over, meet
@@ -128,7 +129,7 @@ def _configure(given: Given) -> tuple[Kind, Path, ReplicaConfig, Callable[[], tu
 
 
 def _key(config: ReplicaConfig) -> Identity:
-    passphrase = home.first_line(config.ledger.passphrase_file, "passphrase_file")
+    passphrase = first_line(config.ledger.passphrase_file, "passphrase_file")
     if passphrase is not None and config.ledger.key.exists():
         return Identity.load(config.ledger.key, passphrase)
     identity, made = keyring.load_or_create(config.ledger.key)
