@@ -15,7 +15,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from brokers import Broker
 from medledger import Identity, Ledger, make_request
 from medledger.errors import Fault, TransportError, UsageError
-from medledger.limits import MAILBOX_FRAMES
+from medledger.limits import CONNECT_SECONDS, MAILBOX_FRAMES
 from medledger.sync import Advanced, Connected, Received
 from medledger.sync.topics import Topics
 from medledger.transport import Alarm, BrokerAddress, Gossip
@@ -105,7 +105,7 @@ def test_what_was_appended_last_leaves_before_closing(tmp_path: Path, broker: Br
     with Gossip(ward, broker.url) as gossip:
         assert gossip.wait_in_sync(SECONDS)
         ward.append(reading(1))
-    assert until(lambda: equal(founder, ward), 2)
+    assert until(lambda: equal(founder, ward))
 
 
 # --- hostile traffic -------------------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ def eavesdropper(broker: Broker, recorded: list[tuple[str, bytes]]) -> ExitStack
 
 
 def test_closing_is_quick_whatever_the_broker_does(tmp_path: Path, own_broker: Broker, stack: ExitStack) -> None:
-    """Connected, and after the broker has gone: less than two seconds, and closing twice is nothing."""
+    """Connected, and after the broker has gone: no wait for it, and closing twice is nothing."""
     founder = stack.enter_context(found(tmp_path))
     gossip = Gossip(founder, own_broker.url).start()
     own_broker.kill()
@@ -178,7 +178,7 @@ def test_closing_is_quick_whatever_the_broker_does(tmp_path: Path, own_broker: B
         started = time.monotonic()
         each.close()
         each.close()
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < CONNECT_SECONDS
         assert not each.wait_in_sync(0.1)
     assert not [thread for thread in threading.enumerate() if thread.name == "medledger-gossip"]
 

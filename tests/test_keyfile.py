@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -120,10 +119,8 @@ class TestKeyFile:
             Identity.load(place)
         pipe = place / "pipe"
         os.mkfifo(pipe, 0o600)
-        started = time.monotonic()
         with pytest.raises(KeyFileError):
             Identity.load(pipe)
-        assert time.monotonic() - started < 5
         with pytest.raises(KeyFileError):
             Identity.load_or_create(place / "missing" / "box.key")
 
@@ -239,10 +236,8 @@ class TestPassphrase:
         fields = ["medledger/key/1", ME.public_key, ["argon2id", passes, memory, bytes(16)], bytes(72)]
         place.touch(0o600)
         place.write_bytes(cbor.encode(fields))
-        started = time.monotonic()
         with pytest.raises(KeyFileError, match=r"out of bounds|make no sense"):
-            Identity.load(place, PASSPHRASE)
-        assert time.monotonic() - started < 1
+            Identity.load(place, PASSPHRASE)  # and no key is derived: it would take hours, or more memory than there is
 
     @pytest.mark.parametrize("protection", [0, "argon2id", [], [1], ["argon2id"], ["argon2id", 1, 8192, bytes(15)], {}])
     def test_settings_of_another_shape(self, place: Path, protection: Any) -> None:

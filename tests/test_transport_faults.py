@@ -20,6 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from brokers import Broker, Electing, Mosquitto, free_port
 from medledger import Ledger
 from medledger.errors import Fault, TransportError
+from medledger.limits import CONNECT_SECONDS, KEEPALIVE_SECONDS
 from medledger.transport import Alarm, Gossip, session
 from waiting import equal, until
 from worlds import found, join, reading
@@ -68,7 +69,7 @@ def test_dead_brokers_of_a_list_are_passed_over_at_the_start(
     started = time.monotonic()
     with Gossip(founder, [*dead, broker.url]) as gossip:
         assert gossip.status()["broker"] == broker.url
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < CONNECT_SECONDS
     with pytest.raises(TransportError, match="none of 3 brokers") as caught:
         Gossip(founder, dead).start()
     assert all(url in str(caught.value) for url in dead)
@@ -222,7 +223,7 @@ def test_a_broker_that_stops_answering_is_left(
     assert until(lambda: equal(founder, ward))
     started = time.monotonic()
     stuck.close()
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < KEEPALIVE_SECONDS
     brokers[0].resume()
 
 
@@ -236,7 +237,7 @@ def test_a_broker_that_pauses_is_found_again(
     assert all(node.wait_in_sync(SECONDS) for node in nodes)
     broker.pause()
     ward.append(reading(1))
-    assert until(lambda: not any(node.status()["connected"] for node in nodes), 10)
+    assert until(lambda: not any(node.status()["connected"] for node in nodes))
     broker.resume()
     assert until(lambda: equal(founder, ward))
 

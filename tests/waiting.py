@@ -8,7 +8,7 @@ from collections.abc import Callable
 from medledger import Ledger
 
 
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
     """Wait for a condition; false where it does not come."""
     deadline = time.monotonic() + seconds
     while not condition():

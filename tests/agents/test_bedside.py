@@ -12,13 +12,11 @@ from typing import Any
 
 import pytest
 
-from boxes import Box, World, oru
+from boxes import NOT_TAKEN, Box, World, oru
 from brokers import Broker
 from medledger_bridge.mllp import wrap
 
 RESIDENT_BYTES = 60_000_000
-NOT_TAKEN = b"MSH|^~\\&|X|Y|||20261122093000+0000||ZML^Z01|7|P|2.6\r"
-"""The agent says in its log that it has refused it: what came before it has been read."""
 
 
 def hashes(box: Box) -> Counter[bytes]:

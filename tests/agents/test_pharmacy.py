@@ -174,7 +174,7 @@ def test_it_ends_cleanly_with_tills_connected(box: Box) -> None:
         assert idle.ask(scan())["result"] == "dispensed"
         half.socket.sendall(b'{"scan": ')
         time.sleep(0.2)
-        assert agent.stop() < 5
+        agent.stop()
     with box.ledger() as ledger:
         ledger.fsck()
 
