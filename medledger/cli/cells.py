@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
-from unicodedata import combining, east_asian_width
+from unicodedata import category, east_asian_width
 
 from .output import style
 
@@ -44,7 +44,7 @@ def width(text: str) -> int:
     """How many cells a printable text takes."""
     if text.isascii():
         return len(text)
-    return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)
+    return sum(0 if category(char) in ("Mn", "Me") else 2 if east_asian_width(char) in "WF" else 1 for char in text)
 
 
 def clip(text: str, cells: int) -> str:
@@ -57,6 +57,20 @@ def clip(text: str, cells: int) -> str:
             break
         kept += char
     return kept + ELLIPSIS if cells > 0 else ""
+
+
+def shorten(text: str, cells: int) -> str:
+    """As `clip`, but out of its middle: names often differ in their ends alone."""
+    if width(text) <= cells or cells < 3:
+        return clip(text, cells)
+    head, tail = text[: (cells - 1) // 2], ""
+    while width(head) > (cells - 1) // 2:
+        head = head[:-1]
+    for char in reversed(text):
+        if width(head + char + tail) > cells - 1:
+            break
+        tail = char + tail
+    return head + ELLIPSIS + tail
 
 
 def fit(text: str, cells: int, *, right: bool = False) -> str:
@@ -112,3 +126,13 @@ def render(line: Line, cells: int) -> str:
         if cells <= 0:
             break
     return "".join(parts)
+
+
+def line_text(line: Line) -> str:
+    """The line with its colours, uncut, and with nothing that is not seen at its end."""
+    kept = list(line)
+    while kept and not kept[-1].text.strip():
+        kept.pop()
+    if kept:
+        kept[-1] = Span(kept[-1].text.rstrip(), kept[-1].how)
+    return "".join(style(text, **how) if how else text for text, how in kept)

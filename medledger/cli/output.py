@@ -1,15 +1,18 @@
 """What people and programs see: tables, JSON lines, times, colours, progress.
 
 Text from the ledger may be anybody's, and of a void entry anything at all: nothing of it reaches the terminal but
-printable characters.
+printable characters. Where a terminal's or a file's encoding lacks some of these, they are replaced by as many as keep
+columns aligned; JSON has them escaped.
 """
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import re
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -18,6 +21,10 @@ from typing import Any, Final
 import click
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+LENIENT: Final = "medledger"
+"""The error handler of `codecs` under which no character is an error."""
+
+_PLAIN: Final = {"\u202f": " ", "…": "~"}
 _INVISIBLE: Final = re.compile("[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 
 
@@ -49,14 +56,34 @@ def emit(value: object) -> None:
 
 
 def json_text(value: object, indent: int | None = None) -> str:
-    """JSON in which characters that no terminal should see are escaped."""
-    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    """JSON in which characters that no terminal should see, or that stdout cannot hold, are escaped."""
+    plain = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") != "utf8"
+    text = json.dumps(value, ensure_ascii=plain, indent=indent)
     return _INVISIBLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def printable(text: str) -> str:
     """The text with every character that is not visible replaced."""
     return text if text.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
+def lenient() -> None:
+    """From now on no character is an error on stdout or stderr, whatever their encoding."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors=LENIENT)
+
+
+def _replaced(error: UnicodeError) -> tuple[str, int]:
+    """Something in as many cells for what an encoding lacks (an error handler of `codecs`)."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    wide = (1 + (unicodedata.east_asian_width(char) in "WF") for char in lacking)
+    return "".join(_PLAIN.get(char) or "?" * cells for char, cells in zip(lacking, wide, strict=True)), error.end
+
+
+codecs.register_error(LENIENT, _replaced)
 
 
 def time_text(milliseconds: int) -> str:
@@ -119,16 +146,17 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def table_lines(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Aligned columns with two spaces between; numbers stand to the right."""
-    widths = [max([len(heading), *(len(row[at]) for row in rows)]) for at, heading in enumerate(headings)]
+    from .cells import width
+
+    widths = [max([width(heading), *(width(row[at]) for row in rows)]) for at, heading in enumerate(headings)]
     right = [all(row[at].replace("\u202f", "").isdigit() for row in rows) for at in range(len(headings))]
     return [_line(row, widths, right) for row in (headings, *rows)]
 
 
-def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
-    aligned = [
-        cell.rjust(width) if to_right else cell.ljust(width)
-        for cell, width, to_right in zip(cells, widths, right, strict=True)
-    ]
+def _line(row: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
+    from .cells import fit
+
+    aligned = [fit(cell, cells, right=to_right) for cell, cells, to_right in zip(row, widths, right, strict=True)]
     return "  ".join(aligned).rstrip()
 
 

@@ -18,6 +18,7 @@ from medledger.errors import MedledgerError
 
 from .command import Group, write_examples
 from .exits import MEANINGS, Exit, exit_code, next_step
+from .output import lenient
 from .stopping import Terminated, end_by_sigterm, terminable
 
 ENTRY_POINTS: Final = "medledger.commands"
@@ -153,6 +154,7 @@ class Root(Group):
         extra = {**extra, "standalone_mode": False, "obj": settings}
         if "NO_COLOR" in os.environ:
             extra["color"] = False
+        lenient()
         try:
             with terminable():
                 result = super().main(*args, **extra)

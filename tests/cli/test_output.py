@@ -140,3 +140,19 @@ def test_any_content_has_a_line(kind: str, content: Any) -> None:
     line = describe.summary(kind, content, describe.Names(membership))
     assert line.isprintable()
     assert len(line) <= describe.MAX_SUMMARY
+
+
+def test_columns_are_aligned_whatever_the_script() -> None:
+    """A character that takes two cells counts as two, one that stands on another as none."""
+    lines = output.table_lines(("LABEL", "BLOCKS"), [("病室三", "1"), ("Zoe\u0301", "12")])
+    assert [line.replace("病室三", "xxxxxx").replace("\u0301", "") for line in lines] == [
+        "LABEL   BLOCKS",
+        "xxxxxx       1",
+        "Zoe         12",
+    ]
+
+
+def test_what_an_encoding_lacks_takes_as_many_cells() -> None:
+    """So that columns stay aligned; narrow spaces and ellipses have plain forms."""
+    assert "1\u202f000 病 Zoé…".encode("ascii", output.LENIENT) == b"1 000 ?? Zo?~"
+    assert "病 Zoé".encode("latin-1", output.LENIENT) == "?? Zoé".encode("latin-1")
