@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -260,10 +261,14 @@ def test_of_two_codes_of_a_value_the_present_one_is_shown(beds: Beds) -> None:
 # --- the command -----------------------------------------------------------------------------------------------------
 
 
-def medledger(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """The real program."""
+def medledger(*arguments: object, encoding: str = "utf-8") -> subprocess.CompletedProcess[str]:
+    """The real program, with a stdout of that encoding."""
     return subprocess.run(
-        [sys.executable, "-m", "medledger", *map(str, arguments)], capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "medledger", *map(str, arguments)],
+        capture_output=True,
+        encoding=encoding,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        timeout=60,
     )
 
 
@@ -291,8 +296,9 @@ def test_an_empty_ledger_has_no_beds(tmp_path: Path) -> None:
     assert "No bed has said anything yet." in medledger("ward", tmp_path / "founder.db").stdout
 
 
-def test_it_is_live_on_a_terminal_and_ends_with_ctrl_c(tmp_path: Path) -> None:
-    """On a real pseudo-terminal; the screen before comes back."""
+@pytest.mark.parametrize("key", ["q", "Ctrl-C"])
+def test_it_is_live_on_a_terminal_and_ends_with_a_key(tmp_path: Path, key: str) -> None:
+    """On a real pseudo-terminal, with Ctrl-C and q; the screen before comes back, and the cursor."""
     with closing(found(tmp_path)) as ledger:
         ledger.append(begin(), measured(time=now()))
     main, terminal = pty.openpty()
@@ -311,7 +317,10 @@ def test_it_is_live_on_a_terminal_and_ends_with_ctrl_c(tmp_path: Path) -> None:
         if select.select([main], [], [], 0.2)[0]:
             seen += os.read(main, 65536)
     assert b"MON-7" in seen
-    process.send_signal(2)
+    if key == "q":
+        os.write(main, key.encode())
+    else:
+        process.send_signal(signal.SIGINT)  # as the terminal that is its own would
     while process.poll() is None and time.monotonic() < until:
         if select.select([main], [], [], 0.2)[0]:
             try:
@@ -319,4 +328,17 @@ def test_it_is_live_on_a_terminal_and_ends_with_ctrl_c(tmp_path: Path) -> None:
             except OSError:
                 break
     assert process.wait(10) == 0
+    assert seen.rstrip().endswith(b"\x1b[?25h\x1b[?1049l")
     os.close(main)
+
+
+def test_a_file_whose_encoding_lacks_a_character_is_no_error(tmp_path: Path) -> None:
+    """What Latin-1 has no letters for is replaced in as many cells; nothing is cut, as it would be on a terminal."""
+    place = "病室三号室 with a name longer than what 80 columns leave to it"
+    with closing(found(tmp_path)) as ledger:
+        ledger.append(begin(location=place), measured(time=now()))
+    shown = medledger("ward", tmp_path / "founder.db", encoding="latin-1")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    line = shown.stdout.splitlines()[-1]
+    assert line.startswith("?" * 10 + place[5:])
+    assert line.split()[-1] == "s"

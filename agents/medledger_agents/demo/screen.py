@@ -16,8 +16,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from medledger.cli.cells import line_text
+
 from ..ward.beds import Row
-from ..ward.screen import draw
+from ..ward.screen import everything
 from .party import LEDGER_NAME
 
 STYLES: Final = {"good": "green", "bad": "bold red", "alarm": "bold yellow", "quiet": "dim", "plain": ""}
@@ -243,7 +245,8 @@ class Summary:
             table.add_row(f"  {who}", f"{what} [dim]({blocks})[/]")
         console.print(table, highlight=False)
         _heading(console, "The beds on the auditor's screen")
-        console.print(Padding(draw(LEDGER_NAME, self.beds), (0, 0, 0, 2)))
+        beds = "\n".join(map(line_text, everything(LEDGER_NAME, self.beds)))
+        console.print(Padding(Text.from_ansi(beds), (0, 0, 0, 2)))
         _heading(console, "What was verified")
         for line in self.verified:
             console.print(f"  [green]✓[/] {line}", highlight=False)

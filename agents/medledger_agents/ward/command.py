@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import queue
-import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,16 +18,19 @@ from medledger.cli.entrylines import logged_entries
 from medledger.cli.gossiping import Way, broker_options, stop_signals
 from medledger.cli.opening import reading, signing
 from medledger.cli.options import Duration, json_option, key_option, ledger_argument
-from medledger.cli.output import emit, printable
+from medledger.cli.output import emit, say
 
 if TYPE_CHECKING:
+    from medledger.cli.cells import Line
     from medledger.importing import Advance
     from medledger.indexing import LoggedEntry
     from medledger.ledger import Ledger
+    from medledger.transport import Gossip
 
     from .beds import Row
 
-SECONDS: Final = 1.0
+TURN_SECONDS: Final = 8.0
+"""How long a page of beds stays where not all fit."""
 
 
 @click.command(
@@ -56,32 +59,41 @@ def ward(ledger: Path, once: bool, since: int, offline: bool, key: Path | None, 
     lost      the agent says: no signal
     silent    the agent promised an entry and none has come here: agent, network or power
     clock     the agent's clock is ahead of this one: how old its values are is not known
-    nobody's  measuring, and associated with no patient
+    nobody's  measuring, and what it measured last is given to no patient
     free      the association has ended
+    waiting   a patient is there, and nothing has been measured yet
+    off, standby, fault   as the device or its agent says
 
-    Values are shown of live devices only: a dead sensor must not look like a calm patient. Live, this command gossips
-    for LEDGER with its key, so it is meant for a screen's own replica; while an agent holds LEDGER, use a replica of
-    another machine or a copy (medledger backup).
+    Values are shown of live devices only: a dead sensor must not look like a calm patient.
+
+    On a terminal it is live: the first line says whether all that the others hold is here, and beds for which there is
+    no room take turns, while those that need somebody stay. q or Ctrl-C ends it. It gossips for LEDGER with its key, so
+    it is meant for a screen's own replica; while an agent holds LEDGER, use a replica of another machine or a copy
+    (medledger backup).
     """
-    live = not once and not as_json and sys.stdout.isatty()
+    from medledger.cli import terminal
+    from medledger.cli.cells import line_text
+
+    from .screen import everything, for_programs
+
+    live = not once and not as_json and terminal.is_there()
     with ExitStack() as stack:
         opened = stack.enter_context(reading(ledger) if offline or not live else signing(ledger, key))
         beds = _Beds(opened, since)
         if as_json:
-            from .screen import for_programs
-
             for row in beds.rows():
                 emit(for_programs(row))
         elif not live:
-            _print(beds)
+            for line in everything(beds.name, beds.rows()):
+                say(line_text(line))
         else:
+            running = None
             if not offline:
-                running = gossiping.gossip(
-                    opened, Way(**way), on_alarm=lambda _: None, must_connect=False, status_file=True
+                running = stack.enter_context(
+                    gossiping.gossip(opened, Way(**way), on_alarm=lambda _: None, must_connect=False, status_file=True)
                 )
-                stack.enter_context(running)
-            with stop_signals() as stopped, suppress(KeyboardInterrupt):
-                _live(beds, stopped)
+            with suppress(KeyboardInterrupt), stop_signals() as stopped:
+                _live(beds, lambda columns: _note(opened, running, columns), stopped)
 
 
 class _Beds:
@@ -90,7 +102,7 @@ class _Beds:
     def __init__(self, ledger: Ledger, since: int) -> None:
         from .beds import TYPES, Ward
 
-        self.name = printable(ledger.name)
+        self.name = ledger.name
         self._ledger = ledger
         self._since = since
         self._ward = Ward()
@@ -112,25 +124,36 @@ class _Beds:
         return [row for row in self._ward.rows(_now(), revoked) if row.age is None or row.age <= self._since]
 
 
-def _print(beds: _Beds) -> None:
-    from rich.console import Console
+def _live(beds: _Beds, note: Callable[[int], Line], stopped: threading.Event) -> None:
+    from medledger.cli import terminal
 
-    from .screen import draw
+    from .screen import page
 
-    console = Console(highlight=False)
-    console.print(draw(beds.name, beds.rows()))
+    with terminal.screen() as screen:
+        while not stopped.is_set():
+            columns, lines = screen.size()
+            turn = int(time.monotonic() / TURN_SECONDS)
+            screen.show(page(beds.name, beds.rows(), columns, lines, turn=turn, note=note(columns)))
+            if screen.wait(terminal.SECONDS, stopped):
+                break
 
 
-def _live(beds: _Beds, stopped: threading.Event) -> None:
-    from rich.console import Console
-    from rich.live import Live
+def _note(ledger: Ledger, running: Gossip | None, columns: int) -> Line:
+    """The time, and whether what is shown here is all that the others have."""
+    from medledger.cli import netdata
+    from medledger.cli.cells import Span, fit
+    from medledger.cli.nettext import COLOURS
 
-    from .screen import draw
+    from .screen import DIM, GAP
 
-    console = Console(highlight=False)
-    with Live(draw(beds.name, beds.rows()), console=console, screen=True, auto_refresh=False) as screen:
-        while not stopped.wait(SECONDS):
-            screen.update(draw(beds.name, beds.rows(), note=time.strftime("%H:%M:%S")), refresh=True)
+    clock = time.strftime("%H:%M:%S")
+    room = columns - len(clock) - GAP
+    if running is None:
+        said = Span(fit("Offline: what came before is all that is shown.", room), {"fg": "yellow"})
+    else:
+        picture = netdata.own(ledger, running)
+        said = Span(fit(f"{picture.health.value.capitalize()}: {picture.why}.", room), {"fg": COLOURS[picture.health]})
+    return [said, Span(" " * GAP), Span(clock, DIM)]
 
 
 def _now() -> int:
