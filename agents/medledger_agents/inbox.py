@@ -17,13 +17,12 @@ Rules:
   once is its name for good, whatever secret made the salt: a message that comes again is known by its bytes.
 - Nothing new is taken while `gate` says why not (see spool.py). What is on the ledger already is answered all the same.
 - Any thread may call; one at a time gets in.
-- STRICT tables, synchronous=FULL. `StoreError` where SQLite cannot go on; the transaction is then rolled back.
+- `StoreError` where SQLite cannot go on; the transaction is then rolled back.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import threading
 import time
@@ -36,55 +35,15 @@ from pathlib import Path
 from typing import Final, NamedTuple, Self
 
 from medledger.entry import Entry, decode_entry
-from medledger.errors import StoreError
 from medledger.ledger import Ledger
 
+from .inboxfile import SCHEMA_VERSION, opened, unwritable
 from .instruments.envelope import batch_hash
 
-SCHEMA_VERSION: Final = 4
-SCHEMA: Final = """
-CREATE TABLE messages (
-  id INTEGER PRIMARY KEY,
-  sender TEXT NOT NULL,          -- MSH-3 and MSH-4, or the counter's software
-  message_id TEXT NOT NULL,      -- MSH-10: with the sender, what a repetition is known by
-  sha256 BLOB NOT NULL,          -- of salt and raw: the ledger's entries name the message by it
-  raw BLOB NOT NULL,             -- as received; empty when it was removed
-  received INTEGER NOT NULL,     -- UTC milliseconds, by this box's clock
-  after INTEGER NOT NULL,        -- our feed's last block at that time: entries of it can only stand in later ones
-  block INTEGER,                 -- our feed's block that holds the last of its entries; null while none does
-  refused TEXT                   -- why it is not logged
-) STRICT;
-CREATE INDEX messages_key ON messages (sender, message_id, id);
-CREATE INDEX messages_open ON messages (id) WHERE block IS NULL AND refused IS NULL;
-"""
-SWEEPS: Final = """
-CREATE TABLE sweeps (upto INTEGER NOT NULL) STRICT;  -- up to which message `remove` has looked
-INSERT INTO sweeps VALUES (0);
-PRAGMA user_version = 2;
-"""
-COUNTED: Final = "signed:"
-"""What the names of senders begin with that count their messages: devices that sign. The index below has it, too."""
-
-COUNTERS: Final = """
-CREATE INDEX messages_counted ON messages (sender, CAST(message_id AS INTEGER))
-  WHERE block IS NOT NULL AND sender GLOB 'signed:*';  -- no other message pays for it
-PRAGMA user_version = 3;
-"""
-SALTS: Final = """
-ALTER TABLE messages ADD COLUMN salt BLOB NOT NULL DEFAULT X'';  -- empty for what holds no person, and before version 4
-PRAGMA user_version = 4;
-"""
 HIGHEST_LOGGED: Final = (
     "SELECT CAST(message_id AS INTEGER) FROM messages"
     " WHERE sender = ? AND block IS NOT NULL AND sender GLOB 'signed:*'"  # word for word, or the index is not used
     " ORDER BY CAST(message_id AS INTEGER) DESC LIMIT 1"
-)
-MIGRATIONS: Final = (SCHEMA, SWEEPS, COUNTERS, SALTS)
-PRAGMAS: Final = (
-    "auto_vacuum = INCREMENTAL",  # of a new file: what is removed goes back to the disk
-    "locking_mode = EXCLUSIVE",
-    "journal_mode = WAL",
-    "synchronous = FULL",
 )
 SWEEP_ROWS: Final = 500
 FUTURE_MS: Final = 86_400_000
@@ -157,29 +116,7 @@ class Inbox:
     @classmethod
     def open(cls, path: Path, *, keep_id_hours: int = 24) -> Self:
         """The inbox in this file, made if there is none. Raises `StoreError`."""
-        try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            path.chmod(0o600)
-            connection = sqlite3.connect(path, timeout=2.0, isolation_level=None, check_same_thread=False)
-        except (OSError, sqlite3.Error) as error:
-            raise StoreError(f"the inbox {path} cannot be opened: {error}", hint="Check path in [inbox].") from error
-        self = cls(connection, path, keep_id_hours * 3_600_000)
-        try:
-            self._prepare()
-        except BaseException:
-            connection.close()
-            raise
-        return self
-
-    def _prepare(self) -> None:
-        with self._reporting():
-            for pragma in PRAGMAS:
-                self._db.execute(f"PRAGMA {pragma}")
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version > SCHEMA_VERSION:
-                raise StoreError(f"{self._path} was written by newer software", hint="Update medledger on this box.")
-            if version < SCHEMA_VERSION:
-                self._db.executescript(f"BEGIN IMMEDIATE; {' '.join(MIGRATIONS[version:])} COMMIT;")
+        return cls(opened(path), path, keep_id_hours * 3_600_000)
 
     def close(self) -> None:
         """Write what is noted and close."""
@@ -232,6 +169,14 @@ class Inbox:
         with self._reporting():
             row = self._find(message)
         return row is not None and not _is(message, row[1], row[2]) and abs(message.at - row[3]) < self.keep_id_ms
+
+    def holds(self, sender: str, message_id: str) -> bool:
+        """Whether any message under this id was kept: one that was not is not logged."""
+        with self._reporting():
+            row = self._db.execute(
+                "SELECT 1 FROM messages WHERE sender = ? AND message_id = ? LIMIT 1", (sender, message_id)
+            ).fetchone()
+        return row is not None
 
     def _find(self, message: Received) -> tuple[int, bytes, bytes, int, int, int | None] | None:
         """The message itself, by its name or by the bare hash of an earlier version; else the last that had its id."""
@@ -367,10 +312,7 @@ class Inbox:
             except sqlite3.Error as error:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
-                raise StoreError(
-                    f"the inbox {self._path} cannot be written: {error}",
-                    hint="Look for a full or failing disk; nothing is acknowledged until it works again.",
-                ) from error
+                raise unwritable(self._path, error) from error
 
 
 def _is(message: Received, name: bytes, salt: bytes) -> bool:

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from medledger import Identity, Ledger, Reading
 from medledger.errors import RecoveringError, StoreError
-from medledger_agents.inbox import COUNTED, HIGHEST_LOGGED, SCHEMA, SWEEPS, Inbox, Received, Verdict, logged_in
+from medledger_agents.inbox import HIGHEST_LOGGED, Inbox, Received, Verdict, logged_in
+from medledger_agents.inboxfile import COUNTED, SCHEMA, SWEEPS
 from medledger_agents.recorder import Delivery, Recorder
 
 HOUR = 3_600_000

@@ -11,7 +11,8 @@ from boxes import World
 from devices_on_lines import KEY, UNFIT, device, measure, plugged
 from medledger import DeviceEnrol
 from medledger.findings import find
-from medledger_agents.inbox import COUNTED, Inbox
+from medledger_agents.inbox import Inbox
+from medledger_agents.inboxfile import COUNTED
 from medledger_agents.instruments import envelope
 from waiting import until
 from worlds import sync

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from boxes import oru
 from medledger import Identity, Ledger
 from medledger_agents.bedside.intake import Intake
-from medledger_agents.inbox import COUNTERS, SCHEMA, SWEEPS, Inbox
+from medledger_agents.inbox import Inbox
+from medledger_agents.inboxfile import COUNTERS, SCHEMA, SWEEPS
 from medledger_agents.recorder import Answer, Delivery, Recorder
 from medledger_agents.subjects import Subjects
 

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from boxes import Agent, Box, World
 from medledger_agents.config import SpoolSection
 from medledger_agents.health import Health
-from medledger_agents.inbox import SCHEMA, Inbox, Received, Verdict
+from medledger_agents.inbox import Inbox, Received, Verdict
+from medledger_agents.inboxfile import SCHEMA
 from medledger_agents.spool import Rate, Spool, Usage, hours_left, refusal
 from waiting import until
 

@@ -38,7 +38,8 @@ from medledger_bridge.link.messages import Hello
 
 from .. import logs
 from ..health import HEALTH, Health
-from ..inbox import COUNTED, Inbox, Received
+from ..inbox import Inbox, Received
+from ..inboxfile import COUNTED
 from ..recorder import Answer, Delivery
 from .config import SIGNED, Wiring
 from .dating import measured
