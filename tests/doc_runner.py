@@ -118,7 +118,12 @@ class Shell:
     def _give_ports(self) -> None:
         """Agents that were set up listen on free ports."""
         for path in self._directory.glob("*/agent.toml") if self._ports else ():
-            path.write_text(_replaced(path.read_text(), self._ports))
+            text = path.read_text()
+            if (given := _replaced(text, self._ports)) != text:
+                saved = path.with_suffix(".new")  # whole at every moment: a command of the page may be reading it
+                saved.write_text(given)
+                saved.chmod(path.stat().st_mode)
+                saved.replace(path)
 
     def translated(self, command: str) -> str:
         """A command of the page, with the ids of this run."""

@@ -27,12 +27,14 @@ def box(world: World) -> Box:
 
 
 def reload(agent: Agent, *edits: tuple[str, str]) -> None:
-    """Edit the configuration and tell the agent; on return it has read it, and nothing else is waited for."""
+    """Edit the configuration, as an editor does: the file is whole at every moment; and tell the agent."""
     text = agent.box.config.read_text()
     for old, new in edits:
         assert old in text
         text = text.replace(old, new)
-    agent.box.config.write_text(text)
+    saved = agent.box.config.with_suffix(".new")
+    saved.write_text(text)
+    saved.replace(agent.box.config)
     agent.process.send_signal(signal.SIGHUP)
 
 
