@@ -8,9 +8,12 @@
 - Calibrations, where any are configured: on each start and when one changes, a `device.status` about the device, with
   state `on` (it is in service, so the configuration says) and the day, as its first moment in UTC.
 - A promise (`cadence`), where one is configured: an entry of this box at least so often. When nothing was logged for
-  three quarters of that time, a `device.status` keeps the promise. The findings then name a box that fell silent.
+  three quarters of that time, `on` is said again, which keeps the promise: so an auditor tells a box that is on and
+  idle from one that is silent, which the findings name. A box without a promise does not repeat `on`: nobody could
+  say when it was due.
 - `status = false` in [cadence] says nothing but what a promise asks for.
-- A role that may not write these types writes none of them, which is logged once. No failure here stops a reading.
+- A role that may not write these types writes none of them, which is logged once. What the disk, or a ledger that has
+  to recover, did not take is said a minute later. No failure here stops a reading.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from medledger.devices import Cadence
-from medledger.errors import MedledgerError
+from medledger.errors import MedledgerError, StoreError
 from medledger.importing import Advance
 from medledger.keys import fingerprint
 from medledger.ledger import Ledger
@@ -40,6 +43,7 @@ from .config import AgentConfig
 
 MAX_DEVICE: Final = 64
 KEEP: Final = 0.75
+AGAIN_SECONDS: Final = 60.0
 ACCOUNT: Final = ("gossip", "username")
 
 
@@ -97,6 +101,7 @@ class Report:
         self._changed = asyncio.Event()
         self._on = False
         self._hash: bytes | None = None
+        self._again = False
         self._promised = 0
         self._calibrated: dict[str, date] = {}
         self._logged = time.monotonic()
@@ -129,7 +134,7 @@ class Report:
             self._changed.clear()
             await asyncio.to_thread(self._say)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), self._due())
+                await asyncio.wait_for(self._changed.wait(), AGAIN_SECONDS if self._again else self._due())
 
     async def stop(self) -> None:
         """Say that it goes."""
@@ -148,16 +153,18 @@ class Report:
         """What has changed; or that it is still on, where the promise asks for it."""
         now = config_hash(self._config, self._base)
         due = self._due()
+        self._again = False
         if (self._config.cadence.status and now != self._hash) or (due is not None and due <= 0):
             self._on = self._append(self._status("on", now)) or self._on
-        self._hash = now
+        self._hash = None if self._again else now
         for device, day in sorted((self._config.calibration.devices or {}).items()):
             if self._calibrated.get(device) != day and self._append(_calibration(device, day)):
                 self._calibrated[device] = day
         interval = self._config.cadence.minutes * 60_000
         if interval != self._promised and self._append(Cadence(interval=interval or None)):
             self._promised = interval
-        self._logged = time.monotonic()  # also where it failed: it is tried again when it is due again
+        if not self._again:
+            self._logged = time.monotonic()  # also where the role does not let it: until it is due again
 
     def _in_force(self) -> int:
         """What the last run promised, in milliseconds; 0 where it promised nothing."""
@@ -175,6 +182,7 @@ class Report:
         try:
             self._ledger.append(record)
         except MedledgerError as error:
+            self._again |= isinstance(error, StoreError)
             logs.warning("not said on the ledger", type=record.TYPE, reason=type(error).__name__)
             return False
         return True
