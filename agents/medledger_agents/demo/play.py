@@ -13,31 +13,26 @@ to the pharmacy's, replicas converge over an MQTT broker, and the auditor checks
 
 from __future__ import annotations
 
-import os
-import shlex
-import shutil
 import signal
 import socket
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from rich.console import Console
 
 from medledger.errors import StoreError, TransportError
-from medledger.ledger import Ledger
 from medledger.transport.address import BrokerAddress
 
 from ..broker import EmbeddedBroker
 from ..subjects import Subjects
-from ..ward.beds import TYPES, Row, Ward
-from .feed import MONITORS, Scanned, Sent, identifiers, messages, play_monitor, play_till, scans
+from .account import Played, summed_up
+from .feed import MONITORS, Scanned, Sent, messages, play_monitor, play_till, scans
 from .party import OXIMETER
 from .processes import DemoError, Party, stop_all
 from .screen import Screen, Summary, choose
@@ -49,7 +44,6 @@ LABELS: Final = {
     "auditor": "Independent auditor",
 }
 ROLES: Final = {"hospital": "governor", "bedside": "bedside", "pharmacy": "pharmacy", "auditor": "auditor"}
-Value = TypeVar("Value")
 SCAN_PAUSE_SECONDS: Final = 0.8
 MESSAGES: Final = "messages acknowledged"
 SCANS: Final = "scans answered"
@@ -294,43 +288,7 @@ class Demo:
 
     def summary(self, seconds: float) -> Summary:
         """What happened, for somebody who did not watch."""
-        report = self._report
-        digests = {role: self._read(role, lambda ledger: ledger.digest().hex()) for role in LABELS}
-        if len(set(digests.values())) != 1:
-            raise DemoError("the replicas differ", hint=f"See {self._home}.")
-        files = [path for role in LABELS for path in (self._home / role).glob("ledger.db*")]
-        leaked = [word for word in identifiers() if any(word in path.read_bytes() for path in files)]
-        if leaked:
-            raise DemoError(
-                f"patients' data are in a replica: {b', '.join(leaked).decode()}", hint=f"See {self._home}."
-            )
-        acknowledged = sum(sent.code == "AA" for sent in self._sent)
-        readings = sum(author["entries"].get("reading", 0) for author in report["authors"])
-        replica = self._home / "auditor" / "ledger.db"
-        return Summary(
-            logged=[_logged(author, self._refusals) for author in report["authors"]],
-            beds=self._read("auditor", _beds),
-            findings=report["findings"],
-            verified=[
-                f"{report['blocks']} blocks, {report['entries']} entries, {report['signatures']} signatures: all right",
-                f"four replicas that never met, one content: digest {digests['auditor'][:16]}",
-                f"{acknowledged} messages acknowledged, {readings} logged: the one that came twice is there once",
-                f"none of {len(identifiers())} names, numbers, dates and addresses of patients is in a replica",
-            ],
-            replica=f"{replica}  [dim](the auditor's; an SQLite file of {replica.stat().st_size // 1024} KiB)[/]",
-            directory=str(self._home),
-            others=[f"{self._home / 'bedside' / 'inbox.db'}  (the raw messages: these never leave the box)"],
-            commands=_commands(replica),
-            seconds=seconds,
-        )
-
-    @property
-    def _refusals(self) -> int:
-        return sum(scanned.reply["result"] == "refused" for scanned in self._scanned)
-
-    def _read(self, role: str, what: Callable[[Ledger], Value]) -> Value:
-        with Ledger.open(self._home / role / "ledger.db") as ledger:
-            return what(ledger)
+        return summed_up(Played(self._home, list(LABELS), self._report, self._sent, self._scanned), seconds)
 
 
 _STATES: Final = {
@@ -346,57 +304,3 @@ _STATES: Final = {
     "stopping": "ending",
     "stopped": "ended",
 }
-
-
-def _logged(author: dict[str, Any], refusals: int) -> tuple[str, str, str]:
-    """What one member has logged, in words."""
-    parts = []
-    entries = author["entries"]
-    if "reading" in entries:
-        parts.append(
-            f"{entries['reading']} readings with {author['samples']} values of {author['patients']} patients under "
-            f"pseudonyms; {author['alarms']} alarm, {author['flagged']} impossible value flagged, "
-            f"{author['unassigned']} reading without a patient"
-        )
-    if author["signed"]:
-        parts.append(f"{author['signed']} readings that {OXIMETER} signed itself, in {entries['device.batch']} batches")
-    if "dispense" in entries:
-        parts.append(f"{entries['dispense']} packs dispensed; {refusals} refused at the counter")
-    if author["governance"]:
-        parts.append(f"{entries.get('gov.enrol', 0)} members let in")
-    return author["label"], ", ".join(parts) or "nothing: it reads", _count(author["blocks"], "block")
-
-
-def _beds(ledger: Ledger) -> list[Row]:
-    """The beds as `medledger ward` shows them."""
-    ward = Ward()
-    found = [entry for name in TYPES for entry in ledger.entries(name)]
-    ward.take(sorted(found, key=lambda each: (each.author, each.seq, each.index)))
-    return ward.rows(time.time_ns() // 1_000_000)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _commands(replica: Path) -> list[tuple[str, str]]:
-    """Three commands that work as printed, from where we are."""
-    program = _program()
-    path = shlex.quote(str(replica))
-    return [
-        ("what the pharmacy dispensed", f"{program} log {path} --type dispense"),
-        ("check every signature yourself", f"{program} verify {path} --every-signature"),
-        ("an auditor's report", f"{program} audit report {path}"),
-    ]
-
-
-def _program() -> str:
-    """How a person here calls `medledger`."""
-    installed = Path(sys.executable).parent / "medledger"
-    on_path = shutil.which("medledger")
-    if on_path is not None and Path(on_path).resolve() == installed.resolve():
-        return "medledger"
-    if not installed.exists():
-        return f"{shlex.quote(sys.executable)} -m medledger"
-    relative = os.path.relpath(installed)
-    return shlex.quote(str(installed) if relative.startswith("..") else relative)
