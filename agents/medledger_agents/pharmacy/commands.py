@@ -48,7 +48,7 @@ def counter(
 
     Each line of standard input, or REQUEST, is a scan or an operation: `dispense SCAN prescription=rx:...`, `verify`,
     `undo`, `return`, `receive`, `hold`, `release`, `ship`, `lose`, `waste`, `recall`, `stock`, `balance`, `conflicts`.
-    Exit code 1: something was refused.
+    Exit code 1: something was refused, or is not known to be done.
 
     \b
     Example:
@@ -69,7 +69,7 @@ def counter(
         for each in requests:
             asked = each if delivered is None else delivered.hold_against(each)
             reply = _when_ready(connection, {"id": os.urandom(8).hex(), **asked})
-            refused |= reply["result"] == "refused"
+            refused |= reply["result"] in ("refused", "unknown")
             click.echo(json.dumps(reply, ensure_ascii=False) if as_json else say(reply))
             if reply["result"] == "witness-needed" and not as_json:
                 click.echo("  The second person runs this, with the file of their own key:")
@@ -174,7 +174,7 @@ def witness(key: Path, to: str, yes: bool, request_id: str, statement: str) -> N
     with closing(_Connection(to)) as connection:
         reply = connection.ask({"do": "witness", "id": request_id, **signed})
     click.echo(say(reply))
-    sys.exit(1 if reply["result"] == "refused" else 0)
+    sys.exit(1 if reply["result"] in ("refused", "unknown") else 0)
 
 
 class _Connection:

@@ -11,6 +11,10 @@
 Everything else is `refused` with a code and a reason. Where a refusal is about the pack itself (expired, recalled,
 supplied already, a serial number that cannot be), it goes on the ledger too, once, for an alert concerns everybody. A
 request that a crash interrupted before (5) is not logged afterwards: nobody was told that it was done.
+
+Where a commit fails, nobody knows whether the disk has it until the ledger is opened again. Then the reply is neither
+`done` nor `refused` but `unknown`, as often as it is asked; afterwards the same request under the same id is answered
+from the ledger, or logged.
 """
 
 from __future__ import annotations
@@ -38,7 +42,7 @@ from . import shelving, supply
 from .config import DispensingSection
 from .desk import Desk, Plan, ReadScan
 from .reading import ENTRY
-from .requests import OPERATIONS, RefusedError, Request, malformed, read_request
+from .requests import OPERATIONS, RefusedError, Request, UnsureError, malformed, read_request
 from .view import Behind, Budget, View
 
 MAX_WAITING: Final = 64
@@ -113,6 +117,7 @@ class Counter:
         self._clock = clock
         self._view = View(ledger, inbox.path.with_suffix(REGISTER_SUFFIX))
         self._waiting: OrderedDict[str, _Waiting] = OrderedDict()
+        self._unsure: set[bytes] = set()  # what was being written when the ledger's commit failed: its last requests
 
     def close(self) -> None:
         """Close what it keeps of its own."""
@@ -149,6 +154,8 @@ class Counter:
             reply = self._handle(request, line)
         except MedledgerError as error:
             code = error.code if isinstance(error, RefusedError) else _CODES.get(type(error), "not-logged")
+            if request and code == "not-logged" and self._may_be_logged(request, error):
+                return self._unknown(request, error)
             logs.warning("request refused", code=code, do=request.do if request else "unreadable")
             reply = {"result": "refused", "code": code, "reason": str(error)}
             if error.hint:
@@ -157,6 +164,24 @@ class Counter:
                 waiting = self._waiting.get(str(request.id)) if request.do == "witness" else None
                 reply["alert"] = self._alert(waiting.request if waiting else request, line, error)
         return {**reply, "id": request.id} if request and request.id else reply
+
+    def _may_be_logged(self, request: Request, error: MedledgerError) -> bool:
+        """Whether a request that failed may stand on the ledger, now or since it was sent before."""
+        if isinstance(error, UnsureError):
+            return True
+        logs_it = request.do in PLANS or request.do == "witness"
+        if isinstance(error, RefusedError) or request.id is None or not logs_it:
+            return False  # it was looked up, or cannot be a repetition, or is nothing to be logged
+        try:
+            return self._inbox.holds(_SENDER, request.id)
+        except MedledgerError:
+            return True
+
+    def _unknown(self, request: Request, error: MedledgerError) -> dict[str, Any]:
+        unsure = error if isinstance(error, UnsureError) else UnsureError(str(error), by_id=True)
+        logs.warning("outcome unknown", do=request.do)
+        reply = {"result": "unknown", "reason": str(unsure), "hint": unsure.hint}
+        return {**reply, "id": request.id} if request.id else reply
 
     def _handle(self, request: Request, line: bytes) -> dict[str, Any]:
         if request.do == "witness":
@@ -195,7 +220,13 @@ class Counter:
         """(5)"""
         salt = self._subjects.name(line).salt
         received = Received(_SENDER, request.id or os.urandom(16).hex(), desk.raw, line, desk.at, salt)
+        sound = self._ledger.failure is None
         answer = self._record(received, plan.records)
+        if self._ledger.failure is not None and answer.block is None and (sound or desk.raw in self._unsure):
+            self._unsure.add(desk.raw)
+            raise UnsureError(
+                f"whether it is logged is not known: {self._ledger.failure}", by_id=request.id is not None
+            )
         if answer.refused is not None or answer.block is None:
             raise RefusedError("conflict" if answer.conflict else "not-logged", answer.refused or "nothing was logged")
         logs.event(OPERATIONS[request.do].result, block=answer.block, repeated=answer.repeated)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from medledger import strictjson
-from medledger.errors import UsageError
+from medledger.errors import StoreError, UsageError
 
 MAX_LINE_BYTES: Final = 4096
 SHARED: Final = "rx:"
@@ -38,6 +38,15 @@ class RefusedError(UsageError):
         super().__init__(message, hint=hint)
         self.code = code
         self.disposition = disposition
+
+
+class UnsureError(StoreError):
+    """Whether a request is logged cannot be said: the disk failed while it was written, or while that was looked up."""
+
+    def __init__(self, message: str, *, by_id: bool) -> None:
+        again = "Send it again with the same id until it is answered: then it is logged once."
+        look = "Look at stock, balance or the pack when the box is well, before it is asked for again."
+        super().__init__(message, hint=again if by_id else look)
 
 
 @dataclass(frozen=True, slots=True)

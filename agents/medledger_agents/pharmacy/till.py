@@ -81,6 +81,8 @@ def say(reply: Mapping[str, Any]) -> str:
         lines = [f"REFUSED ({reply['code']}): {reply['reason']}."]
         lines += [f"  {reply['hint']}"] if "hint" in reply else []
         lines += ["  All pharmacies are told of this pack."] if reply.get("alert") else []
+    elif result == "unknown":
+        lines = [f"UNKNOWN: {reply['reason']}.", f"  {reply['hint']}"]
     elif result == "conflicts":
         lines = [f"{each['kind']}: {each['sentence']}. Proof: {', '.join(each['proof'])}" for each in reply[result]]
         lines = lines or ["Nothing that is known here contradicts this pharmacy's supplies."]
