@@ -18,7 +18,9 @@ from pathlib import Path
 import pytest
 
 from boxes import Agent, Box, World, oru
+from doctoring import assert_bad, look
 from failing_syncs import FailingSyncs
+from medledger_agents.enrolment.findings import Verdict
 from waiting import until
 
 SOON = {"WATCHDOG_USEC": "1000000", "NOTIFY_SOCKET": "/nowhere"}
@@ -43,6 +45,67 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("needs to mount a file system, which only root may")
     yield place
     subprocess.run(["umount", "-l", place], check=True)
+
+
+class DyingDisk:
+    """A disk of its own with ext4 on it. `die` is an error that the kernel finds there: then it is read-only."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self._image = place.with_suffix(".img")
+        with self._image.open("wb") as image:
+            image.truncate(32 * 1024 * 1024)
+        tried("mkfs.ext4", "-q", self._image)
+        self.place.mkdir()
+        self.mount()
+        try:
+            (device,) = Path("/sys/fs/ext4").glob(Path(self.device).name)
+            self._die = device / "trigger_fs_error"
+            assert os.access(self._die, os.W_OK)
+        except (ValueError, AssertionError):
+            self.unmount()
+            pytest.skip("needs a kernel that lets an error of ext4 be made")
+
+    @property
+    def device(self) -> str:
+        """What it is mounted from."""
+        mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+        return next(fields[0] for fields in mounts if fields[1] == str(self.place))
+
+    def mount(self) -> None:
+        """As after a start of the machine."""
+        tried("mount", "-o", "loop,errors=remount-ro", self._image, self.place)
+
+    def unmount(self) -> None:
+        """Let go of it."""
+        subprocess.run(["umount", "-l", self.place], check=True)
+
+    def die(self) -> None:
+        """From now on nothing can be written."""
+        self._die.write_text("a test")
+
+    def repair(self) -> None:
+        """As its owner does, or the next start."""
+        self.unmount()
+        assert until(lambda: subprocess.run(["e2fsck", "-fy", self._image], capture_output=True).returncode <= 1)
+        self.mount()
+
+
+def tried(*command: str | Path) -> None:
+    """A command that only root may run, and not everywhere."""
+    done = subprocess.run(command, capture_output=True, text=True) if shutil.which(command[0]) else None
+    if done is None or done.returncode != 0:
+        pytest.skip(f"needs a disk in a file: {command[0]}: {'not there' if done is None else done.stderr.strip()}")
+
+
+@pytest.fixture
+def dying_disk(tmp_path: Path) -> Iterator[DyingDisk]:
+    """A disk that can be made to fail."""
+    if os.geteuid() != 0:
+        pytest.skip("needs to mount a file system, which only root may")
+    disk = DyingDisk(tmp_path / "dying")
+    yield disk
+    disk.unmount()
 
 
 def unwell(agent: Agent) -> bool:
@@ -134,3 +197,21 @@ def test_writes_that_are_cut_off_lose_nothing(box: Box, name: str) -> None:
         assert set(codes(agent, range(1, 40)).values()) == {"AA"}
         agent.stop()
     assert len(box.entries("reading")) == 39
+
+
+def test_a_disk_that_turns_read_only_while_it_runs(box: Box, dying_disk: DyingDisk) -> None:
+    """It refuses, stays, says so, and so does the doctor; it can be ended in order, and repaired all goes on."""
+    shutil.copytree(box.home, dying_disk.place, dirs_exist_ok=True)
+    box.home, box.config = dying_disk.place, dying_disk.place / "agent.toml"
+    with box.start(**SOON) as agent:
+        assert set(codes(agent, range(1, 4)).values()) == {"AA"}
+        dying_disk.die()
+        assert set(codes(agent, range(4, 7)).values()) == {"AE"}
+        assert until(lambda: "disk" in {event.get("what") for event in agent.log if event["event"] == "unhealthy"})
+        assert_bad(look(box)["room ledger"], Verdict.FAULT, "read-only", "dmesg")
+        agent.stop()
+    dying_disk.repair()
+    with box.start(**SOON) as agent:
+        assert set(codes(agent, range(1, 7)).values()) == {"AA"}
+        agent.stop()
+    assert len(box.entries("reading")) == 6
