@@ -202,6 +202,7 @@ def test_writes_that_are_cut_off_lose_nothing(box: Box, name: str) -> None:
 def test_a_disk_that_turns_read_only_while_it_runs(box: Box, dying_disk: DyingDisk) -> None:
     """It refuses, stays, says so, and so does the doctor; it can be ended in order, and repaired all goes on."""
     shutil.copytree(box.home, dying_disk.place, dirs_exist_ok=True)
+    subprocess.run(["sync", "-f", dying_disk.place], check=True)  # what was not flushed, the disk would forget
     box.home, box.config = dying_disk.place, dying_disk.place / "agent.toml"
     with box.start(**SOON) as agent:
         assert set(codes(agent, range(1, 4)).values()) == {"AA"}
