@@ -25,6 +25,6 @@ def test_a_planted_bug_is_found(name: str) -> None:
 
 def test_without_a_bug_the_same_runs_hold() -> None:
     """What the canaries die of is what was planted."""
-    for seed in SEEDS[:4]:
+    for seed in SEEDS[:2]:
         for plan in (PLAN, QUIET):
             assert run_seed(seed, EVENTS, plan).failure is None, f"seed {seed}"

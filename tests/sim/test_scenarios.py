@@ -11,7 +11,7 @@ from sim.malformed import malformed_frames
 from sim.scale import many
 from sim.scenarios import cloned_card, hostile_broker, lying_clocks
 
-FRAMES = 40_000
+FRAMES = 20_000
 
 
 def check(bars: list[Bar]) -> None:
@@ -33,7 +33,7 @@ def test_a_cloned_card_is_proved_everywhere() -> None:
 
 @pytest.mark.timeout(300)
 def test_malformed_frames_change_nothing() -> None:
-    """Forty thousand of them: no exception, no answer, no memory, no change."""
+    """Twenty thousand of them: no exception, no answer, no memory, no change."""
     check(malformed_frames(1, FRAMES))
 
 

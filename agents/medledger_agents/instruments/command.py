@@ -8,8 +8,6 @@ from medledger.cli.command import Command
 from medledger.cli.options import json_option
 from medledger.cli.output import emit, table
 
-from .config import SIGNED
-
 _NEEDS = {"serial": "a serial port", "ble": "Bluetooth", "tcp": "a network connection"}
 
 
@@ -21,6 +19,8 @@ def drivers(as_json: bool) -> None:
     Installed packages may bring more: see docs/adding-a-device.md.
     """
     from medledger_bridge.devices import known, lookup
+
+    from .config import SIGNED
 
     found = [(SIGNED, "serial", "a device that signs its own batches")]
     for name in known():
