@@ -3,7 +3,8 @@
 Rules:
 
 - A file is CSV with a header. `play` takes monitor numerics (`t_seconds`, then columns such as `HR [bpm]`);
-  `play_coded` takes coded observations (`DATE,...,CATEGORY,...,CODE,...,VALUE,UNITS,TYPE`).
+  `play_coded` takes coded observations (`DATE,...,CATEGORY,...,CODE,...,VALUE,UNITS,TYPE`). Cells are separated by
+  commas and figures have a point. Each row has as many cells as the header, and no two columns have one heading.
 - In monitor numerics, 0 means that nothing was connected: the sample is absent, and never a value. An empty cell means
   that nothing was measured at that moment: there is no sample.
 - A column is mapped when its name and unit say which measure it is. A column of a known kind without a LOINC of its
@@ -21,6 +22,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
+from itertools import chain
 from typing import Final
 
 from medledger.errors import SchemaError
@@ -39,6 +41,9 @@ from .mdc import (
     objection,
 )
 from .observations import SAMPLES_PER_READING
+
+BYTE_ORDER_MARK: Final = "\ufeff"
+"""What spreadsheets write before a CSV of UTF-8."""
 
 TIME_COLUMN: Final = "t_seconds"
 COLUMNS: Final[dict[str, Measure | None]] = {
@@ -74,16 +79,12 @@ class Column:
 
 def play(lines: Iterable[str], *, device: str, start: int | None = None) -> Iterator[Reading]:
     """Readings of monitor numerics. `start` is the UTC ms of second 0; without it the device's time stays unknown."""
-    rows = csv.reader(lines)
-    columns = _columns(next(rows, []))
-    for row in rows:
-        if not row:
-            continue
-        if len(row) != len(columns) + 1:
-            raise SeriesError(f"line {rows.line_num} has {len(row)} cells, and the header {len(columns) + 1}")
-        offset = _milliseconds(row[0], rows.line_num)
+    rows = _table(lines)
+    columns = _columns(next(rows, (0, []))[1])
+    for line, row in rows:
+        offset = _milliseconds(row[0], line)
         cells = zip(columns, row[1:], strict=True)
-        samples = [_sample(column, cell, rows.line_num) for column, cell in cells if cell.strip()]
+        samples = [_sample(column, cell, line) for column, cell in cells if cell.strip()]
         yield Reading(
             device=device,
             samples=samples,
@@ -95,23 +96,45 @@ def play(lines: Iterable[str], *, device: str, start: int | None = None) -> Iter
 
 def play_coded(lines: Iterable[str], *, device: str) -> Iterator[Reading]:
     """Readings of coded observations, one for each run of rows with one time."""
-    rows = csv.DictReader(lines)
-    if not set(rows.fieldnames or ()) >= CODED_COLUMNS:
+    rows = _table(lines)
+    _, header = next(rows, (0, []))
+    if not CODED_COLUMNS.issubset(header):
         raise SeriesError(f"coded observations need the columns {', '.join(sorted(CODED_COLUMNS))}")
     moment: str | None = None
     samples: list[Sample] = []
-    for row in rows:
+    for line, cells in rows:
+        row = dict(zip(header, cells, strict=True))
         if row["DATE"] != moment or len(samples) == SAMPLES_PER_READING:
             yield from _coded_reading(device, moment, samples)
             moment, samples = row["DATE"], []
         if row["CATEGORY"] in CATEGORIES and row["TYPE"] == "numeric":
-            samples.append(_coded_sample(row, rows.line_num))
+            samples.append(_coded_sample(row, line))
     yield from _coded_reading(device, moment, samples)
+
+
+def _table(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    """Each row that is not empty, with the number of its line; the header is the first. Raises SeriesError."""
+    rest = iter(lines)
+    rows = csv.reader(chain((next(rest, "").removeprefix(BYTE_ORDER_MARK),), rest))
+    width = 0
+    try:
+        for row in filter(None, rows):
+            if width == 0 and len(set(row)) != len(row):
+                raise SeriesError("two columns have one heading: which of them counts would be a guess")
+            width = width or len(row)
+            if len(row) != width:
+                raise SeriesError(f"line {rows.line_num} has {len(row)} cells, and the header {width}")
+            yield rows.line_num, row
+    except csv.Error as error:
+        raise SeriesError(f"the file is no CSV: {error}") from error
 
 
 def _columns(header: list[str]) -> list[Column]:
     if not header or header[0] != TIME_COLUMN or len(header) < 2:
-        raise SeriesError(f"a series begins with a header whose first column is {TIME_COLUMN}")
+        raise SeriesError(
+            f"a series begins with a header whose first column is {TIME_COLUMN}",
+            hint="Cells are separated by commas, and figures have a point.",
+        )
     found = []
     for heading in header[1:]:
         match = _HEADING.fullmatch(heading)

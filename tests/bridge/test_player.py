@@ -31,7 +31,7 @@ def test_rows_are_due_at_their_pace() -> None:
     assert [due.at(START).device_time for due in fast] == [START, START + 1000, START + 1508]
 
 
-@pytest.mark.parametrize("speed", [0, -1, float("nan"), float("inf")])
+@pytest.mark.parametrize("speed", [0, -1, 5e-324, float("nan"), float("inf")])
 def test_a_speed_makes_sense(speed: float) -> None:
     """Nothing stands still or goes back."""
     with pytest.raises(UsageError, match="speed"):

@@ -6,6 +6,7 @@ import csv
 import struct
 from collections import Counter
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -46,12 +47,26 @@ def test_impossible_figures_are_flagged() -> None:
         [HEADER, "60,1"],
         [HEADER, "x,1,1,1"],
         [HEADER, "60,1e,1,1"],
+        [HEADER, '60,"70,5",97,120'],  # a decimal comma
+        [HEADER, "60,NaN,97,120"],
+        [HEADER, HEADER, "60,70,97,120"],
+        [HEADER.replace(",", ";"), "60;70,5;97;120"],
+        ["t_seconds,HR [bpm],HR [bpm]", "60,70,90"],
+        [HEADER, f"60,{'7' * 200_000},97,120"],  # longer than a CSV reader takes
     ],
 )
 def test_a_file_that_is_not_a_series_is_named(lines: list[str]) -> None:
     """No reading is made of what is not understood."""
     with pytest.raises(SeriesError):
         list(play(lines, device="BED-1"))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_file_as_a_spreadsheet_saves_it_plays(end: str) -> None:
+    """With a byte order mark, quotes, either end of a line, and empty lines."""
+    text = "\ufeff" + end.join(['"t_seconds",HR [bpm]', '0,"62.80"', "", '60,"63\n"', ""])
+    found = list(play(StringIO(text, newline=""), device="BED-1"))
+    assert [str(sample) for reading in found for sample in reading.samples] == ["8867-4 62.80 /min", "8867-4 63 /min"]
 
 
 def test_the_icu_recording_plays_whole(shared_data: Callable[[str], Path]) -> None:
@@ -139,9 +154,13 @@ def test_coded_observations_play_without_people(shared_data: Callable[[str], Pat
         ["DATE,CATEGORY,CODE,VALUE,UNITS,TYPE", "2026-01-01T00:00:00Z,vital-signs,HR,1,/min,numeric"],
         ["DATE,CATEGORY,CODE,VALUE,UNITS,TYPE", "2026-01-01T00:00:00Z,vital-signs,8867-4,x,/min,numeric"],
         ["DATE,CATEGORY,CODE,VALUE,UNITS,TYPE", "yesterday,vital-signs,8867-4,1,/min,numeric"],
+        ["DATE,CATEGORY,CODE,VALUE,UNITS,TYPE", "2026-01-01T00:00:00Z,vital-signs,8867-4,1,/min"],
+        ["DATE,CATEGORY,CODE,VALUE,UNITS,TYPE", "2026-01-01T00:00:00Z,vital-signs,8867-4,1,/min,numeric,1"],
+        ["DATE,CATEGORY,CODE,VALUE,UNITS,TYPE,VALUE", "2026-01-01T00:00:00Z,vital-signs,8867-4,1,/min,numeric,2"],
+        ["DATE,CATEGORY,CODE,VALUE,UNITS,TYPE", f"2026-01-01T00:00:00Z,{'x' * 200_000},8867-4,1,/min,numeric"],
     ],
 )
 def test_coded_files_with_other_content_are_named(lines: list[str]) -> None:
-    """Not LOINC, not a number, not a time, not the columns."""
+    """Not LOINC, not a number, not a time, not the columns; a row that is cut short is not left out unsaid."""
     with pytest.raises(SeriesError):
         list(play_coded(lines, device="EHR-1"))
