@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from medledger.ledger import Ledger
 
 LEAVE_SECONDS = 10.0
+PEER_SECONDS = 15.0
+"""How long to listen for anybody who could hold more."""
+CATCH_UP_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -57,6 +61,36 @@ def deliver(ledger: Ledger, request: Request, secret: bytes, reply: str, way: Wa
     line.clear()
     _report(done, request)
     return done
+
+
+def catch_up(ledger: Ledger, way: Way, name: str) -> None:
+    """Bring what the others hold, before a member is cut off after its last block here: what is beyond that is void.
+
+    Whom nobody answers is told, and goes on: a key that was stolen has to be revoked all the same.
+    """
+    line = LiveLine()
+    line.show(f"bringing what others hold of {name}")
+    hint = f"What {name} wrote and this replica lacks will not count."
+    try:
+        with gossip(ledger, way, on_alarm=lambda _: None, must_connect=True, connect_seconds=LEAVE_SECONDS) as running:
+            heard = _until(lambda: running.status()["peers"] > 0, PEER_SECONDS)
+            if heard and running.wait_in_sync(CATCH_UP_SECONDS):
+                time.sleep(LINGER_SECONDS)  # for those who are heard a moment later
+                heard = running.wait_in_sync(CATCH_UP_SECONDS)
+                hint = "" if heard else hint
+        line.clear()
+        if hint:
+            warn("not all that others hold is here." if heard else "no other replica was heard.", hint)
+    except MedledgerError as error:
+        line.clear()
+        warn(f"{printable(str(error))}.", hint)
+
+
+def _until(holds: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not (now := holds()) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    return now
 
 
 def _leave(ledger: Ledger, request: Request, secret: bytes, reply: str, way: Way, line: LiveLine) -> None:

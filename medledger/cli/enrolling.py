@@ -1,7 +1,7 @@
 """Enrolling an applicant from its request: shown, asked about, done once however often it is said, and answered.
 
-The order matters where a key was lost: the new key is enrolled, then the old one revoked, which changes the transport
-key, and only then the reply is made, which brings the applicant the new one.
+The order matters where a key was lost. The new key is enrolled. What others hold of the old one is brought, and then the
+old one is revoked, which changes the transport key. Only then the reply is made: it brings the applicant the new one.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def enrol(
             hint="Have it made with --succeeds, or revoke the old key with `medledger member revoke`.",
         )
     _admit(ledger, request, text, roles=roles, label=label, yes=yes)
-    revoked = revoke_old and _revoke_old(ledger, request, yes=yes)
+    revoked = revoke_old and _revoke_old(ledger, request, way, yes=yes)
     reply = replies.again(ledger, request, secret, broker)
     waits = replies.pending_enrolment(ledger, request.feed)
     told = {
@@ -117,8 +117,11 @@ def _approve_proposed(ledger: Ledger, request: Request, proposed: PendingAct, *,
     ledger.approve(proposed.id)
 
 
-def _revoke_old(ledger: Ledger, request: Request, *, yes: bool) -> bool:
-    """Revoke the key that the applicant's succeeds, unless somebody has; whether this was the one who did."""
+def _revoke_old(ledger: Ledger, request: Request, way: Way | None, *, yes: bool) -> bool:
+    """Revoke the key that the applicant's succeeds, unless somebody has; whether this was the one who did.
+
+    Its cut is its last block that is held here: so what others hold of it is brought first, where a broker is known.
+    """
     from .describe import Names
 
     old = request.succeeds
@@ -127,6 +130,10 @@ def _revoke_old(ledger: Ledger, request: Request, *, yes: bool) -> bool:
         remark("The old key has been revoked already.")
         return False
     names = Names(ledger.membership)
+    if way is not None:
+        from .delivering import catch_up
+
+        catch_up(ledger, way, names.both(old))
     govern.confirm(f"Revoke {names.both(old)} for ever?", yes=yes)
     block = ledger.revoke(old, reason=f"lost; succeeded by {request.feed.hex()}")
     if old not in ledger.membership.cuts:

@@ -309,7 +309,7 @@ def _report(ledger: Ledger, request: Request, status: dict[str, Any], new: int, 
         emit(
             {
                 "in_sync": status["in_sync"],
-                "new_blocks": new,
+                "new_blocks": max(0, new),
                 "seconds": round(seconds, 1),
                 "received_bytes": status["traffic"]["in"]["bytes"],
                 "sent_bytes": status["traffic"]["out"]["bytes"],
@@ -325,7 +325,9 @@ def _report(ledger: Ledger, request: Request, status: dict[str, Any], new: int, 
         return
     tell = remark if request.follow else say
     total = f"{count_text(_blocks(ledger), 'block')} of {count_text(len(ledger.frontier()), 'feed')}"
-    came = count_text(new, "new block") + (f" in {seconds:.1f} s" if new else "")
+    came = count_text(max(0, new), "new block") + (f" in {seconds:.1f} s" if new > 0 else "")
+    if new < 0:
+        came += f", {count_text(-new, 'block')} fewer than before: a revocation cut them off"
     tell(f"{'In sync' if status['in_sync'] else 'Not in sync yet'}: {came}, {total} here.")
     tell(f"  digest  {ledger.digest().hex()}")
     names = Names(ledger.membership)

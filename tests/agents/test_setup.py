@@ -19,6 +19,7 @@ from paho.mqtt.publish import single
 from boxes import oru
 from brokers import Broker
 from medledger import Identity, Ledger, make_request
+from medledger.cli import delivering
 from medledger.joining import read_request_text
 from medledger.sync.topics import rendezvous
 from medledger.transport.rendezvous import Rendezvous
@@ -319,8 +320,12 @@ def test_a_role_that_does_not_fit_is_said(broker: Broker, tmp_path: Path) -> Non
 # --- a key that was lost --------------------------------------------------------------------------------------------
 
 
-def test_a_new_box_for_one_that_was_lost(broker: Broker, tmp_path: Path) -> None:
-    """The old key is revoked in the same command, the new box holds the old one's readings, and writes its own."""
+def test_a_new_box_for_one_that_was_lost(broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old key is revoked in the same command, the new box holds the old one's readings, and writes its own.
+
+    Those, too, that had not reached the hospital: what others hold is brought before the old key is cut off.
+    """
+    monkeypatch.setattr(delivering, "PEER_SECONDS", 60)
     hospital = Hospital.found(tmp_path / "hospital", broker.url)
     old, new = NewBox(tmp_path / "old"), NewBox(tmp_path / "new")
     with old.setup("--label", "bed 7", "--broker", broker.url) as setup:
@@ -328,13 +333,12 @@ def test_a_new_box_for_one_that_was_lost(broker: Broker, tmp_path: Path) -> None
         setup.enrolled()
     with old.start() as agent:
         assert agent.monitor().ask(oru(1))[0] == "AA"
-        program("sync", hospital.ledger)
+        lost = old.identity().public_key
+        with new.setup("--label", "bed 7", "--broker", broker.url, "--succeeds", lost.hex()) as setup:
+            told = hospital.approve(setup.until_asked(), "--revoke-old")
+            assert told["revoked"] == lost.hex()
+            assert setup.enrolled()["roles"] == ["bedside"]
         agent.stop()
-    lost = old.identity().public_key
-    with new.setup("--label", "bed 7", "--broker", broker.url, "--succeeds", lost.hex()) as setup:
-        told = hospital.approve(setup.until_asked(), "--revoke-old")
-        assert told["revoked"] == lost.hex()
-        assert setup.enrolled()["roles"] == ["bedside"]
     with new.start() as agent:
         assert agent.monitor().ask(oru(2))[0] == "AA"
         program("sync", hospital.ledger)
@@ -357,8 +361,11 @@ def test_a_new_box_for_one_that_was_lost(broker: Broker, tmp_path: Path) -> None
         assert [entry.author for entry in ledger.entries("reading")] == [lost, me]
 
 
-def test_a_box_goes_on_in_its_own_directory_under_a_new_key(broker: Broker, tmp_path: Path) -> None:
+def test_a_box_goes_on_in_its_own_directory_under_a_new_key(
+    broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """--replace puts the old key and replica aside, whenever it is killed meanwhile, and the new key succeeds it."""
+    monkeypatch.setattr(delivering, "PEER_SECONDS", 0.1)  # nobody else is there who could hold more
     hospital, box = Hospital.found(tmp_path / "hospital", broker.url), NewBox(tmp_path / "box")
     with box.setup("--label", "bed 7", "--broker", broker.url) as setup:
         hospital.approve(setup.until_asked())

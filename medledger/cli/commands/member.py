@@ -129,7 +129,12 @@ def request(
 @roles_option
 @click.option("--label", help="Call the applicant otherwise than it asks.")
 @brokers_option("The broker to name in the reply; default: the one this replica was told.", in_reply=True)
-@click.option("--revoke-old", is_flag=True, help="Revoke the key that this one succeeds: it was lost.")
+@click.option(
+    "--revoke-old",
+    is_flag=True,
+    help="Revoke the key that this one succeeds: it was lost. What it wrote and others hold is brought first, where a "
+    "broker is known.",
+)
 @click.option("--no-deliver", is_flag=True, help="Print the reply and leave it at that.")
 @click.option(
     "--wait",
@@ -237,6 +242,9 @@ def enrol(
 @json_option
 def revoke(ledger: Path, who: str, reason: str, after: int | None, key: Path | None, yes: bool, as_json: bool) -> None:
     """End a membership, as a governor. The key is dead for ever; what it wrote until then stands.
+
+    Until then is until its last block that is held here: bring what others hold first (medledger sync LEDGER), where
+    the key was lost and not stolen.
 
     MEMBER is a label, a fingerprint, or the start of its key.
     """
