@@ -137,13 +137,14 @@ class Counter:
             logs.warning("more conflicts", count=len(new) - MAX_TOLD)
         return new
 
-    def _look(self) -> None:
-        """Raises `RefusedError` where there is more to be read than a request waits for."""
-        behind = self.behind
+    def _look(self) -> list[Finding]:
+        """The conflicts that are new. Raises `RefusedError` where there is more to be read than a request waits for."""
+        behind, new = self.behind, []
         if behind is None or not behind.reading or behind.blocks - behind.read <= PATIENCE:
-            self.look(PATIENCE, judge=behind is None or behind.doubtful <= PATIENCE)
+            new = self.look(PATIENCE, judge=behind is None or behind.doubtful <= PATIENCE)
         if self.behind is not None and self.behind.reading:
             raise _not_ready(self.behind)
+        return new
 
     def handle(self, line: bytes) -> dict[str, Any]:
         """The reply to one line."""
@@ -230,15 +231,21 @@ class Counter:
         if answer.refused is not None or answer.block is None:
             raise RefusedError("conflict" if answer.conflict else "not-logged", answer.refused or "nothing was logged")
         logs.event(OPERATIONS[request.do].result, block=answer.block, repeated=answer.repeated)
-        named = {}
+        named: dict[str, Any] = {}
         try:
-            self._look()
+            new = self._look()
             entry = self._view.logged(desk.raw, answer.block)
             named = {} if entry is None else {"entry": entry.leaf.hex()}
+            plan = replace(plan, warnings=(*plan.warnings, *self._too_late(new, answer.block)))
         except MedledgerError as error:  # it is logged, and so it is said: the next request has to read it first
             logs.warning("what was logged cannot be read", reason=str(error))
         place = {"block": answer.block, **named, "repeated": answer.repeated}
         return {"result": OPERATIONS[request.do].result, **self._said(plan), **place}
+
+    def _too_late(self, new: list[Finding], block: int) -> list[str]:
+        """What came in between (2) and (5), as a recall of this very pack, and does not fit with what was logged."""
+        mine = [each for each in new if any((at.feed, at.seq) == (self._view.me, block) for at in each.places)]
+        return [f"meanwhile it has come in that {each.sentence}" for each in mine]
 
     def _record(self, received: Received, records: tuple[Record, ...]) -> Answer:
         (answer,) = self._recorder.record([Delivery(received, records)])
@@ -275,6 +282,13 @@ class Counter:
     def _ask_for_witness(self, request: Request, line: bytes, desk: Desk, plan: Plan) -> dict[str, Any]:
         if request.id is None:
             raise malformed("this takes a witness, and so the request needs an id", hint="Send it again with an id.")
+        waiting = self._still_waiting(request)
+        if waiting is not None and waiting.line != line:
+            raise RefusedError("conflict", "another request of this id waits for its witness")
+        if waiting is not None:  # sent again: what the witness was shown is still what they sign
+            before = self._desk(line, waiting.now)
+            again = PLANS[request.do](before, request)
+            desk, plan = (before, again) if again.records == (waiting.record,) else (desk, plan)
         (record,) = plan.records
         assert isinstance(record, Dispense | Stock)  # what can have a witness
         self._waiting[request.id] = _Waiting(request, line, desk.now, record)
@@ -288,14 +302,20 @@ class Counter:
             "result": "witness-needed",
             **self._said(plan),
             "statement": statement.hex(),
-            "minutes": WITNESS_MINUTES,
+            "minutes": WITNESS_MINUTES - int((self._clock() - desk.now).total_seconds()) // 60,
         }
 
-    def _witnessed(self, request: Request) -> dict[str, Any]:
+    def _still_waiting(self, request: Request) -> _Waiting | None:
+        """The request of this id that waits for its witness, and not for too long."""
         waiting = self._waiting.get(str(request.id))
-        now = self._clock()
-        if waiting is None or not 0 <= (now - waiting.now).total_seconds() <= WITNESS_MINUTES * 60:
+        if waiting is None or not 0 <= (self._clock() - waiting.now).total_seconds() <= WITNESS_MINUTES * 60:
             self._waiting.pop(str(request.id), None)
+            return None
+        return waiting
+
+    def _witnessed(self, request: Request) -> dict[str, Any]:
+        waiting = self._still_waiting(request)
+        if waiting is None:
             raise RefusedError(
                 "no-such-request", "no request of this id waits for a witness", hint="Send the request itself again."
             )
