@@ -348,7 +348,7 @@ def test_a_device_with_a_wrong_state_or_option_says_so_and_ends(tmp_path: Path) 
     for command in (in_c(SANITIZED), IN_PYTHON):
         bodies = [whole[: -len(b"0 01234567\n")] + b"%s " % counter for counter in (b"00", b"%d" % 2**53)]
         never_written = [body + b"%08x\n" % crc32(body) for body in bodies]
-        cut = (whole[:-1], whole[:50], b"", whole.replace(b"-1 ", b"-2 "), b"\xff" * 4000, whole + b"\n")
+        cut = (whole[:-1], whole[:50], b"", whole.replace(b"-1 ", b"-2 "), b"\xff" * 4000, whole + b"\n", whole + b"\0")
         for damaged in (*cut, *never_written):
             path.write_bytes(damaged)
             done = subprocess.run([*command, "--state", path, "--identify"], capture_output=True, timeout=SECONDS)

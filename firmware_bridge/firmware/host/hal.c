@@ -107,7 +107,7 @@ static bool read_state(int fd, struct state *state)
     int length = snprintf(again, sizeof again, MAGIC " %s %" PRIu64 " ", seed, counter);
     uint32_t crc = crc32_of((const uint8_t *)again, (size_t)length);
     snprintf(again + length, sizeof again - (size_t)length, "%08" PRIx32 "\n", crc);
-    return strcmp(text, again) == 0 && counter <= MAX_COUNTER;
+    return strlen(text) == (size_t)size && strcmp(text, again) == 0 && counter <= MAX_COUNTER;
 }
 
 bool host_open_state(const char *path, const uint8_t *seed, struct state *state)

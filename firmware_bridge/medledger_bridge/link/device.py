@@ -22,6 +22,8 @@ from typing import Any, Final
 from nacl.bindings import crypto_sign, crypto_sign_seed_keypair
 
 from medledger import cbor
+from medledger.errors import UsageError
+from medledger.limits import MAX_COUNTER
 from medledger.records import batch_message
 
 from ..errors import LinkBodyError
@@ -93,10 +95,12 @@ class Device:
             self.seal(now)
 
     def seal(self, now: int) -> None:
-        """End the open batch, if it holds anything."""
+        """End the open batch, if it holds anything. Raises UsageError after the last counter."""
         if not self._open:
             return
         counter = self.counter + 1
+        if counter > MAX_COUNTER:
+            raise UsageError("the last counter of this key is used up", hint="Give the device a new key.")
         self._save(counter)
         fields: dict[str, Any] = {
             "device": self._name,
