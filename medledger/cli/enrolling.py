@@ -1,7 +1,7 @@
 """Enrolling an applicant from its request: shown, asked about, done once however often it is said, and answered.
 
-The order matters where a key was lost. The new key is enrolled. What others hold of the old one is brought, and then the
-old one is revoked, which changes the transport key. Only then the reply is made: it brings the applicant the new one.
+The order matters where a key was lost. The new key is enrolled. What others hold of the old one is brought, and then it
+is revoked, which changes the transport key. Only then the reply is made: it brings the applicant the new transport key.
 """
 
 from __future__ import annotations
