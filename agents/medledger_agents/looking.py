@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,10 +20,21 @@ from typing import Any, Final
 
 import click
 
+from medledger.cli.cells import wrap
 from medledger.cli.command import Command
 from medledger.cli.exits import Exit
 from medledger.cli.options import Duration, json_option
-from medledger.cli.output import count_text, emit, fact_lines, number_text, printable, say, size_text, style
+from medledger.cli.output import (
+    count_text,
+    duration_text,
+    emit,
+    fact_lines,
+    number_text,
+    printable,
+    say,
+    size_text,
+    style,
+)
 from medledger.errors import ConfigurationError, TransportError
 from medledger_bridge.errors import ExtraMissingError
 
@@ -30,8 +43,11 @@ from .exposition import PREFIX
 
 MAX_PAGE_BYTES: Final = 1024 * 1024
 AGAIN_SECONDS: Final = 0.2
+FEW_HOURS: Final = 72
+MANY_HOURS: Final = 2 * 365 * 24
 PATIENCE_SECONDS: Final = 6.0  # a second more than the agent gives itself
 File = click.Path(dir_okay=False, path_type=Path)
+MIN_COLUMNS: Final = 30
 ANY: Final = "0.0.0.0"  # noqa: S104 - compared with, not listened on
 
 Figures = Mapping[str, Mapping[tuple[str, ...], float]]
@@ -115,8 +131,8 @@ def _figures(page: str) -> Figures:
 # --- what is shown -------------------------------------------------------------------------------------------------
 
 
-def lines(kind: str, seen: Seen) -> list[str]:
-    """The agent in a few lines."""
+def lines(kind: str, seen: Seen, columns: int | None = None) -> list[str]:
+    """The agent in a few lines; advice is broken to so many columns."""
     facts = [
         ("ledger", _state(seen)),
         ("messages", _messages(seen)),
@@ -132,9 +148,16 @@ def lines(kind: str, seen: Seen) -> list[str]:
     word = style("unhealthy", fg="red", bold=True) if seen.faults else style("well", fg="green", bold=True)
     shown = [f"{kind} agent {printable(version)}: {word}", *fact_lines(facts)]
     for what, why in seen.faults.items():
-        shown.append(f"  {style(printable(what), fg='red')}: {printable(why)}")
-        shown.append(f"    -> {on_fault(what, why)}")
+        name, *rest = _broken(f"{printable(what)}: {printable(why)}", columns, "  ", "    ")
+        shown += [name.replace(printable(what), style(printable(what), fg="red"), 1), *rest]
+        shown += _broken(on_fault(what, why), columns, "    -> ", "       ")
     return shown
+
+
+def _broken(text: str, columns: int | None, first: str, then: str) -> list[str]:
+    """The text in lines of so many columns, in one where there is no terminal."""
+    parts = [text] if columns is None else wrap(text, max(MIN_COLUMNS, columns) - len(then))
+    return [(then if at else first) + part for at, part in enumerate(parts)]
 
 
 def _state(seen: Seen) -> str:
@@ -167,8 +190,15 @@ def _disk(seen: Seen) -> str:
             parts.append(text.format(size_text(int(size))))
     seconds = seen.one("spool_left_seconds")
     if seconds is not None:
-        parts.append(f"lasts {number_text(int(seconds / 3600))} h at this rate")
+        parts.append(f"lasts {_lasting(int(seconds / 3600))} at this rate")
     return ", ".join(parts) or "not looked at yet"
+
+
+def _lasting(hours: int) -> str:
+    """How long the disk lasts, as exactly as it can be known."""
+    if hours > MANY_HOURS:
+        return "for years"
+    return f"{hours} h" if hours < FEW_HOURS else count_text(hours // 24, "day")
 
 
 def _gossip(seen: Seen) -> str:
@@ -178,9 +208,11 @@ def _gossip(seen: Seen) -> str:
     where = peers if seen.one("broker_connected") else "no connection to the broker"
     waiting = int(seen.one("own_blocks_unconfirmed") or 0)
     if not waiting:
-        return f"{where}; all of our {count_text(int(seen.one('own_blocks') or 0), 'block')} confirmed"
+        blocks = int(seen.one("own_blocks") or 0)
+        held = f"all of our {count_text(blocks, 'block')} confirmed" if blocks else "nothing written yet"
+        return f"{where}; {held}"
     seconds = int(seen.one("own_blocks_unconfirmed_seconds") or 0)
-    return f"{where}; {count_text(waiting, 'own block')} unconfirmed, the oldest for {seconds} s"
+    return f"{where}; {count_text(waiting, 'own block')} unconfirmed, the oldest for {duration_text(1000 * seconds)}"
 
 
 def for_programs(kind: str, seen: Seen) -> dict[str, Any]:
@@ -226,6 +258,7 @@ def status(config_file: Path | None, wait: int, as_json: bool) -> int:
     It asks the agent's own port ([metrics] in its configuration). What lies around an agent is looked at by medledger
     agent doctor, its gossip by medledger net status.
     """
+    from .enrolment.ending import start_command
     from .enrolment.home import CONFIG_NAME, default_directory, kind_of
 
     config_file = config_file or default_directory() / CONFIG_NAME
@@ -248,15 +281,17 @@ def status(config_file: Path | None, wait: int, as_json: bool) -> int:
     seen = ask_until_well(section.host, section.port, wait / 1000)
     if seen is None:
         if as_json:
-            emit({"kind": kind.name, "running": False})
+            emit({"kind": kind.name, "running": False, "healthy": False})
         else:
             word = style("not running", fg="red", bold=True)
             say(f"{kind.name} agent: {word}: nobody listens on port {section.port}")
+            say(f"  -> Its log says why it ended. To start it: {start_command(kind, config_file)}")
         return int(Exit.NOT_RUNNING)
     if as_json:
         emit(for_programs(kind.name, seen))
     else:
-        for line in lines(kind.name, seen):
+        columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        for line in lines(kind.name, seen, columns):
             say(line)
     return int(Exit.ALARM if seen.faults else Exit.OK)
 

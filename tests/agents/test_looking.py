@@ -9,6 +9,7 @@ import threading
 from contextlib import closing
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -18,6 +19,7 @@ from medledger.cli.root import medledger
 from medledger.ledger import FORKED, RECOVERING, REVOKED
 from medledger_agents.advice import CANNOT_WRITE, FAULTS, on_fault
 from medledger_agents.exposition import PREFIX
+from medledger_agents.looking import Seen, lines
 
 SECONDS = 30
 
@@ -71,7 +73,35 @@ def test_an_agent_that_does_not_run_is_7(box: Box) -> None:
     """As for `net status`."""
     shown = status(box.config)
     assert (shown.exit_code, "not running" in shown.output) == (7, True)
-    assert json.loads(status(box.config, "--json").stdout) == {"kind": "bedside", "running": False}
+    assert f"medledger agent bedside --config {box.config}" in shown.output
+    said = json.loads(status(box.config, "--json").stdout)
+    assert said == {"kind": "bedside", "running": False, "healthy": False}
+
+
+def seen(faults: dict[str, str] | None = None, **figures: float) -> Seen:
+    """An agent that is connected, and answered with these figures."""
+    known = {"broker_connected": 1.0, "peers": 2.0, **figures}
+    return Seen(faults or {}, {name: {(): value} for name, value in known.items()})
+
+
+def test_figures_are_in_words_that_people_use() -> None:
+    """No year in hours, and nothing is all of none."""
+    for seconds, text in ((71.9 * 3600, "71 h"), (72 * 3600.0, "3 days"), (9e9, "lasts for years at")):
+        assert text in "\n".join(lines("bedside", seen(spool_left_seconds=seconds)))
+    assert "2 peers; nothing written yet" in "\n".join(lines("bedside", seen(own_blocks=0)))
+    assert "2 peers; all of our 3 blocks confirmed" in "\n".join(lines("bedside", seen(own_blocks=3)))
+    late = seen(own_blocks=3, own_blocks_unconfirmed=1, own_blocks_unconfirmed_seconds=7260)
+    assert "the oldest for 2 h 1 min" in "\n".join(lines("bedside", late))
+
+
+def test_faults_are_broken_to_the_terminal_and_to_nothing_else() -> None:
+    """Between words; a file has each in a line."""
+    faults = {"peers": "others speak under another transport key, and none answers under the one held here"}
+    shown = lines("bedside", seen(faults), 60)
+    assert max(len(click.unstyle(line)) for line in shown) <= 60
+    joined = " ".join(click.unstyle(line).strip() for line in shown)
+    assert f"peers: {faults['peers']} -> {on_fault('peers', '')}" in joined
+    assert click.unstyle(lines("bedside", seen(faults))[-2]).strip() == f"peers: {faults['peers']}"
 
 
 def test_a_fault_is_named_and_6(world: World) -> None:
