@@ -251,6 +251,29 @@ def test_a_pharmacy_is_started_too(machine: Machine, world: World) -> None:
         machine.run("rm", "-rf", HOME)
 
 
+def test_an_auditor_is_started_too(machine: Machine, world: World) -> None:
+    """It is up without a broker, and its status line says so; a stop is a success; what cannot start is tried on."""
+    unit = "medledger-auditor.service"
+    home = machine.files / HOME[1:]
+    shutil.copytree(world.box("replica", "bedside").home, home)  # it writes nothing, whatever its role
+    (home / "agent.toml").write_text('[gossip]\nbroker = "mqtt://127.0.0.1:1"\n[log]\nformat = "journal"\n')
+    machine.run("chown", "-R", "medledger:medledger", HOME)
+    try:
+        machine.run("systemctl", "start", unit)
+        assert until(lambda: machine.shown(unit, "StatusText").startswith("no broker, 0 peers"))
+        assert machine.run("stat", "-c", "%U", f"{HOME}/ledger.db.probe") == "medledger"
+        machine.run("systemctl", "stop", unit)
+        assert machine.shown(unit, "Result") == "success"
+        (home / "ledger.db").write_bytes(b"")
+        machine.tried("systemctl", "start", unit)
+        assert until(lambda: machine.shown(unit, "SubState") == "auto-restart")  # after a pause: no tight loop
+        assert "is not a medledger ledger" in machine.run("journalctl", "--no-pager", "-o", "cat", "-u", unit)
+    finally:
+        machine.tried("systemctl", "stop", unit)
+        machine.tried("systemctl", "reset-failed", unit)
+        machine.run("rm", "-rf", HOME)
+
+
 def test_root_that_may_not_mount_is_no_failure() -> None:
     """Where root is forbidden namespaces and mounts, as in a container, there is no such machine, and it says why."""
     bare = ["setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"]
