@@ -117,13 +117,19 @@ def test_certificates_of_the_broker(world: World, mosquitto: Callable[..., Mosqu
 
 @OPENSSL
 def test_certificates_of_the_box(world: World, tmp_path: Path) -> None:
-    """Expired, ending soon, good, not of its key, missing: read without a broker that would look at them."""
+    """Expired, not valid yet, ending soon, good, not of its key, missing: read without a broker that would look at it.
+
+    Where only the clock can be wrong, or can be as well, the advice begins with it.
+    """
     certificates(tmp_path, "soon")
+    year = datetime.now(UTC).year
+    dated_certificate(tmp_path, "early", f"{year + 5}0101000000Z", f"{year + 6}0101000000Z")
     dated_certificate(tmp_path, "old", "20200101000000Z", "20210101000000Z")
-    dated_certificate(tmp_path, "long", "20200101000000Z", f"{datetime.now(UTC).year + 6}0101000000Z")
+    dated_certificate(tmp_path, "long", "20200101000000Z", f"{year + 6}0101000000Z")
     for number, (crt, key, verdict, said) in enumerate(
         (
-            ("old.crt", "old.key", Verdict.FAULT, "has expired"),
+            ("old.crt", "old.key", Verdict.FAULT, "has expired (by this box's clock"),
+            ("early.crt", "early.key", Verdict.FAULT, "not valid yet"),
             ("soon.crt", "soon.key", Verdict.WARNING, "expires in"),
             ("long.crt", "long.key", Verdict.OK, "is good for"),
             ("long.crt", "old.key", Verdict.FAULT, "cannot be used"),
@@ -135,3 +141,4 @@ def test_certificates_of_the_box(world: World, tmp_path: Path) -> None:
         finding = look(box)["certificate"]
         assert finding.verdict is verdict, finding
         assert said in finding.text
+        assert ("set the clock" in finding.advice or "set it" in finding.advice) == (crt in ("old.crt", "early.crt"))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from medledger.cli.gossiping import PASSWORD
-from medledger.cli.output import printable, time_text
+from medledger.cli.output import count_text, printable, time_text
 from medledger.errors import MedledgerError, SealError
 from medledger.transport import BrokerAddress
 from medledger.transport.access import Certificates, with_account
@@ -31,6 +31,9 @@ SOON_DAYS: Final = 30
 DAY_MS: Final = 86_400_000
 EXPIRED: Final = 10  # X509_V_ERR_CERT_HAS_EXPIRED
 NOT_YET: Final = 9  # X509_V_ERR_CERT_NOT_YET_VALID
+SET_CLOCK: Final = "Most likely this box's clock is wrong: set it, and let it be synchronised."
+RIGHT_CLOCK: Final = "Where that is not the time, set the clock. Else: "
+NEW_ONE: Final = "Have a new one made for this box: docs/brokers.md shows how."
 RENEW: Final = "Have whoever runs the broker renew it; until then nothing is exchanged."
 
 
@@ -70,13 +73,15 @@ def own_certificate(case: Case) -> Iterator[Finding]:
         end = own_certificate_end(section.certificate_file, section.certificate_key_file)
     except (OSError, ssl.SSLError) as error:
         code = error.verify_code if isinstance(error, ssl.SSLCertVerificationError) else None
+        name, clock = section.certificate_file, f"by this box's clock: {time_text(case.clock())}"
         if code == EXPIRED:
-            text = f"{section.certificate_file} has expired."
+            yield fault("certificate", f"{name} has expired ({clock}).", f"{RIGHT_CLOCK}{NEW_ONE}")
+        elif code == NOT_YET:
+            yield fault("certificate", f"{name} is not valid yet, {clock}.", SET_CLOCK)
         else:
-            text = f"{section.certificate_file} and its key cannot be used: {_why(error)}."
-        yield fault("certificate", text, "Have a new one made for this box: docs/brokers.md shows how.")
+            yield fault("certificate", f"{name} and its key cannot be used: {_why(error)}.", NEW_ONE)
         return
-    yield _life("certificate", "This box's certificate", end, case, "Have a new one made: docs/brokers.md shows how.")
+    yield _life("certificate", "This box's certificate", end, case, NEW_ONE)
 
 
 def _told(case: Case) -> tuple[str, ...] | None:
@@ -162,12 +167,13 @@ def _login(check: str, address: BrokerAddress, context: ssl.SSLContext | None, p
 
 def _distrusted(check: str, error: ssl.SSLCertVerificationError, case: Case) -> Finding:
     if error.verify_code == EXPIRED:
-        return fault(check, f"Its certificate has expired (by this box's clock: {time_text(case.clock())}).", RENEW)
+        text = f"Its certificate has expired (by this box's clock: {time_text(case.clock())})."
+        return fault(check, text, f"{RIGHT_CLOCK}{RENEW}")
     if error.verify_code == NOT_YET:
         return fault(
             check,
             f"Its certificate is not valid yet, by this box's clock: {time_text(case.clock())}.",
-            "Most likely this box's clock is wrong: set it, and let it be synchronised.",
+            SET_CLOCK,
         )
     return fault(
         check,
@@ -181,8 +187,8 @@ def _life(check: str, what: str, end: int, case: Case, advice: str) -> Finding:
     if days < 0:
         return fault(check, f"{what} has expired, on {time_text(end)[:10]}.", advice)
     if days < SOON_DAYS:
-        return warning(check, f"{what} expires in {days} days, on {time_text(end)[:10]}.", advice)
-    return ok(check, f"{what} is good for {days} days.")
+        return warning(check, f"{what} expires in {count_text(days, 'day')}, on {time_text(end)[:10]}.", advice)
+    return ok(check, f"{what} is good for {count_text(days, 'day')}.")
 
 
 def _sentence(error: MedledgerError) -> str:
