@@ -19,7 +19,10 @@ from boxes import World, oru
 from waiting import until
 
 ENTER = """#!/bin/sh
-exec unshare --mount sh -c 'mount --bind {resolv} /etc/resolv.conf && exec "$@"' sh {python} "$@"
+exec unshare --mount sh -c '
+  for each in resolv nsswitch; do mount --bind {place}/$each.conf /etc/$each.conf || exit; done
+  exec "$@"
+' sh {python} "$@"
 """
 
 
@@ -35,10 +38,10 @@ def name_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: random.Ran
         except OSError as error:
             pytest.skip(f"no name server can be had at {address}: {error}")
         server.settimeout(20)
-        resolv = tmp_path / "resolv.conf"
-        resolv.write_text(f"nameserver {address}\noptions timeout:30 attempts:5\n")
+        (tmp_path / "resolv.conf").write_text(f"nameserver {address}\noptions timeout:30 attempts:5\n")
+        (tmp_path / "nsswitch.conf").write_text("passwd: files\ngroup: files\nhosts: files dns\n")
         program = tmp_path / "python"
-        program.write_text(ENTER.format(resolv=resolv, python=sys.executable))
+        program.write_text(ENTER.format(place=tmp_path, python=sys.executable))
         program.chmod(0o755)
         found = subprocess.run(
             [program, "-c", "print(open('/etc/resolv.conf').read())"], capture_output=True, text=True
