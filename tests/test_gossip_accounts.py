@@ -47,10 +47,12 @@ def test_tls_with_and_without_a_certificate_of_ours(tmp_path: Path) -> None:
         with Gossip(founder, url, **ours) as gossip, Gossip(ward, url, **ours):
             assert gossip.wait_in_sync(SECONDS)
             assert founder.digest() == ward.digest()
-        with pytest.raises(TransportError, match="certificate is not trusted"):
+        with pytest.raises(TransportError, match="certificate is not trusted") as distrusted:
             Gossip(founder, url).start()
-        with pytest.raises(TransportError):
+        assert "--ca" in (distrusted.value.hint or "")
+        with pytest.raises(TransportError) as nameless:
             Gossip(founder, url, ca=tmp_path / "ca.crt").start()
+        assert "--certificate" in (nameless.value.hint or "")
         with pytest.raises(UsageError, match="goes with a certificate"):
             Gossip(founder, url, key=tmp_path / "client.key")
         with pytest.raises(TransportError, match="certificates for TLS"):

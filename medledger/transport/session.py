@@ -57,6 +57,17 @@ RIGHTS: Final = "Let this account publish and subscribe to everything below ml/1
 log = logging.getLogger("medledger.transport")
 
 
+LOOK: Final = "Check that it runs, its address and port, and that nothing in between blocks them."
+TRUST: Final = (
+    "Name the authority that signed it (--ca, or ca_file in [gossip]), address it by a name in it, and check this "
+    "machine's clock."
+)
+NO_TLS: Final = (
+    "Check address and port (mqtts:// or mqtt://), and, where it asks for one, our certificate (--certificate, or "
+    "certificate_file in [gossip])."
+)
+
+
 class NoSessionError(TransportError):
     """This attempt came to nothing. `version`: the broker may not speak the version of MQTT that was tried. `passing`:
     something is there, and may take us in a moment, as a cluster does that elects its leader.
@@ -161,14 +172,18 @@ class Session:
             else:
                 self._client.connect(self.address.host, self.address.port, self._ask.keepalive)
         except (OSError, ValueError) as error:  # ValueError: a host name that cannot be one
-            raise self._unreachable(_why(error)) from error
+            raise self._unreachable(_why(error), hint=_next(error, tls=self.address.tls)) from error
         deadline = time.monotonic() + CONNECT_SECONDS
         while self._answer is None:
             left = deadline - time.monotonic()
             if left <= 0 or self._ask.closing():
                 raise self._unreachable("it does not answer as an MQTT broker", silent=True)
             if not self.turn(left) and self._answer is None:
-                raise self._unreachable("it hangs up instead of answering as an MQTT broker", silent=True)
+                asks = " (does it ask for a certificate of ours?)" if self.address.tls else ""
+                hint = NO_TLS if asks else LOOK
+                raise self._unreachable(
+                    f"it hangs up instead of answering as an MQTT broker{asks}", silent=True, hint=hint
+                )
         self._heed_refusal(self._answer)
 
     def _heed_refusal(self, answer: ReasonCode) -> None:
@@ -182,12 +197,12 @@ class Session:
                 hint="Check user name, password and the broker's access rules." if account else "Look at its log.",
             )
 
-    def _unreachable(self, reason: str, *, silent: bool = False) -> NoSessionError:
+    def _unreachable(self, reason: str, *, silent: bool = False, hint: str = LOOK) -> NoSessionError:
         return NoSessionError(
             f"the broker {self.address} cannot be reached: {reason}",
             version=silent,
             passing=silent,
-            hint="Check that it runs, its address and port, and that nothing in between blocks them.",
+            hint=hint,
         )
 
     def turn(self, seconds: float = TURN_SECONDS) -> bool:
@@ -329,6 +344,15 @@ def _why(error: Exception) -> str:
     if isinstance(error, OSError):
         return error.strerror or str(error)
     return str(error)
+
+
+def _next(error: Exception, *, tls: bool) -> str:
+    """What to do about it."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return TRUST
+    if isinstance(error, ssl.SSLError) or (tls and isinstance(error, ConnectionResetError)):
+        return NO_TLS
+    return LOOK
 
 
 def _nothing(_client: Client, _userdata: Any, _sock: Any) -> None:

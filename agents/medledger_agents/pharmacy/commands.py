@@ -188,7 +188,8 @@ class _Connection:
             self._socket = socket.create_connection((host, int(port)), timeout=SECONDS)
         except OSError as error:
             raise TransportError(
-                f"no pharmacy agent answers at {to}: {error}", hint="Is it running? `medledger agent pharmacy`."
+                f"no pharmacy agent answers at {to}: {error.strerror or error}",
+                hint="Is it running? `medledger agent pharmacy`.",
             ) from error
         self._file = self._socket.makefile("rb")
 
