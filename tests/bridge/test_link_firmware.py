@@ -24,6 +24,7 @@ from medledger_bridge import simulator
 from medledger_bridge.link.batch import SignedBatch
 from medledger_bridge.link.host import Duplicate, Event, Link, Missing, Refused
 from medledger_bridge.link.messages import Hello
+from medledger_bridge.simulated_state import State
 
 SECONDS = 60
 NORMAL, SANITIZED = "medledger-device", "medledger-device-sanitized"
@@ -370,6 +371,28 @@ def test_a_device_with_a_wrong_state_or_option_says_so_and_ends(tmp_path: Path) 
         with pytest.raises(SystemExit) as ended:
             simulator.main(["--state", str(path), *options])
         assert ended.value.code == 2, options
+
+
+@pytest.mark.parametrize("language", ["c", "python"])
+def test_a_power_cut_while_the_state_is_written_leaves_the_old_one(language: str, tmp_path: Path) -> None:
+    """However far the new file had come beside it, the device goes on with the counter that it had."""
+    path, fresh = tmp_path / "state", tmp_path / "state.new"
+    output(in_c(), "--state", path, "--dump", "3")
+    whole = path.read_bytes()
+    for left in (b"", whole[:1], whole[:40], whole[:-1], whole, 3 * whole):
+        path.write_bytes(whole)
+        fresh.write_bytes(left)
+        if language == "c":
+            hello = Link().feed(output(in_c(SANITIZED), "--state", path, "--dump", "1"))[0]
+            assert isinstance(hello, Hello)
+            assert hello.next == 4
+        else:
+            with State(path) as state:
+                assert state.counter == 3
+                state.save(4)
+        assert not fresh.exists()
+        with State(path) as state:
+            assert state.counter == 4
 
 
 def test_one_state_serves_one_device(stack: ExitStack, host: Host, tmp_path: Path) -> None:
