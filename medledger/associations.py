@@ -77,11 +77,7 @@ class Interval:
     location: str | None = None
     merged: bool = False  # it is the stay of a number that was given up, which goes on
     tabled: bool = False  # it follows from a new table of beds
-
-    @property
-    def assigned(self) -> bool:
-        """Whether a person said so afterwards."""
-        return self.manual and self.end <= self.noted
+    assigned: bool = False  # a person said so afterwards: from when until when
 
     @property
     def ours(self) -> bool:
@@ -112,6 +108,11 @@ class Associations:
         self._begins: dict[str, dict[bytes, list[_Begin]]] = defaultdict(dict)
         self._ends: dict[str, dict[bytes, list[tuple[int, int]]]] = defaultdict(dict)
         self._vacated: dict[str, list[tuple[int, int]]] = defaultdict(list)  # ends that name no subject
+        self._why: dict[str, dict[tuple[bytes, int], set[tuple[str | None, bytes | None]]]] = defaultdict(
+            dict
+        )  # of ends
+        self._emptied: dict[str, int] = {}
+        self._place: dict[str, str | None] = {}
         self._known: dict[str, list[Interval] | None] = {}
         self._stays: dict[str, dict[bytes, list[Interval]]] = {}
         self._order = 0
@@ -124,8 +125,10 @@ class Associations:
             return
         self._order += 1
         at = entry.time if entry.at is None else entry.at
+        self._place[entry.device] = entry.location
         if entry.subject is None:
             self._vacated[entry.device].append((at, self._order))
+            self._emptied[entry.device] = max(self._emptied.get(entry.device, at), at)
         elif entry.action == "begin":
             if at < self.horizon(entry.device):
                 return
@@ -133,6 +136,7 @@ class Associations:
             self._begins[entry.device].setdefault(entry.subject, []).append(_Begin(at, self._order, entry, entry.time))
         else:
             self._ends[entry.device].setdefault(entry.subject, []).append((at, self._order))
+            self._why[entry.device].setdefault((entry.subject, at), set()).add((entry.reason, entry.raw))
         self._known[entry.device] = None
         if self._most is not None and self._count.get(entry.device, 0) > 2 * self._most:
             self._forget(entry.device)
@@ -150,6 +154,7 @@ class Associations:
         self._count[device] = 0
         held, ended = self._begins.pop(device, {}), self._ends.pop(device, {})
         self._vacated[device] = [each for each in self._vacated[device] if each[0] >= horizon]
+        self._why[device] = {end: why for end, why in self._why[device].items() if end[1] >= horizon}
         for subject in held | ended:
             begins = [each for each in held.get(subject, ()) if each.at >= horizon]
             ends = [each for each in ended.get(subject, ()) if each[0] >= horizon]
@@ -163,6 +168,19 @@ class Associations:
     def devices(self) -> list[str]:
         """Every device of which anything is known."""
         return sorted(self._known)
+
+    def place(self, device: str) -> str | None:
+        """The location that was said of the device last."""
+        return self._place.get(device)
+
+    def emptied(self, device: str) -> int:
+        """When whoever was at the device was last said to be there no more, whoever that was (UTC ms)."""
+        return self._emptied.get(device, -NEVER)
+
+    def ended_by(self, device: str, subject: bytes, at: int, *reasons: str) -> bool:
+        """Whether the first end that is known of a begin at that time was told for one of these reasons."""
+        end = min((each for each in self.ends(device, subject) if each >= at), default=NEVER)
+        return any(why in reasons for why, _ in self._why[device].get((subject, end), ()))
 
     def knows(self, device: str) -> bool:
         """Whether anything is known of the device."""
@@ -200,6 +218,7 @@ class Associations:
             end = min(_first_after(ends, begin), _first_after(vacated, begin))
             if end > begin.at:
                 reason, place = begin.entry.reason, begin.entry.location
+                why = self._why[device].get((subject, end), ())
                 yield Interval(
                     device,
                     subject,
@@ -210,6 +229,7 @@ class Associations:
                     location=place,
                     merged=reason == "merge",
                     tabled=reason == "replaced",
+                    assigned=reason == "manual" and end <= begin.noted and (reason, begin.entry.raw) in why,
                 )
 
     def ends(self, device: str, subject: bytes) -> list[int]:

@@ -6,7 +6,7 @@ All goes through the agent's own decisions. Nothing here sleeps or listens.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -58,6 +58,7 @@ class Box:
     blocks: list[tuple[int, int, list[Record]]] = field(default_factory=list)
     ward: Ward = field(init=False)
     health: Health = field(init=False)
+    beds: Beds = field(default_factory=lambda: BEDS)
     me: bytes = bytes(32)
 
     def __post_init__(self) -> None:
@@ -67,8 +68,9 @@ class Box:
         """The agent is started, again."""
         self.health = Health()
         self.ward = Ward(
-            cast(Any, self), SUBJECTS, BEDS, MARGINS, read=lambda: self.clock.read(self.true), health=self.health
+            cast(Any, self), SUBJECTS, self.beds, MARGINS, read=lambda: self.clock.read(self.true), health=self.health
         )
+        self._log(self.ward.reconcile(self.wall))
 
     @property
     def wall(self) -> int:
@@ -76,11 +78,13 @@ class Box:
 
     def take(self, draft: Any) -> list[Record]:
         """Decide and log."""
-        found = list(self.ward.decide(draft))
-        wall, steady = self.clock.read(self.true)
-        if found:
-            self.blocks.append((wall, steady, found))
-        return found
+        return self._log(self.ward.decide(draft))
+
+    def _log(self, found: Iterable[Record]) -> list[Record]:
+        block = (*self.clock.read(self.true), list(found))
+        if block[2]:
+            self.blocks.append(block)
+        return block[2]
 
     def hear(self, raw: bytes) -> list[Record]:
         """A message comes in."""
@@ -131,6 +135,7 @@ class Adt:
     prior: str = ""
     minute: bool = False
     merged: str = ""
+    second: tuple[str, str, str] | None = None  # of an A17: the other patient's number, bed, and bed before
 
     def raw(self) -> bytes:
         text = (
@@ -138,6 +143,8 @@ class Adt:
             f"EVN|{self.trigger}|{stamp(self.sent)}||||{stamp(self.at, minute=self.minute)}\r"
             f"PID|||{self.number}^^^HOSP^MR\rPV1||I|{self.bed}|||{self.prior}\r"
         )
+        if self.second:
+            text += "PID|||{}^^^HOSP^MR\rPV1||I|{}|||{}\r".format(*self.second)
         return (text + (f"MRG|{self.merged}^^^HOSP^MR\r" if self.merged else "")).encode()
 
 

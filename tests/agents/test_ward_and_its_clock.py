@@ -255,7 +255,6 @@ def test_a_device_that_a_table_of_beds_gave_to_a_patient_is_left_with_him() -> N
     box.blocks.append((*box.clock.read(START), [began]))
     box.true = NINE
     box.start()
-    box.blocks.append((*box.clock.read(NINE), list(box.ward.reconcile(box.wall))))
     assert whose(box, NINE + MINUTE) == "1"
     tell(box, "A03", "1", NINE + 2 * MINUTE)
     assert whose(box, NINE + 5 * MINUTE) is None

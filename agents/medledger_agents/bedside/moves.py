@@ -15,7 +15,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -63,7 +63,14 @@ class Plan:
         """When a stay may have begun, by the ward system's clock."""
         if not stay.ours:
             return stay.begin
-        return -NEVER if stay.noted > self.now else stay.begin - self.lead  # or our clock was set back since
+        if stay.noted > self.now:
+            return -NEVER  # or our clock was set back since
+        return min(stay.begin - self.lead, self._source(stay) if stay.tabled else NEVER)
+
+    def _source(self, stay: Interval) -> int:
+        """When the stay began that a stay by a new table of beds goes on from: what ends the one, ends the other."""
+        stays = (each for device in self.known.devices() for each in self.known.stays(device, stay.subject))
+        return max((each.begin for each in stays if each.begin <= stay.begin and not each.tabled), default=-NEVER)
 
     def earliest(self, stay: Interval) -> int:
         """The same, where the time that was told may be to the minute."""
@@ -75,13 +82,17 @@ class Plan:
             return
         self._note(device, "begin", subject, at, self.reason)
 
-    def end(self, device: str, subject: bytes, at: int, reason: str | None = None) -> None:
-        """The subject is not at this device from then on."""
+    def end(self, device: str, subject: bytes, at: int, reason: str | None = None, *, again: bool = False) -> None:
+        """The subject is not at this device from then on; said `again` where it is known."""
         back = any(stay.begin == at for stay in self.known.stays(device, subject))  # and gone again in the same moment
-        if back or at not in self.known.ends(device, subject):
+        if again or back or at not in self.known.ends(device, subject):
             self._note(device, "end", subject, at, reason or self.reason)
 
-    def _note(self, device: str, action: str, subject: bytes, at: int, reason: str) -> None:
+    def vacate(self, device: str, at: int) -> None:
+        """Whoever is at this device is not from then on."""
+        self._note(device, "end", None, at, self.reason)
+
+    def _note(self, device: str, action: str, subject: bytes | None, at: int, reason: str) -> None:
         place = self.beds.devices.get(device)
         entry = Association(
             device=device,
@@ -117,16 +128,17 @@ def plan(
         _leave(gathered, subject, stays, movement, places)
         _leave_next(gathered, stays, at, places)
     elif movement.event == CANCEL_ADMIT:
-        holding = _holding(gathered, stays, movement)
-        for stay in holding:
+        mistaken = _holding(gathered, stays, movement)
+        mistaken += [stay for stay in _cut_short(gathered, stays, movement) if stay not in mistaken]
+        for stay in mistaken:
             _end(gathered, stay, stay.begin)
-        if not holding:
+        if not mistaken:
             _leave(gathered, subject, stays, movement, beds.at(movement.prior))
             _leave_next(gathered, stays, at, beds.at(movement.prior))
     elif movement.event == UPDATE:
         if movement.location is not None:
             for stay in _holding(gathered, stays, movement):
-                if not stay.manual and beds.devices.get(stay.device) != movement.location:
+                if not stay.manual and stay.location != str(movement.location):
                     _end(gathered, stay, at)
     elif movement.event == MERGE:
         assert movement.merged is not None  # of a merge
@@ -141,19 +153,21 @@ def plan(
 def _arrive(gathered: Plan, movement: Movement, stays: list[Interval], subject: bytes) -> None:
     """Admitted, moved, or back: from `earliest` on nobody else is here, and from `at` on the patient is."""
     earliest, at, known = movement.earliest, movement.at, gathered.known
-    here = gathered.beds.at(movement.location)
-    if movement.event in (TRANSFER, CANCEL) and movement.prior is not None and movement.prior != movement.location:
-        _leave(gathered, subject, stays, movement, gathered.beds.at(movement.prior), reason="transfer")
+    here, place = gathered.beds.at(movement.location), str(movement.location)
+    if movement.event == CANCEL:
+        _never_elsewhere(gathered, movement, stays, subject)
+    elif movement.event == TRANSFER and movement.prior is not None and movement.prior != movement.location:
+        for device in gathered.beds.at(movement.prior):
+            gathered.end(device, subject, earliest, "transfer")
     for stay in _holding(gathered, stays, movement):
-        if stay.device not in here:
+        if stay.location != place:
             _end(gathered, stay, earliest, "transfer")
-    later = min((stay.begin for stay in stays if stay.begin > at and stay.device not in here), default=None)
+    later = min((stay.begin for stay in stays if stay.begin > at and stay.location != place), default=None)
     for device in here:
         followers = [each.begin for each in known.of(device) if each.begin > at and each.subject != subject]
-        for other in known.of(device):
-            if other.subject != subject and gathered.may_begin(other) <= at and earliest < other.end:
-                # who came last is here
-                gathered.end(device, other.subject, max(earliest, other.begin), "replaced")
+        _make_room(gathered, movement, device, subject)
+        if at < known.emptied(device) or known.ended_by(device, subject, at, "cancel"):
+            continue
         mine = [stay for stay in stays if stay.device == device]
         if any(stay.holds(at) for stay in mine):
             continue
@@ -166,6 +180,26 @@ def _arrive(gathered: Plan, movement: Movement, stays: list[Interval], subject: 
         until = min([*followers, *([later] if later is not None else [])], default=None)
         if until is not None:
             gathered.end(device, subject, until, "replaced")
+
+
+def _make_room(gathered: Plan, movement: Movement, device: str, subject: bytes) -> None:
+    """Who came last is here: whoever else was is not, except while the device stood elsewhere."""
+    for other in gathered.known.of(device):
+        if other.subject == subject or (other.location != str(movement.location) and not other.manual):
+            continue
+        if gathered.may_begin(other) <= movement.at and movement.earliest < other.end:
+            gathered.end(device, other.subject, max(movement.earliest, other.begin), "replaced")
+
+
+def _never_elsewhere(gathered: Plan, movement: Movement, stays: list[Interval], subject: bytes) -> None:
+    """What is cancelled took the patient to no other bed: nor does it where it is told after that."""
+    place = movement.location
+    for stay in _holding(gathered, stays, movement):
+        if stay.location != str(place):
+            _end(gathered, stay, stay.begin)
+    for device, other in gathered.beds.devices.items():
+        if other != place and movement.prior in (None, place, other):
+            gathered.end(device, subject, movement.earliest)
 
 
 def _leave(
@@ -245,6 +279,17 @@ def _holding(gathered: Plan, stays: list[Interval], movement: Movement) -> list[
     return [stay for stay in stays if gathered.earliest(stay) <= movement.at and movement.earliest < stay.end]
 
 
+def _cut_short(gathered: Plan, stays: list[Interval], movement: Movement) -> list[Interval]:
+    """The last before it, where the next patient or a person ended them, and no message about this one."""
+    before = [stay for stay in stays if gathered.earliest(stay) <= movement.at]
+    last = max((stay.begin for stay in before), default=None)
+    return [
+        stay
+        for stay in before
+        if stay.begin == last and gathered.known.ended_by(stay.device, stay.subject, last, "replaced", "manual")
+    ]
+
+
 def _stays(known: Associations, beds: Beds, patient: Patient, pseudonym: Pseudonym) -> list[Interval]:
     """The patient's intervals on any device, whatever period their pseudonyms are of, and under numbers since."""
     recent = [
@@ -267,7 +312,7 @@ def by_hand(
     subject: bytes | None,
     at: int | None,
     until: int | None,
-    ward: int | None = None,
+    ward: Sequence[int] = (),
 ) -> list[Association]:
     """What a person says: that a subject is at a device, that nobody is, or whose it was from `at` until `until`.
 
@@ -277,32 +322,42 @@ def by_hand(
     gathered = Plan(known, beds, now, "manual", raw, [])
     moment = now if at is None else at
     if until is None:
-        first, last = sorted((moment, moment if ward is None or at is not None else ward))
+        clocks = [moment, *(ward if at is None else ())]
+        first, last = min(clocks), max(clocks)
         for stay in known.of(device):
             if first < stay.end and stay.subject != subject and not stay.assigned:
                 gathered.end(device, stay.subject, max(first, stay.begin))
-        if subject is not None and not any(stay.holds(last) for stay in known.of(device) if not stay.assigned):
-            gathered.begin(device, subject, last)
+        if subject is None or not any(stay.holds(last) for stay in known.stays(device, subject) if not stay.assigned):
+            gathered.vacate(device, max(ward) if ward and at is None else moment)
+            if subject is not None:
+                gathered.begin(device, subject, last)
     elif subject is not None:
         gathered.begin(device, subject, moment)
-        gathered.end(device, subject, until)
+        gathered.end(device, subject, until, again=True)  # both are of one message
     return gathered.entries
 
 
-def reconcile(known: Associations, beds: Beds, now: int) -> list[Association]:
-    """What follows from a new table of beds: a device that was moved leaves its patient, and takes its new bed's."""
+def reconcile(known: Associations, beds: Beds, now: int, pending: Container[str] = ()) -> list[Association]:
+    """What follows from a new table of beds: a device that was moved leaves whoever it had, and takes its new bed's.
+
+    Of devices that are `pending`, something is known of a time to come: they say nothing about now.
+    """
     gathered = Plan(known, beds, now, "replaced", None, [])
-    lasting = {device: stay for device in known.devices() for stay in known.of(device) if stay.end == NEVER}
-    for device, stay in lasting.items():
-        place = beds.devices.get(device)
-        if not stay.manual and (place is None or str(place) != stay.location):
-            gathered.end(device, stay.subject, max(now, stay.begin))
-    for device, place in beds.devices.items():
+    before = {device: known.place(device) for device in known.devices()}
+    places = {device: str(place) for device, place in beds.devices.items()}
+    lasting = {device: stay for device in before for stay in known.of(device) if stay.end == NEVER}
+    moved = [device for device in before if before[device] != places.get(device)]
+    for device in moved:
+        for stay in list(known.of(device)):
+            if stay.end > now:
+                gathered.end(device, stay.subject, max(now, stay.begin))
+        gathered.vacate(device, now)
+    for device in [*moved, *(each for each in places if each not in before)]:
         others = {
             stay.subject
             for name, stay in lasting.items()
-            if name != device and stay.location == str(place) and beds.devices.get(name) == place and not stay.manual
+            if name not in moved and name not in pending and not stay.manual and places.get(name) == places.get(device)
         }
-        if len(others) == 1 and not any(stay.end == NEVER for stay in known.of(device)):
+        if len(others) == 1 and device in places:
             gathered.begin(device, others.pop(), now)
     return gathered.entries

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 Clocks = Callable[[], tuple[int, int]]
@@ -75,6 +75,10 @@ class Reckoning:
         since = (steady if same else self._began[1]) + max(0, ahead)
         self._told[device] = max(self._told.get(device, since), since)
 
+    def pending(self, device: str) -> bool:
+        """Whether something was told about the device of a time that may still be to come."""
+        return self._told.get(device, self.steady) > self.steady
+
     def after_all(self, device: str, first: int) -> bool:
         """Whether everything about the device was told before `first` (UTC ms by our clock as it stands)."""
         return self.steady - (self.wall - first) >= self._told.get(device, self._began[1])
@@ -97,6 +101,12 @@ class Reckoning:
             self.wall - max(self.steady + offset - max(0, self.steady - at) // DRIFT for offset, at in heard)
             for heard in self._senders.values()
         ]
+
+    def shows(self) -> Sequence[int]:
+        """What the senders' clocks show (UTC ms), first and last, where their messages came at once; or nothing."""
+        heard = [each for sender in self._senders.values() for each in sender]
+        last = [self.steady + offset + max(0, self.steady - at) // DRIFT for offset, at in heard]
+        return (self.wall - min(self.leads()), max(last)) if heard else ()
 
     def agrees(self) -> bool:
         """Whether our clock is known to agree with the ward system's."""

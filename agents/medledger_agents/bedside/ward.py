@@ -184,7 +184,8 @@ class Ward:
 
     def reconcile(self, now: int) -> list[Association]:
         """What follows from a table of beds that changed since the last run."""
-        return self._noticed(reconcile(self.known, self._beds, now), now)
+        pending = {device for device in self.known.devices() if self._reckoning.pending(device)}
+        return self._noticed(reconcile(self.known, self._beds, now, pending), now)
 
     def subject_at(self, device: str, at: int) -> bytes | None:
         """Who is at the device then."""
@@ -247,7 +248,7 @@ class Ward:
         for entry in entries:
             if not behind or entry.action != "end" or entry.reason == "merge":  # after a merge it is the same person
                 continue
-            assert entry.subject is not None  # each entry of a plan has both
+            assert entry.subject is not None  # each entry about a message has both
             assert entry.at is not None
             stays = self.known.stays(entry.device, entry.subject)
             begin = max((stay.begin for stay in stays if stay.begin < entry.at), default=None)
@@ -258,7 +259,6 @@ class Ward:
 
     def _by_hand(self, draft: ByHand) -> list[Association]:
         subject = None if draft.patient is None else self._pseudonym(draft.patient, draft.received)
-        leads = self._reckoning.leads()
         said = by_hand(
             self.known,
             self._beds,
@@ -268,7 +268,7 @@ class Ward:
             subject=subject,
             at=draft.at,
             until=draft.until,
-            ward=draft.received - min(leads) if leads else None,
+            ward=self._reckoning.shows(),
         )
         return self._noticed(said, draft.received)
 
@@ -353,7 +353,7 @@ class Ward:
             return found
         if reckoning.after_all(device, span[0]):
             return found if found.end == NEVER else "uncertain"  # by what was told, the others have left
-        if reckoning.agrees():
+        if reckoning.agrees() and not found.tabled:  # it began by our clock as that stood then
             return owner(intervals, (span[0] - self._margins.bound, span[1] + self._margins.bound))
         return "uncertain"
 
