@@ -11,10 +11,11 @@ import subprocess
 import sys
 import time
 import tty
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from zlib import crc32
 
 import pytest
@@ -107,6 +108,17 @@ def host(stack: ExitStack) -> Host:
     return Host(stack)
 
 
+@pytest.fixture
+def quick(tmp_path: Path) -> Iterator[Path]:
+    """A place for states that need not outlive anything: in memory where there is one, for flushes take long."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    with TemporaryDirectory(dir=memory) as place:
+        yield Path(place)
+
+
 def start(stack: ExitStack, command: list[str], *options: str | Path) -> subprocess.Popen[bytes]:
     """A running device, killed in the end."""
     process = subprocess.Popen([*command, *map(str, options)], stderr=subprocess.PIPE)
@@ -118,27 +130,27 @@ def start(stack: ExitStack, command: list[str], *options: str | Path) -> subproc
 
 
 @pytest.mark.parametrize("options", [[], ["--readings", "1"], ["--readings", "16", "--device", "Monitor 7/bed~2"]])
-def test_firmware_and_simulator_say_the_same_bytes(options: list[str], tmp_path: Path, rng: random.Random) -> None:
+def test_firmware_and_simulator_say_the_same_bytes(options: list[str], quick: Path, rng: random.Random) -> None:
     """Same seed, boot, counter and measurements: same frames, same state afterwards."""
     settings = ["--seed", rng.randbytes(32).hex(), "--boot", rng.randbytes(8).hex(), *options]
     settings += ["--vitals", str(rng.randrange(2**32)), "--interval", str(rng.randrange(1, 10**6)), "--dump", "100"]
-    first = output(in_c(SANITIZED), "--state", tmp_path / "c", *settings)
-    second = output(IN_PYTHON, "--state", tmp_path / "python", *settings)
+    first = output(in_c(SANITIZED), "--state", quick / "c", *settings)
+    second = output(IN_PYTHON, "--state", quick / "python", *settings)
     assert first == second
     assert len(first) > 15_000
-    assert (tmp_path / "c").read_bytes() == (tmp_path / "python").read_bytes()
+    assert (quick / "c").read_bytes() == (quick / "python").read_bytes()
     # Each goes on where the other ended.
-    assert output(in_c(), "--state", tmp_path / "python", *settings) == output(
-        IN_PYTHON, "--state", tmp_path / "c", *settings
+    assert output(in_c(), "--state", quick / "python", *settings) == output(
+        IN_PYTHON, "--state", quick / "c", *settings
     )
 
 
-def test_firmware_and_simulator_play_the_same_recording(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
+def test_firmware_and_simulator_play_the_same_recording(shared_data: Callable[[str], Path], quick: Path) -> None:
     """Every minute of a recorded series, in both, with its gaps and its probes that were off."""
     path = shared_data("08-vitals/csv/mimic2-s00001-numerics-1min.csv")
     settings = ["--seed", SEED.hex(), "--boot", BOOT.hex(), "--csv", path, "--dump", "1000", "--interval", "60000"]
-    first = output(in_c(SANITIZED), "--state", tmp_path / "c", *settings)
-    assert first == output(IN_PYTHON, "--state", tmp_path / "python", *settings)
+    first = output(in_c(SANITIZED), "--state", quick / "c", *settings)
+    assert first == output(IN_PYTHON, "--state", quick / "python", *settings)
     link = Link()
     link.feed(first[:200])
     link.accept(0)
