@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -166,7 +167,16 @@ def test_a_box_that_has_not_joined_yet(tmp_path: Path) -> None:
 
 
 def test_the_end_of_setup_says_how_to_read_it(auditor: NewBox) -> None:
-    """By hand, or kept in step; not with a command that an auditor's box has no use for."""
+    """By hand, logged in as the box itself is, or kept in step; not with a command that it has no use for."""
+    login = {"username": "auditor", "password_file": "secret", "certificate_file": "a.crt"}
+    text = auditor.config.read_text()
+    for name, value in login.items():
+        text, count = re.subn(f"^#?{name} = .*$", f'{name} = "{value}"', text, flags=re.MULTILINE)
+        assert count == 1
+    auditor.config.write_text(text)
+    (auditor.home / "secret").write_text("opensesame\n")
+    (auditor.home / "secret").chmod(0o600)
     done = program("agent", "setup", "--directory", auditor.home, "--yes")
-    assert f"medledger audit sync {auditor.ledger}" in done.stdout
+    by_hand = f"medledger audit sync {auditor.ledger} --username auditor --certificate {auditor.home / 'a.crt'}\n"
+    assert f'MEDLEDGER_BROKER_PASSWORD="$(head -n 1 {auditor.home / "secret"})" {by_hand}' in done.stdout
     assert f"medledger agent auditor --config {auditor.config}" in done.stdout

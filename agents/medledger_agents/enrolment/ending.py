@@ -6,6 +6,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Final
 
+from medledger.cli.gossiping import PASSWORD
 from medledger.cli.output import emit, facts, printable, remark, say, style
 
 from .arriving import Standing
@@ -13,6 +14,8 @@ from .home import Kind
 
 if TYPE_CHECKING:
     from medledger.keys import Identity
+
+    from ..config import GossipSection
 
 UNITS: Final = (Path("/etc/systemd/system"), Path("/usr/lib/systemd/system"), Path("/lib/systemd/system"))
 
@@ -85,13 +88,30 @@ def _next(found: Standing, kind: Kind, command: str, config: Path) -> None:
         remark("\nIt can be started all the same, and takes nothing until that has come.")
     if kind.entry_type is None:
         say("\nBring what the others hold, whenever you want to read it:")
-        say(f"  medledger audit sync {quote(str(kind.load(config).ledger.path))}")
+        loaded = kind.load(config)
+        password, login = _login(loaded.gossip)
+        say(f"  {password}medledger audit sync {quote(str(loaded.ledger.path))}{login}")
         say("Or, where this machine is always there, keep it in step:")
     else:
         say("\nLook through its settings, then start it:")
     say(f"  {command}")
     say("And see that all is well:")
     say(f"  medledger agent doctor --config {quote(str(config))}")
+
+
+def _login(section: GossipSection) -> tuple[str, str]:
+    """What a command needs to log in at the broker as the agent does: before it, and after it."""
+    file = section.password_file
+    options = {
+        "--username": section.username,
+        "--ca": section.ca_file,
+        "--certificate": section.certificate_file,
+        "--certificate-key": section.certificate_key_file,
+    }
+    return (
+        "" if file is None else f'{PASSWORD}="$(head -n 1 {quote(str(file))})" ',
+        "".join(f" {option} {quote(str(value))}" for option, value in options.items() if value is not None),
+    )
 
 
 def bare(url: str) -> str:
