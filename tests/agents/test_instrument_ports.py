@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from medledger_agents.instruments.driving import Instruments
 from medledger_agents.recorder import Answer, Delivery
 
 SECONDS = 30
+TURN_MS = 3_600_000
 
 
 def is_free(port: Path) -> bool:
@@ -163,3 +165,39 @@ def test_a_retired_key_of_which_nothing_that_counts_is_left_is_refused_at_once(w
     with Inbox.open(tmp_path / "inbox.db") as inbox:
         asyncio.run(asyncio.wait_for(story(inbox), SECONDS))
     assert health.faults() == {"instrument SIM-1": "its key was retired after batch 3"}
+
+
+def test_a_device_that_two_boxes_take_turns_with_is_logged_whole(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Carried from bed to bed and back: each batch is with one of them, and nobody is at fault."""
+    monkeypatch.setattr(driving, "BREATH_SECONDS", 0)
+    port, instrument = tmp_path / "port", device()
+    logged: dict[str, list[int]] = {"bed-7": [], "bed-8": []}
+    healths = {name: Health() for name in logged}
+
+    def log(name: str) -> Callable[[Delivery], Awaitable[Answer]]:
+        async def submit(delivery: Delivery) -> Answer:
+            logged[name].append(int(delivery.message.message_id))
+            return Answer(1)
+
+        return submit
+
+    async def story(inboxes: dict[str, Inbox]) -> None:
+        wiring = {"SIM-1": Wiring("signed", port, None, 115_200, {})}
+        boxes = {
+            name: Instruments(wiring, world.hospital, inbox, submit=log(name), draft=wired, health=healths[name])
+            for name, inbox in inboxes.items()
+        }
+        for turn, name in enumerate(["bed-7", "bed-8", "bed-7"]):
+            measure(instrument, 3, turn * TURN_MS)
+            with plugged(instrument, port, uptime=turn * TURN_MS):
+                boxes[name].start()
+                while not instrument.idle:
+                    await asyncio.sleep(0.01)
+                await boxes[name].stop()
+
+    with Inbox.open(tmp_path / "7.db") as seven, Inbox.open(tmp_path / "8.db") as eight:
+        asyncio.run(asyncio.wait_for(story({"bed-7": seven, "bed-8": eight}), SECONDS))
+    assert logged == {"bed-7": [1, 2, 3, 7, 8, 9], "bed-8": [4, 5, 6]}
+    assert [health.faults() for health in healths.values()] == [{}, {}]
