@@ -20,7 +20,8 @@ from medledger.records import Reading, Record
 from medledger_agents.bedside.adt import Location
 from medledger_agents.bedside.intake import Intake
 from medledger_agents.bedside.moves import Beds
-from medledger_agents.bedside.ward import Unplaced, Ward, Wired
+from medledger_agents.bedside.patients import Patient
+from medledger_agents.bedside.ward import ByHand, Unplaced, Ward, Wired
 from medledger_agents.health import Health
 from medledger_agents.subjects import Subjects
 
@@ -169,3 +170,41 @@ def draft(what: Measured, wall: int, instrument: Instrument) -> Any:
         return Wired(Reading(device="PO", time=wall), (wall - 2 * SECOND, wall))
     reading = Reading(device=what.device, device_time=what.claim, device_sync=what.sync, time=wall)
     return Unplaced(reading, (), what.claim)
+
+
+# --- what a case is told in ------------------------------------------------------------------------------------------
+
+INSTRUMENT = Instrument("PO")
+START = NINE - HOUR
+
+
+def ward(*offsets: tuple[int, int]) -> Box:
+    """A box whose clock is off by so much from then on."""
+    return Box(Clock([(NINE - 10 * HOUR, 0), *offsets], [NINE - 10 * HOUR]))
+
+
+def tell(box: Box, trigger: str, number: str, at: int, *, received: int | None = None, **more: Any) -> None:
+    """A message that is sent as it happens, or as it is received."""
+    box.true = at if received is None else received
+    box.hear(Adt(trigger, number, at, box.true, **more).raw())
+
+
+def said_by(box: Box, number: str | None, *, at: int | None = None, device: str = "MON") -> None:
+    """What a person says."""
+    patient = None if number is None else Patient(number, "HOSP")
+    box.take(ByHand(device, patient, at, None, bytes(32), box.wall))
+
+
+def whose(box: Box, true: int, *, kept: int = 0, device: str = "PO batch", **more: Any) -> str | None:
+    """Whose a measurement is, when it comes in and in the end: by its number, or nobody's."""
+    box.true = max(box.true, true + kept)
+    (record,) = box.take(draft(Measured(device, true, box.true - true, **more), box.wall, INSTRUMENT))[:1]
+    found = {SUBJECTS.subject(number, "HOSP", at): number for number in ("1", "2", "9") for at in (0, NINE)}
+    return None if record.subject is None else found[record.subject]
+
+
+def in_the_end(box: Box) -> list[bool]:
+    """Whether each measurement is somebody's by all that stands."""
+    known = box.attribution()
+    entries = [each for name in ("device.batch", "reading") for each in box.entries(name)]
+    return [known.whose((each.seq, each.index), each)[0] is not None for each in entries]

@@ -5,53 +5,32 @@ test_wards_and_clocks.py draws all of it at random.
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from devices import Instrument
 from medledger.associations import window
 from medledger.records import Association, Reading
-from medledger_agents.bedside.patients import Patient
 from medledger_agents.bedside.reckoning import Reckoning
-from medledger_agents.bedside.ward import ByHand, Wired
-from ward_world import BED, HOUR, MARGINS, MINUTE, NINE, NTP, SECOND, SUBJECTS, Adt, Box, Clock, Measured, draft
-
-
-def ward(*offsets: tuple[int, int]) -> Box:
-    """A box whose clock is off by so much from then on."""
-    return Box(Clock([(NINE - 10 * HOUR, 0), *offsets], [NINE - 10 * HOUR]))
-
-
-def tell(box: Box, trigger: str, number: str, at: int, *, received: int | None = None, **more: Any) -> None:
-    """A message that is sent as it happens, or as it is received."""
-    box.true = at if received is None else received
-    box.hear(Adt(trigger, number, at, box.true, **more).raw())
-
-
-def said_by(box: Box, number: str | None, *, at: int | None = None, device: str = "MON") -> None:
-    """What a person says."""
-    patient = None if number is None else Patient(number, "HOSP")
-    box.take(ByHand(device, patient, at, None, bytes(32), box.wall))
-
-
-def whose(box: Box, true: int, *, kept: int = 0, device: str = "PO batch", **more: Any) -> str | None:
-    """Whose a measurement is, when it comes in and in the end: by its number, or nobody's."""
-    box.true = max(box.true, true + kept)
-    (record,) = box.take(draft(Measured(device, true, box.true - true, **more), box.wall, INSTRUMENT))[:1]
-    found = {SUBJECTS.subject(number, "HOSP", at): number for number in ("1", "2", "9") for at in (0, NINE)}
-    return None if record.subject is None else found[record.subject]
-
-
-def in_the_end(box: Box) -> list[bool]:
-    """Whether each measurement is somebody's by all that stands."""
-    known = box.attribution()
-    entries = [each for name in ("device.batch", "reading") for each in box.entries(name)]
-    return [known.whose((each.seq, each.index), each)[0] is not None for each in entries]
-
-
-INSTRUMENT = Instrument("PO")
-START = NINE - HOUR
+from medledger_agents.bedside.ward import Wired
+from ward_world import (
+    BED,
+    HOUR,
+    INSTRUMENT,
+    MARGINS,
+    MINUTE,
+    NINE,
+    NTP,
+    SECOND,
+    START,
+    SUBJECTS,
+    Adt,
+    Box,
+    Clock,
+    in_the_end,
+    said_by,
+    tell,
+    ward,
+    whose,
+)
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["", "started again"])
