@@ -9,8 +9,11 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from medledger import Identity, Ledger
-from medledger.records import Prescription
+from medledger.entry import decode_entry
+from medledger.records import Prescription, lookup
 from medledger_agents.inbox import Inbox
 from medledger_agents.pharmacy.config import DispensingSection, ScannerSection
 from medledger_agents.pharmacy.counter import MAX_ENTRIES, Counter, interrupted
@@ -84,3 +87,14 @@ def prescribe(founder: Ledger, *to: Ledger, **fields: Any) -> None:
 def sign(identity: Identity, statement: str) -> dict[str, str]:
     """What a witness answers."""
     return {"key": identity.public_key.hex(), "signature": identity.sign(bytes.fromhex(statement)).hex()}
+
+
+def copy(ledger: Ledger, raw: bytes) -> None:
+    """Log an entry with the bytes of another one, its salt and all."""
+    entry = decode_entry(raw)
+    kind = lookup(entry.type)
+    assert kind is not None
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ledger.writer, "_randomness", lambda size: entry.salt[:size])
+        block = ledger.append(kind.from_content(entry.content, subject=entry.subject, time=entry.time))
+    assert block.body == (raw,)

@@ -116,14 +116,14 @@ class SupplyBook:
         self.shelves[entry.place.feed, content["product"], content["unit"]].add(move_of(entry))
 
     def _add_recall(self, entry: Observed) -> None:
-        content, feed = entry.content, entry.place.feed
+        content = entry.content
         self.recalls[content["product"]].append(entry)
-        roles = None if self.membership is None else self.membership.roles(feed, entry.epoch)
+        scope = None if self.membership is None else bound_by(entry, self.membership)
         named = [
             (kind, each) for kind in ("lot", "serial") if f"{kind}s" in content for each in (*content[f"{kind}s"], None)
         ]
         for name in named or [("all", None)]:
-            key = (feed if roles == LOCAL_ROLES else None, content["product"], *name)
+            key = (scope, content["product"], *name)
             self._first_recalls[key] = min(entry, self._first_recalls.get(key, entry), key=_by_time)
 
     # --- asking -------------------------------------------------------------------------------------------------
@@ -210,6 +210,12 @@ class SupplyBook:
             if supply.content["unit"] == unit:
                 shelf.add(move_of(entry))
         return shelf
+
+
+def bound_by(recall: Observed, membership: Membership) -> bytes | None:
+    """The one author whose supplies a recall stops; None where it stops everybody's."""
+    feed = recall.place.feed
+    return feed if membership.roles(feed, recall.epoch) == LOCAL_ROLES else None
 
 
 def _place(entry: Observed) -> Place:

@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 
-from counter_world import GTIN, NOON, RX_TEXT, Desk, desk, prescribe, scan, sign
+from counter_world import GTIN, NOON, RX_TEXT, Desk, copy, desk, prescribe, scan, sign
 from medledger import Ledger
-from medledger.entry import decode_entry
 from medledger.errors import StoreError
 from medledger.findings import find
-from medledger.records import Recall, lookup
+from medledger.records import Recall
 from medledger_agents.pharmacy.view import View
 from worlds import join, sync
 
@@ -224,14 +223,3 @@ def test_an_entry_that_another_pharmacy_copied(founder: Ledger, counter: Desk, t
         assert (shelf["received"], shelf["supplied"]) == ("30", "10")
         assert counter.ask("undo", supply=done["entry"])["result"] == "undone"
         assert counter.ask("stock", product=GTIN)["shelves"][0]["available"] == "30"
-
-
-def copy(ledger: Ledger, raw: bytes) -> None:
-    """Log an entry with the bytes of another one, its salt and all."""
-    entry = decode_entry(raw)
-    kind = lookup(entry.type)
-    assert kind is not None
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(ledger.writer, "_randomness", lambda size: entry.salt[:size])
-        block = ledger.append(kind.from_content(entry.content, subject=entry.subject, time=entry.time))
-    assert block.body == (raw,)

@@ -4,6 +4,7 @@ anything by half of a ledger, and a kill in the middle costs nothing of what was
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
@@ -11,11 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from boxes import World
 from counter_world import GTIN, Desk, scan
 from medledger import Ledger
 from medledger.records import Dispense, Recall, Stock
+from medledger_agents.advice import on_fault
 from medledger_agents.pharmacy import counter as counter_module
 from medledger_agents.pharmacy.view import Budget, View
+from waiting import until
 from worlds import found, join, sync
 
 PATIENCE = 10
@@ -150,3 +154,30 @@ def test_killed_while_the_register_is_made(tmp_path: Path, rng: random.Random) -
         shelf = view.shelf(GTIN, "{tablet}")
         assert (shelf.received, shelf.supplied) == (120, 60)
         view.close()
+
+
+def test_an_agent_says_that_it_reads(world: World) -> None:
+    """Unwell until it is done, by the name of the register, with what to do about it; then it is well, and two tills at
+    one counter, one of which hangs up before its reply, get one supply between them.
+    """
+    box = world.box("counter", "pharmacy", log={"level": "info"}, gossip={"offline": True})
+    with box.ledger() as ledger:
+        for at in range(4):
+            packs = range(100 * at, 100 * at + 100)
+            ledger.append(*(Dispense(product=GTIN, quantity=1, unit="{pack}", serial=f"N{n}") for n in packs))
+    with box.start() as agent:
+        told = [("unhealthy", "register"), ("healthy again", "register")]
+        assert until(lambda: {(each["event"], each.get("what")) for each in agent.log} >= set(told))
+        said = [(each["event"], each.get("what")) for each in agent.log]
+        assert said.index(told[0]) < said.index(told[1])
+        line = json.dumps({"scan": scan(), "id": "1"})
+        hasty, patient = agent.till(), agent.till()
+        hasty.socket.sendall(line.encode() + b"\n")
+        hasty.close()
+        replies = [patient.ask(line), agent.till().ask(line)]
+        assert agent.till().ask(scan(serial="N399"))["code"] == "supplied-already"
+        agent.stop()
+    assert [reply["result"] for reply in replies] == ["dispensed"] * 2
+    assert replies[0]["entry"] == replies[1]["entry"]
+    assert sum(entry.content["serial"] == "S1" for entry in box.entries("dispense")) == 1
+    assert "goes on by itself" in on_fault("register", "")

@@ -10,27 +10,20 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from counter_world import GTIN, RX
+from counter_world import GTIN, RX, copy
 from medledger import Ledger
 from medledger.block import Hidden, encode_body, join_block, split_block, split_body
 from medledger.errors import StoreError
-from medledger.findings import Fold, observe
-from medledger.findings.prescriptions import balance
-from medledger.findings.supply_book import TYPES, SupplyBook
 from medledger.merkle import leaf_hash
-from medledger.records import Dispense, DispenseReturn, Prescription, Recall, Record, Stock
+from medledger.records import Dispense, DispenseReturn, Prescription, Recall
 from medledger_agents.pharmacy import reading
 from medledger_agents.pharmacy import view as view_module
 from medledger_agents.pharmacy.view import Budget, View
+from view_world import Counting, any_record, assert_says_what_is_there, numbered, start
 from worlds import found, join, sync
-
-SUPPLIES = Fold("supplies", tuple(sorted(TYPES)), TYPES, lambda _entries, _context: ())
-PRODUCTS = (GTIN, "07032069804988")
-LOTS = ("L1", "L2")
 
 
 @pytest.mark.parametrize("many", [5, view_module.MANY_BLOCKS], ids=["by the index", "by blocks"])
@@ -54,7 +47,7 @@ def test_what_is_read_bit_by_bit_is_what_is_there(
             for step in range(80):
                 ledger = rng.choice(ledgers)
                 if ledger.state == "ready":
-                    block = ledger.append(*(_record(rng, supplies) for _ in range(rng.randint(1, 3))))
+                    block = ledger.append(*(any_record(rng, supplies) for _ in range(rng.randint(1, 3))))
                     supplies += [leaf_hash(raw) for raw in block.body if isinstance(raw, bytes)]
                 if rng.random() < 0.5:
                     giver = rng.choice([founder, *ledgers])
@@ -81,22 +74,6 @@ def test_what_is_read_bit_by_bit_is_what_is_there(
                 ledger.close()
 
 
-def _record(rng: random.Random, supplies: list[bytes]) -> Record:
-    kind, product = rng.randrange(10), rng.choice(PRODUCTS)
-    serial = rng.choice([None, "S1", "S2", "S3", "S4"])
-    lot = rng.choice(LOTS)
-    if kind < 3 and supplies:
-        return DispenseReturn(issue=rng.choice(supplies), quantity=1, action=rng.choice(["undo", "return"]))
-    if kind < 6:
-        step = rng.choice(["receiving", "receiving", "holding", "storing", "destroying", "inspecting"])
-        schedule = rng.choice([None, "II", "CD2"])
-        return Stock(step=step, product=product, quantity=2, unit="{tablet}", serial=serial, schedule=schedule, lot=lot)
-    if kind == 6:
-        return Recall(product=product, lots=[lot])
-    prescription = rng.choice([RX, bytes(16), None])
-    return Dispense(product=product, quantity=3, unit="{tablet}", prescription=prescription, serial=serial, lot=lot)
-
-
 def fail(view: View) -> None:
     """A look whose transaction is not carried out, as with a full disk."""
 
@@ -107,39 +84,6 @@ def fail(view: View) -> None:
         broken.setattr(view, "_judge", full)
         with suppress(StoreError):
             view.catch_up()
-
-
-def assert_says_what_is_there(view: View, ledger: Ledger) -> None:
-    """The same about everything as a book of all entries."""
-    whole = SupplyBook.of(observe(ledger, SUPPLIES), ledger.membership)
-    me = view.me
-    for name in (RX, bytes(16)):
-        assert balance(view.book(("prescription", name)), name) == balance(whole, name)
-    for product in PRODUCTS:
-        assert view.schedule(product) == whole.schedules.get(product)
-        for serial in ("S1", "S2", "S3", "S4"):
-            pack = (product, serial)
-            book = view.book(("pack", pack), ("recalls", product))
-            assert book.issues_of(pack) == whole.issues_of(pack)
-            assert book.life(me, pack) == whole.life(me, pack)
-            assert book.shelf_of_pack(me, pack, "{tablet}") == whole.shelf_of_pack(me, pack, "{tablet}")
-            for lot in (*LOTS, None):
-                assert book.recalled(me, product, lot, serial) == whole.recalled(me, product, lot, serial)
-        assert view.shelf(product, "{tablet}") == whole.shelf(me, product, "{tablet}")
-    for issue in whole.issues():
-        assert view.book(("supply", issue.entry.leaf)).issue(issue.entry.leaf) == issue
-    for step in whole.steps:
-        if step.content["step"] == "inspecting" and step.place.feed == me:
-            assert view.inspected(step.content)
-    anew = View(ledger, view._path.with_name("anew.db"))
-    try:
-        anew.catch_up()
-        assert list(anew.conflicts()) == list(view.conflicts())
-        assert anew.as_of == view.as_of
-    finally:
-        anew.close()
-        for path in view._path.parent.glob("anew.db*"):
-            path.unlink()
 
 
 def test_it_says_how_old_what_it_heard_is(tmp_path: Path) -> None:
@@ -194,50 +138,15 @@ def test_what_we_took_back_of_others_is_in_a_conflict_of_theirs(tmp_path: Path) 
 # --- starts -----------------------------------------------------------------------------------------------------------
 
 
-class Counting:
-    """A ledger that counts the blocks that are asked for."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self.blocks_read = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._ledger, name)
-
-    def block(self, feed: bytes, seq: int) -> Any:
-        self.blocks_read += 1
-        return self._ledger.block(feed, seq)
-
-    def blocks(self, feed: bytes, start: int, stop: int) -> Any:
-        for block in self._ledger.blocks(feed, start, stop):
-            self.blocks_read += 1
-            yield block
-
-
-def start(ledger: Ledger, path: Path) -> Counting:
-    """What a start reads."""
-    counting = Counting(ledger)
-    view = View(counting, path)  # type: ignore[arg-type]
-    try:
-        view.catch_up()
-    finally:
-        view.close()
-    return counting
-
-
-def _supply(number: int) -> Dispense:
-    return Dispense(product=GTIN, quantity=1, unit="{tablet}", serial=f"N{number}", prescription=b"%016d" % number)
-
-
 def test_a_start_reads_what_came_since(tmp_path: Path) -> None:
     """However much was read before; also when a member was enrolled meanwhile."""
     path = tmp_path / "register.db"
     with found(tmp_path) as founder, join(founder, tmp_path, "p", "pharmacy") as mine:
         for number in range(200):
-            mine.append(_supply(number))
+            mine.append(numbered(number))
         assert start(mine, path).blocks_read >= 200
         assert start(mine, path).blocks_read <= 5
-        mine.append(_supply(201))
+        mine.append(numbered(201))
         join(founder, tmp_path, "other", "bedside").close()
         sync(founder, mine)
         assert start(mine, path).blocks_read <= 12
@@ -251,7 +160,7 @@ def test_a_start_judges_nothing_again(tmp_path: Path) -> None:
     path = tmp_path / "register.db"
     with found(tmp_path) as founder, join(founder, tmp_path, "p", "pharmacy") as mine:
         for number in range(50):
-            mine.append(_supply(number))
+            mine.append(numbered(number))
         founder.append(Recall(product=GTIN))
         sync(founder, mine)
         view = View(mine, path)
@@ -270,6 +179,41 @@ def test_a_start_judges_nothing_again(tmp_path: Path) -> None:
             assert view.count_conflicts() == 50
             assert (counting.blocks_read >= 50) is read_again
             view.close()
+
+
+def test_what_a_hostile_pharmacy_writes_costs_no_square(tmp_path: Path) -> None:
+    """Copies of one supply of a pack of ours, returns of it, and recalls that stop nobody but itself: of the ledger is
+    read in proportion, three times as much for three times as many; and its recalls are none of ours.
+    """
+
+    def cost(many: int) -> int:
+        place = tmp_path / str(many)
+        place.mkdir()
+        with (
+            found(place) as founder,
+            join(founder, place, "p", "pharmacy") as mine,
+            join(founder, place, "q", "pharmacy") as hostile,
+        ):
+            mine.append(numbered(1))
+            (raw,) = hostile.append(numbered(1)).body
+            assert isinstance(raw, bytes)
+            for _ in range(many):
+                copy(hostile, raw)
+                hostile.append(DispenseReturn(issue=leaf_hash(raw), quantity=1, action="return"))
+                hostile.append(Recall(product=GTIN))
+            sync(founder, mine)
+            sync(hostile, mine)
+            found_anew = start(mine, place / "register.db").blocks_read
+            view = View(mine, place / "register.db")
+            view.catch_up()
+            assert [finding.kind for finding in view.conflicts()] == []  # its own came back: ours is the only one
+            assert view.book(("recalls", GTIN)).recalled(view.me, GTIN, None, None) is None
+            assert not view.register.holds(("recalls", GTIN))
+            view.close()
+            return found_anew
+
+    few, many = cost(12), cost(36)
+    assert many < 3.2 * few
 
 
 def _other_ledger(path: Path, mine: Ledger, _founder: Ledger) -> None:
@@ -347,7 +291,7 @@ def test_a_register_that_does_not_fit_is_made_anew(
     with found(tmp_path) as founder, join(founder, tmp_path, "p", "pharmacy") as mine:
         supplies: list[bytes] = []
         for _ in range(40):
-            block = mine.append(_record(rng, supplies))
+            block = mine.append(any_record(rng, supplies))
             supplies += [leaf_hash(raw) for raw in block.body if isinstance(raw, bytes)]
         start(mine, path)
         assert start(mine, path).blocks_read < 10
@@ -365,10 +309,10 @@ def test_a_ledger_that_was_put_back(tmp_path: Path) -> None:
     """The register is newer than the ledger of a backup: what is no more there is not believed."""
     with found(tmp_path) as founder, join(founder, tmp_path, "p", "pharmacy") as mine:
         other = join(founder, tmp_path, "q", "pharmacy")
-        other.append(_supply(1))
+        other.append(numbered(1))
         sync(other, mine)
         mine.backup(tmp_path / "backup.db")
-        other.append(_supply(2))
+        other.append(numbered(2))
         sync(other, mine)
         start(mine, tmp_path / "register.db")
         other.close()
@@ -400,7 +344,7 @@ def test_a_block_whose_entries_come_one_by_one(tmp_path: Path, restart: bool) ->
     with found(tmp_path) as founder, join(founder, tmp_path, "p", "pharmacy") as mine:
         with join(founder, tmp_path, "q", "pharmacy") as other:
             sync(founder, mine)
-            raw = other.append(*map(_supply, range(3))).raw
+            raw = other.append(*map(numbered, range(3))).raw
         view = View(mine, tmp_path / "register.db")
         try:
             for shown in ((), (1,), (1, 2), (0, 1, 2)):
@@ -431,7 +375,7 @@ def test_damage_that_is_found_later(tmp_path: Path, restart: bool) -> None:
     """A register with bad pages that can be opened: who comes upon them hears of it, and then it is made anew."""
     path = tmp_path / "register.db"
     with found(tmp_path) as founder, join(founder, tmp_path, "p", "pharmacy") as mine:
-        mine.append(*map(_supply, range(300)))
+        mine.append(*map(numbered, range(300)))
         start(mine, path)
         damaged = bytearray(path.read_bytes())
         with sqlite3.connect(path) as opened:

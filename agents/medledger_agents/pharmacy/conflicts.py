@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from medledger.findings import Finding, Observed, prescriptions, recalls, serials
@@ -26,7 +25,7 @@ def subjects_of(view: View, entry: Observed) -> Iterator[Subject]:
         yield "recalls", entry.content["product"]
         return
     if entry.type == "dispense.return":
-        supply = next(view.at(islice(view.register.find(("leaf", entry.content["issue"])), 1)), None)
+        supply = next(view.at(view.register.first(("leaf", entry.content["issue"]))), None)
         if supply is None:
             return
         entry = supply
@@ -57,8 +56,7 @@ class Judge:
         register = self._view.register
         match subject:
             case ("recalls", product):
-                for place in register.find(("ours", product)):
-                    register.doubt(("ours", (place.seq, place.at)))
+                register.doubt(("ours", (place.seq, place.at)) for place in register.find(("ours", product)))
                 return []
             case ("ours", (seq, index)):
                 supply = next(self._view.at([register.ours(seq, index)]), None)

@@ -238,6 +238,13 @@ class Register:
         found = {row for key in keys for row in self._do(sql, _digest(key))}
         return [Found(feed, seq, at) for _, seq, at, feed in sorted(found, key=lambda row: (row[3] != self._me, row))]
 
+    def first(self, key: Key) -> list[Found]:
+        """One of the places under this key, of our own feed where there is one; none where there is none."""
+        sql = "SELECT feed, p.seq, idx FROM places p JOIN feeds USING (no) WHERE key = ?"
+        name = _digest(key)
+        rows = self._do(f"{sql} AND no = ? LIMIT 1", name, self._number(self._me)) or self._do(f"{sql} LIMIT 1", name)
+        return [Found(*row) for row in rows]
+
     def holds(self, key: Key, *, ours: bool = False) -> bool:
         """Whether anything stands under this key, or anything of our own feed."""
         sql = "SELECT 1 FROM places WHERE key = ?"
@@ -279,9 +286,11 @@ class Register:
 
     # --- conflicts --------------------------------------------------------------------------------------------------
 
-    def doubt(self, subject: Any) -> None:
-        """It is to be judged."""
-        self._do("INSERT OR IGNORE INTO doubtful VALUES (?)", cbor.encode(list(subject)))
+    def doubt(self, subjects: Iterable[Any]) -> None:
+        """They are to be judged."""
+        rows = ((cbor.encode(list(subject)),) for subject in subjects)
+        with self._reporting():
+            self._db.executemany("INSERT OR IGNORE INTO doubtful VALUES (?)", rows)
 
     def doubt_conflicts(self) -> None:
         """Each subject of one is to be judged again."""

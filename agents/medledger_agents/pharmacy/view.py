@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple
 from medledger import cbor
 from medledger.findings import Context, Finding, Observed
 from medledger.findings.shelf import Shelf, move_of
-from medledger.findings.supply_book import COUNTS, SupplyBook
+from medledger.findings.supply_book import COUNTS, SupplyBook, bound_by
 from medledger.header import Head
 from medledger.ledger import Ledger
 
@@ -257,11 +257,12 @@ class View:
     def _take(self, part: Part, *, remaking: bool) -> None:
         """Put the entries of a part into the register, and what they are about among what is to be judged."""
         for entry in part.entries:
+            if entry.type == "recall" and bound_by(entry, self._ledger.membership) not in (None, self.me):
+                continue  # it stops another pharmacy, and must not cost this one anything
             if self.register.add(entry.place, keys_of(entry, ours=entry.place.feed == self.me)):
                 self._count(entry)
                 if not remaking or is_about_us(self, entry):
-                    for subject in subjects_of(self, entry):
-                        self.register.doubt(subject)
+                    self.register.doubt(list(subjects_of(self, entry)))
 
     def _count(self, entry: Observed) -> None:
         """What an entry does to this pharmacy's shelves, and what it says of a schedule."""
