@@ -80,7 +80,7 @@ class Sender:
                 if time.monotonic() + PAUSE_SECONDS > give_up:
                     host, port = self._address
                     raise PlayError(
-                        f"nobody at {host}:{port} accepts messages: {error}",
+                        f"nobody at {host}:{port} accepts messages: {error.strerror or error}",
                         hint="Start the bedside agent first, and give the port of its [mllp] section.",
                     ) from error
                 time.sleep(PAUSE_SECONDS)
@@ -121,7 +121,10 @@ def _ask(connection: socket.socket, message: bytes, message_id: str) -> None:
     if len(replies) > 1 or about != message_id:
         raise PlayError(f"the receiver acknowledged {about!r} where {message_id!r} was sent")
     if code != "AA":
-        raise PlayError(f"the receiver refused a message ({code}): {reason or 'it gave no reason'}")
+        raise PlayError(
+            f"the receiver refused a message ({code}): {reason or 'it gave no reason'}",
+            hint="Look at the receiver (medledger agent status) and its log, mend what is wrong, and play it again.",
+        )
 
 
 def play_to(

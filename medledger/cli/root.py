@@ -6,6 +6,7 @@ them. What installed packages add is looked for when a name is not built in, and
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ COMMANDS: Final = {
     "governance": Builtin("Govern", "Who decides, and which role may write what."),
     "completion": Builtin("This program", "Print the completion script of a shell."),
 }
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _OTHERS: Final = "From installed packages"
 
 
@@ -184,6 +186,11 @@ class Root(Group):
         except Exception as error:
             if settings.debug:
                 raise
+            if isinstance(error, OSError) and error.errno in _NO_ROOM:
+                # The library names its own files: this is where our output goes.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                show_error(f"the output cannot be written: {error.strerror}", "Make room where it goes, and try again.")
+                sys.exit(int(Exit.STORE))
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             show_error(
                 f"this is a bug in medledger ({reason})",

@@ -139,8 +139,9 @@ def test_a_refusal_ends_the_playing_with_its_reason() -> None:
         return acknowledge(parse(message), "AA" if number == 1 else "AE", "" if number == 1 else "the disk is full")
 
     with receiver(refuse) as there, Sender(there.address) as sender:
-        with pytest.raises(PlayError, match=r"refused a message \(AE\): the disk is full"):
+        with pytest.raises(PlayError, match=r"refused a message \(AE\): the disk is full") as refused:
             play_to(ROWS, device="MON-7", speed=AT_ONCE, sender=sender)
+        assert "medledger agent status" in (refused.value.hint or "")
         assert len(there.got) == 2
 
 

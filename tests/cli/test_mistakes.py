@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -249,3 +251,15 @@ def test_a_directory_that_cannot_be_written(run: Run, here: Path) -> None:
     closed.mkdir(mode=0o500)
     where = "/proc" if os.access(closed, os.W_OK) else "closed"
     told(run("init", f"{where}/ward.db", "--name", "X", code=2), "cannot be written")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_output_for_which_there_is_no_room_is_no_bug(ward: Path) -> None:
+    """A full disk below `medledger ... > file`: said once, by whoever runs it to be mended."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "medledger", "member", "list", ward], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[0] == "Error: the output cannot be written: No space left on device."
+    assert len(done.stderr.splitlines()) == 2
