@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import select
 import sys
 import time
@@ -42,6 +43,8 @@ COLUMNS: Final = {
     "NBPMean [mmHg]": ("8478-0", "mm[Hg]"),
 }
 MAX_DIGITS: Final = 9
+_FIGURE: Final = re.compile(r"-?[0-9]*\.?[0-9]*")
+_NO_DIGIT: Final = re.compile(r"[^0-9]")
 MAX_LINE: Final = 1023
 """Bytes of a line of a recording, without its end."""
 
@@ -100,9 +103,9 @@ def _lines(path: Path, file: BinaryIO) -> Iterator[tuple[int, list[str]]]:
 
 
 def _cell(measure: tuple[str, str], cell: str) -> list[Any]:
-    value = parse_decimal(cell)
-    if len(cell) > MAX_DIGITS + 2 or value[1] > 0:
+    if _FIGURE.fullmatch(cell) is None or not 1 <= len(_NO_DIGIT.sub("", cell)) <= MAX_DIGITS:
         raise SeriesError(f"{cell!r} is not a figure that this device measures")
+    value = parse_decimal(cell)
     return _sample(measure, value if value[0] else None)
 
 

@@ -22,6 +22,7 @@ import pytest
 
 from devices_on_lines import BOOT, SEED, firmware, has_sanitizers
 from medledger_bridge import simulator
+from medledger_bridge.errors import SeriesError
 from medledger_bridge.link.batch import SignedBatch
 from medledger_bridge.link.host import Duplicate, Event, Link, Missing, Refused
 from medledger_bridge.link.messages import Hello
@@ -199,6 +200,39 @@ def test_a_damaged_recording_ends_with_an_error_that_names_the_line(
             not isinstance(event, SignedBatch) or [row[1][0] for _, (row, *_) in event.readings] == [[70, 0]]
             for event in link.feed(done.stdout)
         )
+
+
+FIGURES = ["70", "-70", "0", "-0", "7.", ".7", "97.50", "123456789", "-12345678.9"]
+NO_FIGURES = [
+    "+70",
+    ".",
+    "-",
+    "--7",
+    "7-",
+    "7e1",
+    " 70",
+    "70,5",
+    "NaN",
+    "0000000070",
+    "1234567890",
+    "1.2.3",
+    "0x46",
+    "\u0667",
+]
+
+
+def test_both_take_the_same_cells_for_figures(quick: Path) -> None:
+    """A minus, nine digits, a point: there is nothing that one reads and the other does not."""
+    recording, state = quick / "recording.csv", quick / "state"
+    options = ["--state", str(state), "--csv", str(recording), "--readings", "1", "--dump", "1"]
+    for cell in FIGURES + NO_FIGURES:
+        recording.write_text(f"t_seconds,SpO2 [%],HR [bpm]\n0,,{cell}\n".replace("70,5", '"70,5"'))
+        done = subprocess.run([*in_c(), *options], capture_output=True, timeout=SECONDS)
+        try:
+            in_python = len(list(simulator.recorded(recording))) == 1
+        except SeriesError:
+            in_python = False
+        assert in_python is (done.returncode == 0) is (cell in FIGURES), cell
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
