@@ -101,7 +101,7 @@ def test_a_broker_that_restarts_meanwhile(own_broker: Broker, secret: bytes) -> 
     with Rendezvous(own_broker.url, FEED, secret).open(must_connect=True) as box:
         assert box.texts(0.3) == []
         own_broker.restart()
-        with Rendezvous(own_broker.url, FEED, secret).open(must_connect=True, seconds=10) as governor:
+        with Rendezvous(own_broker.url, FEED, secret).open(must_connect=True, seconds=60) as governor:
             governor.leave("mlrep1:text", 10)
         assert collect(box) == ["mlrep1:text"]
 

@@ -69,7 +69,7 @@ def kill_again_and_again(world: World, rng: random.Random, kills: int) -> None:
             sender.start()
             time.sleep(rng.uniform(0.01, 0.3))
             agent.kill()
-            sender.join(10)
+            sender.join(60)
         assert sender.refused == []
         acknowledged.update(box.named(message) for message in sender.acknowledged)
         number, waiting = sender.number, sender.waiting

@@ -66,7 +66,7 @@ def alive(tmp_path: Path) -> Iterator[socket.socket]:
     """The service manager's end of NOTIFY_SOCKET."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(20)
+        manager.settimeout(60)
         yield manager
 
 
@@ -77,7 +77,7 @@ def feeds(manager: socket.socket, times: int) -> None:
         while True:
             manager.recv(4096)
     except BlockingIOError:
-        manager.settimeout(20)
+        manager.settimeout(60)
     while times:
         times -= manager.recv(4096) == b"WATCHDOG=1"
 

@@ -158,7 +158,7 @@ def test_it_leaves_no_process_behind(tmp_path: Path, sign: signal.Signals, secon
     time.sleep(seconds)
     assert seconds == 0 or processes_of(home / "bedside")
     demo.send_signal(sign)
-    out, errors = demo.communicate(timeout=20)
+    out, errors = demo.communicate(timeout=60)
     assert demo.returncode == (-sign if sign == signal.SIGKILL else 130), (out, errors)
     assert "Traceback" not in errors
     assert wait_until_gone(home) == []
@@ -179,7 +179,7 @@ def test_a_directory_in_use_is_left_alone(tmp_path: Path) -> None:
     """It never writes into a directory that holds something already."""
     (tmp_path / "mine").write_text("precious")
     demo = start(tmp_path)
-    _, errors = demo.communicate(timeout=20)
+    _, errors = demo.communicate(timeout=60)
     assert demo.returncode == 3
     assert "is not empty" in errors
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
@@ -188,7 +188,7 @@ def test_a_directory_in_use_is_left_alone(tmp_path: Path) -> None:
 def test_make_demo_runs_it() -> None:
     """The Makefile's target is this very command."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # `make test` runs us
-    recipe = subprocess.run(["make", "-n", "demo"], cwd=ROOT, env=plain, capture_output=True, text=True, timeout=20)
+    recipe = subprocess.run(["make", "-n", "demo"], cwd=ROOT, env=plain, capture_output=True, text=True, timeout=60)
     assert shlex.split(recipe.stdout.strip().splitlines()[-1]) == [".venv/bin/medledger", "demo"]
 
 
@@ -212,4 +212,4 @@ def _on_a_terminal(command: list[str], *, columns: int, rows: int) -> tuple[str,
             break
         shown += data
     os.close(parent)
-    return shown.decode(errors="replace"), process.wait(10)
+    return shown.decode(errors="replace"), process.wait(60)

@@ -25,7 +25,7 @@ def test_a_fault_of_its_own_ends_the_part(tmp_path: Path, broker: Broker, monkey
             await asyncio.sleep(0)
             with monkeypatch.context() as broken:
                 broken.setattr("medledger.transport.gossip.Node.handle", _fail)
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     with pytest.raises(TransportError, match="a fault of its own"):
                         await running
                 await part.stop()

@@ -364,7 +364,7 @@ def test_thousands_of_connections(box: Box) -> None:
         before = door.descriptors()
         for number in range(2_000):
             try:
-                raw = socket.create_connection(("127.0.0.1", door.agent.port), timeout=10)
+                raw = socket.create_connection(("127.0.0.1", door.agent.port), timeout=60)
                 raw.sendall(b"\x0bMSH|"[: number % 6])
             except OSError:
                 continue

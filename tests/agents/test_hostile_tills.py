@@ -273,7 +273,7 @@ def test_thousands_of_connections(world: World) -> None:
         descriptors = Path(f"/proc/{agent.process.pid}/fd")
         before = len(list(descriptors.iterdir()))
         for number in range(2_000):
-            with socket.create_connection(("127.0.0.1", agent.port), timeout=10) as till:
+            with socket.create_connection(("127.0.0.1", agent.port), timeout=60) as till:
                 till.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", number % 2, 0))
         assert until(lambda: len(list(descriptors.iterdir())) <= before, 30)
     assert_supplied(box)

@@ -37,7 +37,7 @@ def name_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: random.Ran
             server.bind((address, 53))
         except OSError as error:
             pytest.skip(f"no name server can be had at {address}: {error}")
-        server.settimeout(20)
+        server.settimeout(60)
         (tmp_path / "resolv.conf").write_text(f"nameserver {address}\noptions timeout:30 attempts:5\n")
         (tmp_path / "nsswitch.conf").write_text("passwd: files\ngroup: files\nhosts: files dns\n")
         program = tmp_path / "python"

@@ -6,19 +6,44 @@ import sqlite3
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
+
+import pytest
+from nacl.bindings import crypto_sign, crypto_sign_seed_keypair
 
 from boxes import World
-from devices_on_lines import KEY, UNFIT, device, measure, plugged
-from medledger import DeviceEnrol
+from devices_on_lines import KEY, SEED, UNFIT, device, measure, plugged, signed
+from medledger import DeviceEnrol, cbor
+from medledger.devices import SIGNED
 from medledger.findings import find
+from medledger.records import DeviceStatus, batch_message
 from medledger_agents.inbox import Inbox
 from medledger_agents.inboxfile import COUNTED
 from medledger_agents.instruments import envelope
+from medledger_bridge.link.batch import FIELDS, UnfitBatch, decode
 from waiting import until
 from worlds import sync
 
 SECONDS = 30
+NAMED = [["8867-4", None, "/min", {"Zacharias Testperson\x1b[2J": 1}]]
+OTHERS = [None, {"a": 1}, [[["x"]]] * 33, [["8867-4", [1, 300], "/min"]], [[1, 2, 3, 4, 5, 6]], [b"raw"]]
 SENDER = f"{COUNTED}{KEY.hex()}"
+
+
+@pytest.mark.parametrize("samples", [NAMED, *OTHERS])
+def test_nothing_that_the_device_wrote_is_said_of_it(samples: Any) -> None:
+    """Neither on the ledger nor in the log, which are for everybody: the place, and what must stand there."""
+    content = {**signed(1).content(), "readings": [[1, samples]]}
+    message = batch_message(**{name: content[name] for name in SIGNED})
+    content["signature"] = crypto_sign(message, crypto_sign_seed_keypair(SEED)[1])[:64]
+    _, batch = decode(cbor.encode([1, 0, [content[name] for name in FIELDS]]))
+    assert isinstance(batch, UnfitBatch)
+    [status] = envelope.of_unfit(batch, 5).records
+    assert isinstance(status, DeviceStatus)
+    for said in (batch.problem, status.detail or ""):
+        assert "content.readings[0][1]" in said
+        assert said.isprintable()
+        assert "Zach" not in said
 
 
 def test_a_batch_that_no_entry_can_hold_is_kept_and_holds_up_none(world: World, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_nothing_acknowledged_is_lost_or_doubled(world: World, rng: random.Rando
             time.sleep(rng.uniform(0.02, 0.25))
             agent.kill()
             for name, sender in senders.items():
-                sender.join(10)
+                sender.join(60)
                 assert sender.refused == []
                 acknowledged.update(box.named(sender.message(number)) for number in sender.acknowledged)
                 waiting[name] = sender.waiting

@@ -22,7 +22,7 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[so
     name = str(tmp_path / "notify") if request.param == "path" else f"@medledger-test-{os.urandom(8).hex()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
         end.bind(name if request.param == "path" else "\0" + name[1:])
-        end.settimeout(10)
+        end.settimeout(60)
         yield end, name
 
 

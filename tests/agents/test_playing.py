@@ -80,7 +80,7 @@ class Receiver:
         """Stop."""
         self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
-        self._thread.join(10)
+        self._thread.join(60)
 
 
 @contextmanager

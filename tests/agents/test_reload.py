@@ -97,7 +97,7 @@ def test_systemd_is_told_of_a_reload(box: Box, tmp_path: Path) -> None:
     """RELOADING with the time, then READY again, as Type=notify-reload asks."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(10)
+        manager.settimeout(60)
         with box.start(NOTIFY_SOCKET=str(tmp_path / "notify")) as agent:
             got: list[str] = []
             while "READY=1" not in got:

@@ -80,7 +80,7 @@ def test_a_reload_before_it_listens_ends_nothing(box: Box) -> None:
         life.send_signal(signal.SIGTERM)
         life.send_signal(signal.SIGTERM)
         life.stderr.read()
-        assert life.wait(10) == 0
+        assert life.wait(60) == 0
     finally:
         life.kill()
         life.wait()

@@ -241,7 +241,7 @@ def health(agent: Agent) -> tuple[int, dict[str, str]]:
     assert until(lambda: any(event["event"] == "metrics" for event in agent.log))
     port = next(event["port"] for event in agent.log if event["event"] == "metrics")
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=60) as answer:
             return answer.status, json.load(answer)["faults"]
     except urllib.error.HTTPError as error:
         with error:
@@ -294,7 +294,7 @@ def test_without_a_reserve_a_full_disk_loses_nothing_either(world: World, small_
         other.unlink()
         last = till.ask({"scan": scan(999), "id": "999"})["result"]
         if last == "refused":
-            assert agent.process.wait(20) == 3
+            assert agent.process.wait(60) == 3
             agent.kill()  # it has ended: its log is closed
     with box.start(**soon) as agent:
         again = agent.till().ask({"scan": scan(999), "id": "999"})

@@ -327,7 +327,7 @@ def test_it_is_live_on_a_terminal_and_ends_with_a_key(tmp_path: Path, key: str) 
                 seen += os.read(main, 65536)
             except OSError:
                 break
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     assert seen.rstrip().endswith(b"\x1b[?25h\x1b[?1049l")
     os.close(main)
 

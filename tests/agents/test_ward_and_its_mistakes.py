@@ -152,3 +152,13 @@ def test_what_a_new_table_began_while_the_clock_was_wrong_is_not_dated_by_the_ri
     tell(box, "A08", "7", NINE + 2 * MINUTE, bed="SURG^9")
     assert whose(box, NINE - 10 * MINUTE, kept=30 * MINUTE) is None
     assert whose(box, NINE + 30 * MINUTE) == "1"
+
+
+def test_what_a_person_began_while_the_clock_was_wrong_is_not_dated_by_the_right_one() -> None:
+    """As with a new table: no message of the ward system had come since the start."""
+    box = ward((START, -HOUR), (NINE + MINUTE, 0))
+    box.true = NINE
+    said_by(box, "1", device="PO")
+    tell(box, "A08", "7", NINE + 2 * MINUTE, bed="SURG^9")
+    assert whose(box, NINE - 10 * MINUTE, kept=30 * MINUTE) is None
+    assert whose(box, NINE + 30 * MINUTE) == "1"

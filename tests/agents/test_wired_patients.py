@@ -115,7 +115,7 @@ def test_a_clock_that_is_set_back_gives_nothing_to_the_last_patient(wired: Wired
         clock.set(step)
         batches(agent, 20)
         clock.set("+0")
-        time.sleep(3)
+        agent.wait_for("readings have a patient again")
         agent.stop()
     owners = wired.owners()
     assert "P-4711" not in owners

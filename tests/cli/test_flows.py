@@ -133,7 +133,7 @@ def test_over_a_broker(program: Run, here: Path, broker: Broker) -> None:
         locked = program("log", "hospital/h.db", code=3)
         assert "in use by another process" in locked.err
         hospital.send_signal(signal.SIGTERM)
-        out, _ = hospital.communicate(timeout=20)
+        out, _ = hospital.communicate(timeout=60)
         assert hospital.returncode == 0
         assert "1 new block" in out
     assert digest(program, "hospital/h.db") == digest(program, "pharmacy/p.db") == told["digest"]
@@ -152,7 +152,7 @@ def test_a_sync_that_begins_amid_an_election(program: Run, here: Path, own_broke
         ]
         assert until(lambda: electing.visits > before + 4)
     own_broker.start()
-    assert [each.wait(40) for each in syncs] == [0, 0]
+    assert [each.wait(60) for each in syncs] == [0, 0]
     assert digest(program, "hospital/h.db") == digest(program, "pharmacy/p.db")
 
 
@@ -175,7 +175,7 @@ def test_two_that_sync_at_once_both_end(program: Run, here: Path, broker: Broker
     found(program, "--broker", broker.url)
     other = subprocess.Popen([sys.executable, "-m", "medledger", "sync", "hospital/h.db", "--patience", "20s"])
     program("sync", "pharmacy/p.db", "--patience", "20s")
-    assert other.wait(40) == 0
+    assert other.wait(60) == 0
     assert digest(program, "hospital/h.db") == digest(program, "pharmacy/p.db")
 
 
@@ -187,7 +187,7 @@ def test_follow_prints_entries_as_they_arrive(program: Run, here: Path, broker: 
         program("append", "hospital/h.db", "reading", READING)
         program("sync", "hospital/h.db")
         follower.send_signal(signal.SIGINT)
-        out, err = follower.communicate(timeout=20)
+        out, err = follower.communicate(timeout=60)
     assert follower.returncode == 0
     assert sum('"type": "reading"' in line for line in out.splitlines()) == 2
     assert "new blocks" in err
@@ -236,7 +236,7 @@ def test_ctrl_c_keeps_what_was_told(here: Path, program: Run) -> None:
         process.stdin.flush()
         told.append(process.stdout.readline())
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
     assert "Stopped" in err
@@ -258,7 +258,7 @@ def test_a_reader_that_leaves_is_no_error_of_ours(here: Path, program: Run) -> N
     process.stdout.close()
     assert process.stderr.read() == ""
     process.stderr.close()
-    assert process.wait(20) == 141
+    assert process.wait(60) == 141
 
 
 @pytest.mark.parametrize("moment", [0.02, 0.2, 0.5])
@@ -273,7 +273,7 @@ def test_stopping_a_bundle_export_leaves_no_half_bundle(here: Path, program: Run
     )
     time.sleep(moment)
     process.send_signal(signal.SIGINT)
-    process.wait(20)
+    process.wait(60)
     assert not any(name.endswith(".partial") for name in os.listdir())
     if Path("a.bundle").exists():
         program("bundle", "info", "a.bundle")
