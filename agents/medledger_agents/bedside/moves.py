@@ -346,7 +346,12 @@ def reconcile(known: Associations, beds: Beds, now: int, pending: Container[str]
     before = {device: known.place(device) for device in known.devices()}
     places = {device: str(place) for device, place in beds.devices.items()}
     lasting = {device: stay for device in before for stay in known.of(device) if stay.end == NEVER}
-    moved = [device for device in before if before[device] != places.get(device)]
+    moved = [
+        device
+        for device in before
+        if {before[device], *(each.location for each in known.of(device) if each.end == NEVER and not each.manual)}
+        != {places.get(device)}
+    ]
     for device in moved:
         for stay in list(known.of(device)):
             if stay.end > now:
