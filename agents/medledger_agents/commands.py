@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from medledger.cli.command import Command, Group
+
 File = click.Path(dir_okay=False, path_type=Path)
 Directory = click.Path(file_okay=False, path_type=Path)
 
@@ -34,7 +36,15 @@ def register(cli: click.Group) -> None:
         cli.add_command(command)
 
 
-@click.group()
+@click.group(
+    cls=Group,
+    examples=(
+        "medledger agent setup            first: makes the box's key and configuration, and joins",
+        "medledger agent bedside --config /var/lib/medledger/agent.toml",
+        "medledger agent status           how the running agent is",
+        "medledger agent doctor           what is wrong around it, and what to do",
+    ),
+)
 def agent() -> None:
     """Run a bedside or pharmacy box, or an auditor's replica."""
 
@@ -54,18 +64,34 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def _examples(kind: str) -> tuple[str, ...]:
+    return (
+        f"medledger agent {kind} --config /var/lib/medledger/agent.toml",
+        f"medledger agent {kind} --sample > agent.toml",
+    )
+
+
 def _file(config_file: Path | None) -> Path:
     if config_file is None:
         raise click.UsageError("Missing option '--config'. A file to start from is printed by --sample.")
     return config_file
 
 
-@agent.command()
+@agent.command(examples=_examples("bedside"))
 @_options
 def bedside(config_file: Path | None, sample: bool, until_input_ends: bool) -> None:
     """Take HL7 v2 messages over MLLP and log the readings in them.
 
-    A message is acknowledged (MSA|AA) when its readings are on this box's disk. SIGTERM ends the agent cleanly.
+    A message is acknowledged (MSA|AA) when its readings are on this box's disk.
+
+    \b
+    Ends with
+      0   an orderly end: SIGTERM
+      1   a part that cannot be kept alive
+      2   a configuration or key that cannot be used
+      3   a ledger, inbox or disk
+      4   a port or an address
+      70  a stop that was cut short
     """
     from .bedside.config import BedsideConfig
 
@@ -79,12 +105,21 @@ def bedside(config_file: Path | None, sample: bool, until_input_ends: bool) -> N
     run_bedside(config, path, until_input_ends=until_input_ends)
 
 
-@agent.command()
+@agent.command(examples=_examples("pharmacy"))
 @_options
 def pharmacy(config_file: Path | None, sample: bool, until_input_ends: bool) -> None:
     """Take scans of packs on a local socket, refuse what must not be supplied, and log what is.
 
-    Each line is a scan or a JSON object, and is answered by one. SIGTERM ends the agent cleanly.
+    Each line is a scan or a JSON object, and is answered by one.
+
+    \b
+    Ends with
+      0   an orderly end: SIGTERM
+      1   a part that cannot be kept alive
+      2   a configuration or key that cannot be used
+      3   a ledger, inbox or disk
+      4   a port or an address
+      70  a stop that was cut short
     """
     from .pharmacy.config import PharmacyConfig
 
@@ -98,12 +133,21 @@ def pharmacy(config_file: Path | None, sample: bool, until_input_ends: bool) -> 
     run_pharmacy(config, path, until_input_ends=until_input_ends)
 
 
-@agent.command()
+@agent.command(examples=_examples("auditor"))
 @_options
 def auditor(config_file: Path | None, sample: bool, until_input_ends: bool) -> None:
     """Keep a replica in step that writes nothing: a server's that is always there, or an auditor's.
 
-    To bring a laptop's replica up to date once, use medledger audit sync. SIGTERM ends it cleanly.
+    To bring a laptop's replica up to date once, use medledger audit sync.
+
+    \b
+    Ends with
+      0   an orderly end: SIGTERM
+      1   a part that cannot be kept alive
+      2   a configuration or key that cannot be used
+      3   a ledger, inbox or disk
+      4   a port or an address
+      70  a stop that was cut short
     """
     from .auditor.config import AuditorConfig
 
@@ -123,7 +167,7 @@ def _print_sample(config: type[Any]) -> None:
     click.echo(sample(config), nl=False)
 
 
-@click.command()
+@click.command(cls=Command, examples=("medledger demo", "medledger demo --plain --directory trial"))
 @click.option("--broker", metavar="URL", help="Use this MQTT broker (mqtt://...) instead of an embedded one.")
 @click.option("--directory", type=Directory, help="Where the parties' files go. [default: a new temporary directory]")
 @click.option("--plain", is_flag=True, help="Plain lines instead of a live screen.")

@@ -7,9 +7,12 @@ what the documentation shows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import click
+
+WHOLE: Final = 200
+"""Characters of a command's first sentence, of which the first line of a docstring has 116 at most."""
 
 
 class Command(click.Command):
@@ -33,6 +36,14 @@ class Group(click.Group):
     def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.examples = tuple(examples)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands, each with its whole first sentence."""
+        names = self.list_commands(ctx)
+        found = [(name, command) for name in names if (command := self.get_command(ctx, name)) and not command.hidden]
+        if found:
+            with formatter.section("Commands"):
+                formatter.write_dl([(name, command.get_short_help_str(WHOLE)) for name, command in found])
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The examples, under the commands."""

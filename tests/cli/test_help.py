@@ -146,3 +146,15 @@ def test_completion_answers(program: Run) -> None:
     assert answers["medledger me"] == ["plain,member"]
     assert answers["medledger member ap"] == ["plain,approve"]
     assert answers["medledger log x --un"] == ["plain,--until"]
+
+
+def test_the_agents_commands_teach_as_the_built_in_ones_do(run: Run) -> None:
+    """Each shows an example of itself, and the list of them cuts no sentence short."""
+    group = medledger.get_command(click.Context(medledger), "agent")
+    assert isinstance(group, click.Group)
+    listed = run("agent", "--help").out
+    assert "..." not in listed.partition("Commands:")[2]
+    for name in group.commands:
+        assert re.search(rf"^  {name} ", listed, re.MULTILINE), name
+        assert f"medledger agent {name}" in run("agent", name, "--help").out.partition("Example")[2], name
+    assert "a port or an address" in run("agent", "bedside", "--help").out

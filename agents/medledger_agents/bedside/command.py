@@ -72,7 +72,7 @@ def associate(
     click.echo(f"{device}: {'nobody' if nobody else 'associated'}")
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, examples=("medledger agent quarantine list --config bed.toml",))
 def quarantine() -> None:
     """Readings that are nobody's: look at them, and say whose they are."""
 
