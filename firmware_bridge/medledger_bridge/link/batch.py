@@ -107,4 +107,5 @@ def _unfit(content: dict[str, Any], error: SchemaError) -> UnfitBatch:
     if not is_signed(content):
         raise LinkBatchError("a batch is refused: its key did not sign it") from error
     body = cbor.encode(list(content.values()))
-    return UnfitBatch(content["device"], content["key"], content["counter"], content["signature"], body, str(error))
+    problem = str(error).partition(": ")[0]  # what may follow is a name that the device gave a field
+    return UnfitBatch(content["device"], content["key"], content["counter"], content["signature"], body, problem)
