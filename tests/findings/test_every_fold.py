@@ -80,7 +80,7 @@ records: st.SearchStrategy[Record] = st.one_of(
     fields(DeviceEnrol, device=devices, key=keys, first=maybe(few(COUNTERS)), time=times),
     fields(DeviceRetire, key=keys, last=few([0, *COUNTERS]), time=times),
     fields(Cadence, device=maybe(devices), interval=maybe(few([1000, 2**40])), time=times),
-    fields(DeviceStatus, device=devices, state=few(["on"]), time=times),
+    fields(DeviceStatus, device=devices, state=few(["on"]), time=times, key=maybe(keys), counter=maybe(few(COUNTERS))),
     fields(
         Prescription,
         prescription=few([bytes(16), bytes(range(16))]),
