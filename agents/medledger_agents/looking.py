@@ -45,6 +45,7 @@ MAX_PAGE_BYTES: Final = 1024 * 1024
 AGAIN_SECONDS: Final = 0.2
 FEW_HOURS: Final = 72
 MANY_HOURS: Final = 2 * 365 * 24
+NOT_KEPT: Final = "not known to be synchronised"
 PATIENCE_SECONDS: Final = 6.0  # a second more than the agent gives itself
 File = click.Path(dir_okay=False, path_type=Path)
 MIN_COLUMNS: Final = 30
@@ -138,7 +139,7 @@ def lines(kind: str, seen: Seen, columns: int | None = None) -> list[str]:
         ("messages", _messages(seen)),
         ("disk", _disk(seen)),
         ("gossip", _gossip(seen)),
-        ("clock", "synchronised" if seen.one("clock_synchronised") else "not synchronised, as far as can be seen"),
+        ("clock", f"{_now()}, {'synchronised' if seen.one('clock_synchronised') else NOT_KEPT}"),
     ]
     restarts = {labels[0]: value for labels, value in seen.figures.get("failures", {}).items() if value}
     if restarts:
@@ -152,6 +153,11 @@ def lines(kind: str, seen: Seen, columns: int | None = None) -> list[str]:
         shown += [name.replace(printable(what), style(printable(what), fg="red"), 1), *rest]
         shown += _broken(on_fault(what, why), columns, "    -> ", "       ")
     return shown
+
+
+def _now() -> str:
+    """This machine's clock, which is the agent's: people see at once where it is wrong."""
+    return time.strftime("%Y-%m-%d %H:%M %Z", time.localtime())
 
 
 def _broken(text: str, columns: int | None, first: str, then: str) -> list[str]:
