@@ -54,7 +54,7 @@ def test_a_well_agent_is_shown_with_what_it_has_done(box: Box) -> None:
     assert "well" in shown.output
     assert "1 logged" in shown.output
     assert "offline" in shown.output
-    assert re.search(r"^clock +\d{4}-\d\d-\d\d \d\d:\d\d \S+, (?:not known to be )?synchronised", shown.output, re.MULTILINE)
+    assert re.search(r"\nclock +\d{4}-\d\d-\d\d \d\d:\d\d \S+, (?:not known to be )?synchronised", shown.output)
     assert (said["running"], said["healthy"], said["figures"]["messages.logged"]) == (True, True, 1)
     assert said["figures"]["ledger_state.ready"] == 1
 
