@@ -2,7 +2,8 @@
 
 A box whose enrolment has not arrived yet listens, refuses with that reason, and is ready as soon as it may write. What
 makes it ready comes with blocks of others, which wake this part; that its own feed is whole is known from what peers
-show, which nothing announces: until then, and only then, it looks once a second.
+show, which nothing announces: until then it looks once a second. Nor does anything announce the proof that its feed has
+forked: for that it looks every ten seconds.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from .advice import CANNOT_WRITE, NOT_ENROLLED
 from .health import HEALTH, Health
 
 LOOK_SECONDS: Final = 1.0
+STEADY_SECONDS: Final = 10.0
 GATHER_SECONDS: Final = 0.1
 """Blocks come in bursts: one look for each."""
 
@@ -76,7 +78,7 @@ class Standing:
                 told = why
             recovering = why == RECOVERING
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), LOOK_SECONDS if recovering else None)
+                await asyncio.wait_for(self._changed.wait(), LOOK_SECONDS if recovering else STEADY_SECONDS)
                 await asyncio.sleep(GATHER_SECONDS)
 
     async def stop(self) -> None:
