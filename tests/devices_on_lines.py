@@ -8,6 +8,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -149,6 +150,24 @@ def firmware(target: str = "medledger-device") -> Path:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return place / target
+
+
+NORMAL, SANITIZED = "medledger-device", "medledger-device-sanitized"
+IN_PYTHON = [sys.executable, "-m", "medledger_bridge.simulator"]
+
+
+def in_c(target: str = NORMAL) -> list[str]:
+    """How to start the device in C; with the sanitizers where the compiler has them."""
+    if target == SANITIZED and not has_sanitizers():
+        pytest.skip("the compiler has no address sanitizer")
+    return [str(firmware(target))]
+
+
+def output(command: list[str], *options: str | Path) -> bytes:
+    """What a device prints."""
+    done = subprocess.run([*command, *map(str, options)], capture_output=True, timeout=SECONDS)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @cache
