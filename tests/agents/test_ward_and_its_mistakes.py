@@ -162,3 +162,18 @@ def test_what_a_person_began_while_the_clock_was_wrong_is_not_dated_by_the_right
     tell(box, "A08", "7", NINE + 2 * MINUTE, bed="SURG^9")
     assert whose(box, NINE - 10 * MINUTE, kept=30 * MINUTE) is None
     assert whose(box, NINE + 30 * MINUTE) == "1"
+
+
+@pytest.mark.parametrize("trigger", ["A17", "A01"])
+def test_a_number_that_a_stay_went_on_under_goes_with_who_left_before(trigger: str) -> None:
+    """The merge is told before the swap, or the admission of the next patient, that ended the stay."""
+    box = ward()
+    tell(box, "A01", "2", START, bed=NEXT)
+    tell(box, "A01", "1", START)
+    tell(box, "A40", "9", NINE, merged="1")
+    at = NINE + MINUTE
+    assert whose(box, at, device="MON", claim=at, sync=NTP) == "9"
+    second = ("1", NEXT, BED) if trigger == "A17" else None
+    tell(box, trigger, "2", NINE - MINUTE, received=NINE + 2 * MINUTE, prior=NEXT, second=second)
+    assert whose_in_the_end(box) == [None]
+    assert whose(box, NINE + 5 * MINUTE, device="MON", claim=NINE + 5 * MINUTE, sync=NTP) in (None, "2")

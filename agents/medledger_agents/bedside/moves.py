@@ -188,7 +188,7 @@ def _make_room(gathered: Plan, movement: Movement, device: str, subject: bytes) 
         if other.subject == subject or (other.location != str(movement.location) and not other.manual):
             continue
         if gathered.may_begin(other) <= movement.at and movement.earliest < other.end:
-            gathered.end(device, other.subject, max(movement.earliest, other.begin), "replaced")
+            _end(gathered, other, movement.earliest, "replaced")
 
 
 def _never_elsewhere(gathered: Plan, movement: Movement, stays: list[Interval], subject: bytes) -> None:
