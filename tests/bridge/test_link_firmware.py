@@ -81,7 +81,7 @@ class Host:
             assert self.seen.setdefault(batch.counter, batch.signature) == batch.signature
             if isinstance(event, SignedBatch):
                 assert batch.counter not in self.got
-                self.got[batch.counter] = batch
+                self.got[batch.counter] = event
 
 
 @pytest.fixture

@@ -102,8 +102,8 @@ def _unfit(content: dict[str, Any], error: SchemaError) -> UnfitBatch:
         octets("key", content["key"], KEY_BYTES)
         number("counter", content["counter"], 1)
         octets("signature", content["signature"], SIGNATURE_BYTES)
-    except LinkBodyError as problem:
-        raise LinkBatchError(f"a batch is refused: {problem}") from error
+    except LinkBodyError as unknown:
+        raise LinkBatchError(f"a batch is refused: {unknown}") from error
     if not is_signed(content):
         raise LinkBatchError("a batch is refused: its key did not sign it") from error
     body = cbor.encode(list(content.values()))
