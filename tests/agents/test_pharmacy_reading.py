@@ -106,8 +106,10 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from medledger import Identity, Ledger
+from medledger_agents.pharmacy import view as module
 from medledger_agents.pharmacy.view import Budget, View
 
+module.COMMIT_ENTRIES = 0
 directory, left = Path(sys.argv[1]), int(sys.argv[2])
 calls = 0
 

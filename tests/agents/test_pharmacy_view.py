@@ -35,6 +35,7 @@ def test_what_is_read_bit_by_bit_is_what_is_there(
     says.
     """
     monkeypatch.setattr(view_module, "MANY_BLOCKS", many)
+    monkeypatch.setattr(view_module, "COMMIT_ENTRIES", rng.choice([0, 5, 5_000]))
     monkeypatch.setattr(reading, "INDEX_BLOCKS", 3)
     monkeypatch.setattr(reading, "SPAN_BLOCKS", 4)
     with found(tmp_path) as founder:

@@ -48,6 +48,7 @@ TABLES: Final = {
 PRAGMAS: Final = (
     "locking_mode = EXCLUSIVE",
     "journal_mode = WAL",
+    "cache_size = -8192",  # KiB: keys lie anywhere
     "synchronous = NORMAL",  # after a power cut it may be behind the ledger, and is whole
 )
 _SUMS: Final = ("received", "supplied", "undone", "brought_back", "shipped", "removed", "destroyed", "held")
@@ -87,6 +88,7 @@ class Register:
         self._numbers: dict[bytes, int] = {}  # of feeds, as in the table
         self._used: set[bytes] = set()  # the feeds that the transaction under way marked as such
         self._count: int | None = None  # of conflicts, where it is known
+        self._postponed = False
         self.damaged = False
         try:
             self._db = self._open()
@@ -139,21 +141,35 @@ class Register:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All of it or nothing."""
+        """All of it or nothing. One that was left open (`postpone`) goes on, and is undone with it."""
+        self._postponed = False
         try:
             with self._reporting():
-                self._db.execute("BEGIN IMMEDIATE")
+                if not self._db.in_transaction:
+                    self._db.execute("BEGIN IMMEDIATE")
             yield
-            self._write_shelves()
-            with self._reporting():
-                self._db.execute("COMMIT")
+            if not self._postponed:
+                self._write_shelves()
+                with self._reporting():
+                    self._db.execute("COMMIT")
+        except BaseException:
+            self._postponed = False
+            raise
         finally:
-            self._changed.clear()
-            self._used.clear()
-            if self._db.in_transaction:
-                self._numbers.clear()
-                self._count = None
-                self._do("ROLLBACK")
+            if not self._postponed:
+                self._forget_transaction()
+
+    def postpone(self) -> None:
+        """Leave the transaction under way open for the next: each commit writes very many pages again."""
+        self._postponed = True
+
+    def _forget_transaction(self) -> None:
+        self._changed.clear()
+        self._used.clear()
+        if self._db.in_transaction:
+            self._numbers.clear()
+            self._count = None
+            self._do("ROLLBACK")
 
     @contextmanager
     def _reporting(self) -> Iterator[None]:

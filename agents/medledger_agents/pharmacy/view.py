@@ -45,6 +45,8 @@ from .register import Found, Read, Register
 
 MANY_BLOCKS: Final = 5_000
 """Where more of a feed is to be read, or all is read anew, it is read by the ledger's index."""
+COMMIT_ENTRIES: Final = 5_000
+"""So many entries, or as much work, are read before the register is committed: a kill costs no more than that."""
 _JUDGED: Final = 64
 """How many subjects are taken out of the register together."""
 
@@ -80,6 +82,7 @@ class View:
         self._path = path
         self._opened: Register | None = None
         self._state: State | None = None  # what was read, to its end
+        self._uncommitted = 0  # what was read since the register was committed, by its cost
         self.as_of: int | None = None
         self.behind: Behind | None = None
 
@@ -174,6 +177,10 @@ class View:
                 new = self._judge(enough)
             left = self.register.doubts()
             self.behind = None if read and not left else Behind(not read, *self._how_far(state), left)
+            if not read and self._uncommitted < COMMIT_ENTRIES * ENTRY:
+                self.register.postpone()
+            else:
+                self._uncommitted = 0
         self._state = state if self.behind is None else None
         return new
 
@@ -192,6 +199,7 @@ class View:
         done = True
         for part in self._parts(state, reached, sorted(again), by_index=remaking):
             self._take(part, remaking=remaking)
+            self._uncommitted += part.cost
             if (part.feed, part.upto) in again:
                 del again[part.feed, part.upto]
             else:
