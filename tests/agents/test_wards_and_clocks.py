@@ -309,8 +309,8 @@ def play(story: Story) -> list[tuple[Measured, list[bytes]]]:
         elif isinstance(what, Adt):
             box.hear(what.raw())
         elif isinstance(what, Measured):
-            found = box.take(draft(what, box.clock.read(when - what.waits)[0], instrument))
-            assert len([each for each in found if isinstance(each, Reading | DeviceBatch)]) == 1
+            records = box.take(draft(what, box.clock.read(when - what.waits)[0], instrument))
+            assert len([each for each in records if isinstance(each, Reading | DeviceBatch)]) == 1
             logged.append((what, (len(box.blocks) - 1, 0)))
         else:
             box.take(what(box.wall))
