@@ -264,7 +264,7 @@ def test_a_feed_that_floods_holds_up_itself_only(rng: Random) -> None:
     assert world.net.run(0.2, until=lambda: len(reader.replica.chains.get(other.replica.me, ())) == length)
     assert reader.node.counters[Fate.BEYOND.value] > 0
     assert world.net.run(60, until=world.net.converged)
-    assert len(world.said(Query, before)) <= 10
+    assert len(world.said(Query, before)) <= 25  # 4 to 11 in 47 worlds: not one for each of 140 blocks at each of three
 
 
 def test_copies_of_one_block_do_not_crowd_out_the_others(rng: Random) -> None:
