@@ -122,6 +122,17 @@ def test_a_transfer_that_was_a_mistake_never_held(prior: str) -> None:
     assert whose(box, NINE, device="MON", claim=NINE, sync=NTP) == "1"
 
 
+def test_a_transfer_that_the_next_patient_ended_never_held_either() -> None:
+    """He was to come at the very time of the cancellation."""
+    box = ward()
+    tell(box, "A01", "2", NINE, received=START - MINUTE, bed=NEXT)
+    tell(box, "A01", "1", START)
+    tell(box, "A02", "1", START + 10 * MINUTE, bed=NEXT, prior=BED)
+    assert whose(box, START + 20 * MINUTE, device="MON-B", claim=START + 20 * MINUTE, sync=NTP) == "1"
+    tell(box, "A12", "1", NINE, prior=NEXT)
+    assert whose_in_the_end(box) == [None]
+
+
 @pytest.mark.parametrize("prior", ["", NEXT])
 def test_a_transfer_that_is_told_after_it_was_cancelled_gives_nothing(prior: str) -> None:
     """Although the agent was started again in between."""

@@ -329,7 +329,9 @@ def play(story: Story) -> list[tuple[Measured, list[bytes]]]:
     return found
 
 
-@settings(max_examples=400)
+# The same stories each time, so that a rare one stops nobody who changed something else. To look for more, by hand:
+# take derandomize out, and draw some thousands.
+@settings(max_examples=400, derandomize=True)
 @given(stories())
 def test_nobody_is_given_what_was_measured_outside_his_stays(story: Story) -> None:
     """Whatever is late, wrong, twice, or started again: by all that stands in the end, a reading is somebody's who was

@@ -194,7 +194,7 @@ def _make_room(gathered: Plan, movement: Movement, device: str, subject: bytes) 
 def _never_elsewhere(gathered: Plan, movement: Movement, stays: list[Interval], subject: bytes) -> None:
     """What is cancelled took the patient to no other bed: nor does it where it is told after that."""
     place = movement.location
-    for stay in _holding(gathered, stays, movement):
+    for stay in [*_holding(gathered, stays, movement), *_cut_short(gathered, stays, movement)]:
         if stay.location != str(place):
             _end(gathered, stay, stay.begin)
     for device, other in gathered.beds.devices.items():
