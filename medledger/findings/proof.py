@@ -1,6 +1,7 @@
 """How much a finding shows: the first entries of its proof and the first names, and how many more there are.
 
-Whoever writes a million entries that do not fit makes a finding about them, and not one of a million lines.
+Whoever writes a million entries that do not fit makes a finding about them, and not one of a million lines. Nor do they
+push out of it what others wrote: where not all is shown, one supply by each of its suppliers is.
 """
 
 from __future__ import annotations
@@ -22,10 +23,21 @@ def places_of(entries: Iterable[Observed]) -> tuple[Place, ...]:
 
 
 def proof(first: Sequence[Observed], issues: Sequence[Issue]) -> tuple[tuple[Place, ...], str]:
-    """The places of these entries, then of these supplies and what came back; and words for those left out."""
+    """The places of these entries, then of these supplies and what came back; and words for those left out.
+
+    Where some are left out, the first of these entries and each supplier's first supply come before all others.
+    """
     total = len(first) + sum(map(len, issues))
-    more = f"; {total - MAX_PLACES} more entries show it" if total > MAX_PLACES else ""
-    return places_of(chain(first, chain.from_iterable(issues))), more
+    entries = chain(first, chain.from_iterable(issues))
+    if total <= MAX_PLACES:
+        return places_of(entries), ""
+    supplies = {issue.entry.place.feed: issue.entry for issue in reversed(issues)}
+    places: dict[Place, None] = {}
+    for entry in chain(first[:1], reversed(supplies.values()), entries):
+        if len(places) == MAX_PLACES:
+            break
+        places[entry.place] = None
+    return tuple(places), f"; {total - MAX_PLACES} more entries show it"
 
 
 def listed(names: Sequence[str], between: str) -> str:

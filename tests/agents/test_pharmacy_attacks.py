@@ -14,7 +14,8 @@ from counter_world import GTIN, NOON, RX_TEXT, Desk, copy, desk, prescribe, scan
 from medledger import Ledger
 from medledger.errors import StoreError
 from medledger.findings import find
-from medledger.records import Recall
+from medledger.findings.proof import MAX_PLACES
+from medledger.records import Dispense, Recall
 from medledger_agents.pharmacy.view import View
 from worlds import join, sync
 
@@ -223,3 +224,19 @@ def test_an_entry_that_another_pharmacy_copied(founder: Ledger, counter: Desk, t
         assert (shelf["received"], shelf["supplied"]) == ("30", "10")
         assert counter.ask("undo", supply=done["entry"])["result"] == "undone"
         assert counter.ask("stock", product=GTIN)["shelves"][0]["available"] == "30"
+
+
+def test_a_conflict_that_somebody_writes_very_much_about(founder: Ledger, tmp_path: Path) -> None:
+    """A pack that was supplied here, and in very many parts by another, whose feed comes first: this counter is told,
+    and its own supply is in the proof.
+    """
+    with desk(founder, tmp_path, "north") as one, desk(founder, tmp_path, "south") as two:
+        other, mine = sorted((one, two), key=lambda each: each.ledger.me or b"")
+        part = Dispense(product=GTIN, quantity=1, unit="{tablet}", serial="S1")
+        other.ledger.append(*[part] * (MAX_PLACES + 1))
+        assert mine.ask(scan=scan())["result"] == "dispensed"
+        sync(other.ledger, mine.ledger)
+        (conflict,) = mine.ask("conflicts")["conflicts"]
+        assert conflict["kind"] == "serial supplied twice"
+        assert mine.ledger.me is not None
+        assert any(shown.startswith(mine.ledger.me.hex()[:8]) for shown in conflict["proof"])

@@ -187,6 +187,20 @@ def test_what_is_left_out_is_counted() -> None:
     assert len(finding.facts["authors"]) == 101
 
 
+def test_nobody_s_entries_leave_out_another_s() -> None:
+    """Of a prescription that was written and supplied again and again by some, the order that counts and a supply by
+    each pharmacy are shown, however many entries stand before them.
+    """
+    feeds = Feeds()
+    orders = [Prescription(prescription=RX, quantity=2 + n, **TABLETS) for n in range(2 * MAX_PLACES)]
+    written = [feeds.add("a", order) for order in orders]
+    supply = Dispense(quantity=2, prescription=RX, **TABLETS)
+    supplied = [feeds.add(name, supply) for name in ("b", *["c"] * MAX_PLACES, "d")]
+    (finding,) = by_kind(findings_and_cost([*written, *supplied])[0])["overdispensed"]
+    assert len(set(finding.places)) == len(finding.places) == MAX_PLACES
+    assert {each.place for each in (written[0], supplied[0], supplied[1], supplied[-1])} <= set(finding.places)
+
+
 # --- several packs of one number --------------------------------------------------------------------------------------
 
 

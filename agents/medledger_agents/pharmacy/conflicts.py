@@ -63,10 +63,15 @@ class Judge:
                 if supply is None or not self._is_recalled(supply):
                     return []
                 subject = ("supply", supply.leaf)
-        found = [each for each in self._findings(subject) if any(at.feed == self._view.me for at in each.places)]
+        found = [each for each in self._findings(subject) if self._is_ours(each)]
         known = {each.places for each in register.conflicts_about(subject)}
         register.set_conflicts(subject, found)
         return [each for each in found if each.places not in known]
+
+    def _is_ours(self, finding: Finding) -> bool:
+        """Whether it is about something of ours, of which the proof may show none where others wrote very much."""
+        me = self._view.me
+        return me in finding.facts.get("authors", ()) or any(at.feed == me for at in finding.places)
 
     def _findings(self, subject: Subject) -> Iterator[Finding]:
         view = self._view

@@ -154,6 +154,8 @@ class Register:
                     self._db.execute("COMMIT")
         except BaseException:
             self._postponed = False
+            self._numbers.clear()  # may be of feeds that are not there: SQLite undoes by itself what finds no room
+            self._count = None
             raise
         finally:
             if not self._postponed:
@@ -167,8 +169,6 @@ class Register:
         self._changed.clear()
         self._used.clear()
         if self._db.in_transaction:
-            self._numbers.clear()
-            self._count = None
             self._do("ROLLBACK")
 
     @contextmanager
