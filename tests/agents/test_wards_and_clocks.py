@@ -131,10 +131,12 @@ class Happening:
         for _ in range(self.draw(st.sampled_from((1, 1, 1, 2)))):
             self.events.append((message.sent + self.draw(self.late), message))
 
-    def say(self, trigger: str, number: str, **more: Any) -> None:
+    def say(self, trigger: str, number: str, *, since: int = -(2**62), **more: Any) -> int:
+        """When it is sent: not before a person said something, nor before what it takes back was told (`since`)."""
         self.turns.append(self.at)
-        sent = max(self.at + self.draw(SENT), self.said + 1)
+        sent = max(self.at + self.draw(SENT), self.said + 1, since + 1)
         self.tell(Adt(trigger, number, self.at, sent, minute=self.draw(st.booleans()), **more))
+        return sent
 
     # --- what happens -------------------------------------------------------------------------------------------------
 
@@ -182,20 +184,22 @@ class Happening:
         """An admission of somebody who never came, or a transfer or discharge of somebody who stays."""
         if not numbers:
             never = [f"4{len(self.events)}"]
-            self.say("A01", self.number(never), bed=bed)
+            told = self.say("A01", self.number(never), bed=bed)
             self.wait()
-            self.say("A11", self.number(never), bed=bed)
+            self.say("A11", self.number(never), bed=bed, since=told)
             return
         if self.lent:
             return  # who is back is at every device of the bed, whatever a person had said
         if self.draw(st.booleans()):
-            self.say("A03", self.number(numbers), bed=bed)
+            told = self.say("A03", self.number(numbers), bed=bed)
             self.wait()
-            self.say("A13", self.number(numbers), bed=bed)
+            self.say("A13", self.number(numbers), bed=bed, since=told)
         elif not self.beds[OTHER[bed]]:
-            self.say("A02", self.number(numbers), bed=OTHER[bed], prior=bed)
+            told = self.say("A02", self.number(numbers), bed=OTHER[bed], prior=bed)
             self.wait()
-            self.say("A12", self.number(numbers), bed=bed, prior=self.draw(st.sampled_from((OTHER[bed], ""))))
+            self.say(
+                "A12", self.number(numbers), bed=bed, since=told, prior=self.draw(st.sampled_from((OTHER[bed], "")))
+            )
 
     def by_hand(self) -> None:
         """Nobody is at the oximeter, or somebody of another ward, or who lies in its bed."""
