@@ -50,12 +50,14 @@ class Instrument:
             **fields,
         )
 
-    def signed_at_random(self, batch: DeviceBatch) -> bytes:
-        """Another valid signature of the batch, with a random nonce in the place of RFC 8032's."""
+    def signed_at_random(self, batch: DeviceBatch, seed: bytes | None = None) -> bytes:
+        """Another valid signature of the batch, with a nonce of these 64 bytes, or of random ones, instead of RFC
+        8032's.
+        """
         said = {name: batch.to_content()[name] for name in ("device", "key", "boot", "counter", "uptime", "readings")}
         half = sha512(bytes(self._signer)).digest()[:32]
         scalar = (int.from_bytes(half, "little") & (2**254 - 8) | 2**254).to_bytes(32, "little")
-        nonce = bindings.crypto_core_ed25519_scalar_reduce(os.urandom(64))
+        nonce = bindings.crypto_core_ed25519_scalar_reduce(os.urandom(64) if seed is None else seed)
         point = bindings.crypto_scalarmult_ed25519_base_noclamp(nonce)
         hashed = bindings.crypto_core_ed25519_scalar_reduce(sha512(point + self.key + batch_message(**said)).digest())
         reduced = bindings.crypto_core_ed25519_scalar_reduce(scalar + bytes(32))

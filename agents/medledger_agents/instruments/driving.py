@@ -200,7 +200,8 @@ class Instruments:
             answer = await self._log(_sender(batch.key), message_id, taken)
             if answer.conflict:
                 logs.warning("two batches under one number", device=batch.device, counter=batch.counter)
-                message_id = f"{batch.counter} {batch.signature.hex()[:32]}"
+                # by all that is kept of it: of a signature the device can choose the first half
+                message_id = f"{batch.counter} {sha256(taken.raw).hexdigest()[:32]}"
             elif answer.refused is None:
                 logs.event(
                     "batch logged", level=logging.DEBUG, device=batch.device, counter=batch.counter, block=answer.block
