@@ -183,8 +183,8 @@ def test_a_start_judges_nothing_again(tmp_path: Path) -> None:
 
 
 def test_what_a_hostile_pharmacy_writes_costs_no_square(tmp_path: Path) -> None:
-    """Copies of one supply of a pack of ours, returns of it, and recalls that stop nobody but itself: of the ledger is
-    read in proportion, three times as much for three times as many; and its recalls are none of ours.
+    """Copies of one supply of a pack of ours that we took back, returns of it, and recalls that stop nobody but itself:
+    of the ledger is read in proportion, three times as much for three times as many; and its recalls are none of ours.
     """
 
     def cost(many: int) -> int:
@@ -195,9 +195,9 @@ def test_what_a_hostile_pharmacy_writes_costs_no_square(tmp_path: Path) -> None:
             join(founder, place, "p", "pharmacy") as mine,
             join(founder, place, "q", "pharmacy") as hostile,
         ):
-            mine.append(numbered(1))
             (raw,) = hostile.append(numbered(1)).body
             assert isinstance(raw, bytes)
+            mine.append(numbered(1), DispenseReturn(issue=leaf_hash(raw), quantity=1, action="return"))
             for _ in range(many):
                 copy(hostile, raw)
                 hostile.append(DispenseReturn(issue=leaf_hash(raw), quantity=1, action="return"))

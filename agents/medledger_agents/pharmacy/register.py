@@ -261,11 +261,16 @@ class Register:
         rows = self._do(f"{sql} AND no = ? LIMIT 1", name, self._number(self._me)) or self._do(f"{sql} LIMIT 1", name)
         return [Found(*row) for row in rows]
 
-    def holds(self, key: Key, *, ours: bool = False) -> bool:
-        """Whether anything stands under this key, or anything of our own feed."""
+    def holds(self, key: Key, *, ours: bool = False, besides: Place | None = None) -> bool:
+        """Whether anything stands under this key, or anything of our own feed; besides what stands in that place."""
         sql = "SELECT 1 FROM places WHERE key = ?"
-        found = self._do(f"{sql} AND no = ?", _digest(key), self._number(self._me)) if ours else None
-        return bool(self._do(f"{sql} LIMIT 1", _digest(key)) if found is None else found)
+        values: list[Any] = [_digest(key)]
+        if ours:
+            sql, values = f"{sql} AND no = ?", [*values, self._number(self._me)]
+        if besides is not None:
+            place = (self._number(besides.feed), besides.seq, besides.index)
+            sql, values = f"{sql} AND (no, seq, idx) <> (?, ?, ?)", [*values, *place]
+        return bool(self._do(f"{sql} LIMIT 1", *values))
 
     def ours(self, seq: int, index: int) -> Found:
         """A place in our own feed."""

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from medledger import cbor
+from medledger.block import Block
 from medledger.findings import Context, Finding, Observed
 from medledger.findings.shelf import Shelf, move_of
 from medledger.findings.supply_book import COUNTS, SupplyBook, bound_by
@@ -124,8 +125,10 @@ class View:
 
     def at(self, places: Iterable[Found]) -> Iterator[Observed]:
         """The entries that stand there."""
+        block: Block | None = None
         for feed, seq, index in places:
-            block = self._ledger.block(feed, seq)
+            if block is None or (block.author, block.seq) != (feed, seq):  # many may stand in one
+                block = self._ledger.block(feed, seq)
             raw = block.body[index] if block is not None and index < len(block.body) else None
             if block is not None and isinstance(raw, bytes):  # else taken away meanwhile: the next look sees to it
                 yield observed(block, index, raw)
@@ -281,17 +284,29 @@ class View:
         if entry.type == "stock" and ours:
             register.move(content["product"], content["unit"], move_of(entry))
         elif entry.type == "dispense.return" and ours:
-            account = self.book(("supply", content["issue"])).account(content["issue"])
-            if entry in account.counting():
-                supply = account.copies[0].content
-                register.move(supply["product"], supply["unit"], move_of(entry))
-        elif entry.type == "dispense" and content["status"] == COUNTS:
-            late: list[Observed] = []
-            if register.holds(("issue", entry.leaf), ours=True):
-                late = self.book(("supply", entry.leaf)).account(entry.leaf).begun_by(entry)
-            for each in (entry, *late):  # what comes back lies where it was brought to
-                if each.place.feed == self.me:
-                    register.move(content["product"], content["unit"], move_of(each))
+            supply = next(self.at(register.first(("leaf", content["issue"]))), None)  # of all that are alike, ours
+            if supply is not None and _is_supply(supply) and (content["action"] != "undo" or self._is_ours(supply)):
+                register.move(supply.content["product"], supply.content["unit"], move_of(entry))
+        elif _is_supply(entry):
+            if ours:
+                register.move(content["product"], content["unit"], move_of(entry))
+            for back in self._begun_by(entry):  # what comes back lies where it was brought to
+                register.move(content["product"], content["unit"], move_of(back))
+
+    def _begun_by(self, supply: Observed) -> list[Observed]:
+        """Our returns that count from this supply on, and did not before. They are read for the first of all that are
+        alike, and for our first: what others copied after it begins nothing.
+        """
+        register, name = self.register, ("leaf", supply.leaf)
+        if not register.holds(("issue", supply.leaf), ours=True):
+            return []
+        if register.holds(name, besides=supply.place, ours=self._is_ours(supply)):
+            return []
+        begun = self.book(("supply", supply.leaf)).account(supply.leaf).begun_by(supply)
+        return [back for back in begun if self._is_ours(back)]
+
+    def _is_ours(self, entry: Observed) -> bool:
+        return entry.place.feed == self.me
 
     def _note(self, state: State, upto: dict[bytes, Read], reached: dict[bytes, int], holes: dict[Hole, int]) -> None:
         """How far it was read."""
@@ -336,6 +351,10 @@ class View:
                 if enough(ENTRY):
                     return new
         return new
+
+
+def _is_supply(entry: Observed) -> bool:
+    return entry.type == "dispense" and bool(entry.content["status"] == COUNTS)
 
 
 def _holes(encoded: bytes | None) -> dict[Hole, int]:
