@@ -12,7 +12,8 @@ Rules:
   same id with other bytes is refused for a while (`keep_id_ms`): one of the two is a mistake, and it is not ours to
   guess which. After that it is a new message, since senders begin to count again.
 - The bytes stay here, for the ledger holds a hash of them only, until `remove` takes those of old messages. A message's
-  row stays for ever: a repetition is known, however late. They are patients' data: the file is its owner's alone.
+  row stays for ever: a repetition is known, however late. They are patients' data: the file is its owner's alone. What
+  a device signed and no entry can hold stays, too: nothing else says what it measured.
 - The hash is SHA-256 over a salt, which stays beside the bytes, and them (subjects.py). What a message was named by
   once is its name for good, whatever secret made the salt: a message that comes again is known by its bytes.
 - Nothing new is taken while `gate` says why not (see spool.py). What is on the ledger already is answered all the same.
@@ -38,7 +39,7 @@ from medledger.entry import Entry, decode_entry
 from medledger.ledger import Ledger
 
 from .inboxfile import SCHEMA_VERSION, opened, unwritable
-from .instruments.envelope import batch_hash
+from .instruments.envelope import batch_hash, is_unfit
 
 HIGHEST_LOGGED: Final = (
     "SELECT CAST(message_id AS INTEGER) FROM messages"
@@ -262,24 +263,25 @@ class Inbox:
         With `confirmed`, only of those whose entries stand in the first so many blocks of our feed. Looks at a bounded
         number of messages that it has not looked at yet: call it again while it returns something. Times are UTC
         milliseconds. It stops at the first message whose time has not come, and never removes one that was refused, or
-        received under a clock that was ahead.
+        received under a clock that was ahead, or a batch that no entry can hold.
         """
         with self._reporting():
             (upto,) = self._db.execute("SELECT upto FROM sweeps").fetchone()
             rows = self._db.execute(
-                "SELECT id, sender, message_id, sha256, received, after, block, refused, salt FROM messages"
-                " WHERE id > ? ORDER BY id LIMIT ?",
+                "SELECT id, sender, message_id, sha256, received, after, block, refused, salt,"
+                " CASE WHEN sender GLOB 'signed:*' THEN raw END FROM messages WHERE id > ? ORDER BY id LIMIT ?",
                 (upto, SWEEP_ROWS),
             ).fetchall()
             gone = []
             looked = upto
-            for row in rows:
+            for *row, signed in rows:
                 message, received, block, refused = row[0], row[4], row[6], row[7]
                 if received <= now + FUTURE_MS and refused is None:
                     waits = block is None or (confirmed is not None and block >= confirmed)
                     if received >= received_before or waits:
                         break
-                    gone.append(row)
+                    if signed is None or not is_unfit(signed):
+                        gone.append(row)
                 looked = message
             if looked > upto:
                 self._begin()

@@ -12,15 +12,17 @@ import pytest
 from nacl.bindings import crypto_sign, crypto_sign_seed_keypair
 
 from boxes import World
-from devices_on_lines import KEY, SEED, UNFIT, device, measure, plugged, signed
+from devices_on_lines import KEY, SEED, UNFIT, device, frames, measure, plugged, signed
 from medledger import DeviceEnrol, cbor
 from medledger.devices import SIGNED
 from medledger.findings import find
 from medledger.records import DeviceStatus, batch_message
-from medledger_agents.inbox import Inbox
+from medledger_agents.inbox import Inbox, Received
 from medledger_agents.inboxfile import COUNTED
 from medledger_agents.instruments import envelope
 from medledger_bridge.link.batch import FIELDS, UnfitBatch, decode
+from medledger_bridge.link.frames import Deframer
+from medledger_bridge.link.messages import BATCH
 from waiting import until
 from worlds import sync
 
@@ -73,3 +75,21 @@ def test_a_batch_that_no_entry_can_hold_is_kept_and_holds_up_none(world: World, 
     assert again.to_content() == kept[0]
     with Inbox.open(box.home / "inbox.db") as inbox:
         assert inbox.highest_logged(SENDER) == 4
+
+
+def test_the_bytes_that_nothing_else_has_stay(tmp_path: Path) -> None:
+    """Whatever `keep_days` says: what a device signed stands in its entry, and what no entry can hold only here."""
+    fit = envelope.of_batch(signed(1).to_record(), 5, None)
+    instrument = device(counter=1)
+    instrument.measure(0, UNFIT)
+    [body] = [frame.body for frame in Deframer().feed(b"".join(frames(instrument))) if frame.kind == BATCH]
+    _, batch = decode(body)
+    assert isinstance(batch, UnfitBatch)
+    both = [fit.raw, envelope.of_unfit(batch, 5).raw]
+    with Inbox.open(tmp_path / "inbox.db") as inbox:
+        kept = [Received(SENDER, str(number), sha256(raw).digest(), raw, 5) for number, raw in enumerate(both, 1)]
+        for place in inbox.store(kept, after=-1):
+            inbox.mark_logged([place.id], 0)
+        assert inbox.remove(received_before=9, confirmed=None, now=9) == 1
+    with closing(sqlite3.connect(tmp_path / "inbox.db")) as db:
+        assert [raw for (raw,) in db.execute("SELECT raw FROM messages ORDER BY id")] == [b"", both[1]]

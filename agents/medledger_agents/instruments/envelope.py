@@ -72,6 +72,17 @@ def of_unfit(batch: UnfitBatch, at: int) -> Taken:
     return opened(MAGIC + cbor.encode([batch.device, "", 0, batch.body, content, None]), at)
 
 
+def is_unfit(raw: bytes) -> bool:
+    """Whether this was kept of a batch that no entry can hold: of one that stands in its entry, no bytes are needed."""
+    if not raw.startswith(MAGIC):
+        return False
+    try:
+        _, _, _, data, _, _ = cbor.decode(raw.removeprefix(MAGIC), max_size=MAX_BYTES)
+    except (MedledgerError, TypeError, ValueError):
+        return True  # by newer software, or damaged: nobody knows what would be lost
+    return bool(data)
+
+
 def batch_hash(content: Any) -> bytes:
     """The hash under which a batch with that content was kept."""
     return sha256(_batch_bytes(content)).digest()
