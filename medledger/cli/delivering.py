@@ -74,12 +74,12 @@ def catch_up(ledger: Ledger, way: Way, name: str) -> None:
     try:
         with gossip(ledger, way, on_alarm=lambda _: None, must_connect=True, connect_seconds=LEAVE_SECONDS) as running:
             heard = _until(lambda: running.status()["peers"] > 0, PEER_SECONDS)
-            if heard and running.wait_in_sync(CATCH_UP_SECONDS):
+            complete = heard and running.wait_in_sync(CATCH_UP_SECONDS)
+            if complete:
                 time.sleep(LINGER_SECONDS)  # for those who are heard a moment later
-                heard = running.wait_in_sync(CATCH_UP_SECONDS)
-                hint = "" if heard else hint
+                complete = running.wait_in_sync(CATCH_UP_SECONDS)
         line.clear()
-        if hint:
+        if not complete:
             warn("not all that others hold is here." if heard else "no other replica was heard.", hint)
     except MedledgerError as error:
         line.clear()

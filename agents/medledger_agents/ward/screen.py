@@ -5,7 +5,8 @@ Rules:
 - State and values are never cut: where room is scarce, names are shortened in their middle, then columns fall away, the
   patient's first. An alarm that finds no room beside its bed stands on a line of its own under it.
 - Nothing that needs somebody is off the screen while there is a line for it. Where not all beds fit, those stay on top,
-  and the others take turns below; the last line counts what is not shown now.
+  and the others take turns below; the last line counts what is not shown now. Where even those do not fit, they take
+  turns, and the others have what lines are left.
 - Elsewhere than on a terminal every bed is shown, and nothing is cut.
 - Names are anybody's text: what is not printable is replaced.
 """
@@ -76,21 +77,28 @@ def _chosen(rows: Sequence[Row], items: list[list[Line]], room: int, turn: int, 
     """As many beds as there is room for, and a line that counts the others."""
     urgent = [at for at, row in enumerate(rows) if row.alarm or row.state in URGENT]
     others = [at for at in range(len(rows)) if at not in set(urgent)]
-    pinned = sum(len(items[at]) for at in urgent)
-    if pinned >= room:  # they take turns themselves, before the others
-        urgent, others, pinned = [], [*urgent, *others], 0
-    pages: list[list[int]] = [[]]
-    left = room - pinned
-    for at in others:
-        if len(items[at]) > left and pages[-1]:
-            pages.append([])
-            left = room - pinned
-        pages[-1].append(at)
-        left -= len(items[at])
-    shown = [*urgent, *pages[turn % len(pages)]]
+    pages = _pages(urgent, items, room)
+    shown = pages[turn % len(pages)]
+    left = room - sum(len(items[at]) for at in shown)
+    if left > 0:
+        rest = _pages(others, items, left)
+        shown = [*shown, *rest[turn // len(pages) % len(rest)]]
     away = [row for at, row in enumerate(rows) if at not in set(shown)]
     foot = Span(clip(f"{len(away)} more, in turn: {_counts(away)}", columns), DIM)
     return [*(items[at] for at in shown), [[foot]]]
+
+
+def _pages(beds: Sequence[int], items: list[list[Line]], room: int) -> list[list[int]]:
+    """These beds, as many on each page as there are lines for; a page of none where there are none."""
+    pages: list[list[int]] = [[]]
+    left = room
+    for at in beds:
+        if len(items[at]) > left and pages[-1]:
+            pages.append([])
+            left = room
+        pages[-1].append(at)
+        left -= len(items[at])
+    return pages
 
 
 # --- how they are, in a line -----------------------------------------------------------------------------------------
