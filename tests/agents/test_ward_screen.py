@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given
@@ -80,7 +81,7 @@ def test_more_trouble_than_lines_is_never_off_the_screen() -> None:
     """However many beds are well: there is no page of theirs alone, and each in trouble is seen every second time."""
     rows = [bed(at, state="live" if at < 60 else "lost") for at in range(90)]
     drawn = [texts(page("St. Anna", rows, 80, 24, turn=turn)) for turn in range(12)]
-    for first, second in zip(drawn, drawn[1:], strict=False):
+    for first, second in pairwise(drawn):
         assert all(any(f" MON-{at} " in line for line in (*first, *second)) for at in range(60, 90))
     assert all(any(f"MON-{at} " in line for shown in drawn for line in shown) for at in range(60))
 
