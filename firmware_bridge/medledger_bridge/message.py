@@ -103,8 +103,11 @@ class Message:
 
     @property
     def sender(self) -> str:
-        """MSH-3 and MSH-4: who numbers these messages."""
-        return f"{self.header(3)}{self.fields[1]}{self.header(4)}"
+        """MSH-3 and MSH-4: who numbers these messages.
+
+        With a bar between them, whatever delimiter the message chose: no choice makes it the name of something else.
+        """
+        return f"{self.header(3)}|{self.header(4)}"
 
     @property
     def duplicate_key(self) -> tuple[str, str]:

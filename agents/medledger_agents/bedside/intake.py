@@ -1,7 +1,8 @@
 """From the bytes of an HL7 message to what is logged of it, or the reason why it cannot be taken. No I/O.
 
 - AR (rejected) says that this kind of message is not taken here, AE (error) that this one cannot be used. Either leaves
-  the message with its sender, who is told why. It is kept all the same, with the reason, in the inbox.
+  the message with its sender, who is told why. It is kept all the same, with the reason, in the inbox; but for bytes
+  that begin as what is kept there of an instrument does, which after a crash would be read as that.
 - Whose a reading is: with association "message", the pseudonym of PID-3; without a patient, or with more than one, it
   is null. With "adt" it is decided in ward.py, and the message's PID-3 is a check. Either way a reading is kept as
   nobody's rather than given to the wrong person.
@@ -75,6 +76,8 @@ class Intake:
 
     def take(self, raw: bytes, at: int, *, local: bool = False) -> Taken:
         """What to do with a message received at that time (UTC ms); `local` where it came through our own socket."""
+        if raw.startswith(envelope.MAGIC):
+            return Taken(None, None, REJECTED, "this is no HL7 message")
         name = self.subjects.name(raw)
         try:
             message = parse(raw, raw_hash=name.hash)
