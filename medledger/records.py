@@ -163,7 +163,7 @@ class DeviceStatus(RecordBase):
             "detail": Text(1, 80),  # the device's own error text or code
             "key": KEY,  # with the two below: of a batch that was signed and that no `device.batch` can hold
             "counter": Int(1, MAX_COUNTER),  # its number, which is therefore not missing
-            "raw": HASH,  # SHA-256 of what the agent keeps of it, its bytes as they came
+            "raw": HASH,  # SHA-256 of what the agent keeps of it, which holds its bytes as they came
         },
     )
 

@@ -8,7 +8,8 @@ That a batch was signed by the key it names is checked before any entry counts (
 - *missing batches*: counters that no replica's batch has, below the highest one of their key that counts, and not below
   the `first` of its enrolment; of several enrolments the lowest, so that no later one hides what is missing.
 - *kept batches*: counters of which an agent says (`device.status`) that it keeps a batch which no entry can hold. That
-  is its word, until it shows the bytes; they are not missing.
+  is its word, until it shows the bytes; they are not missing. Without the hash of the bytes it says nothing. What is
+  missing between such a counter and the highest batch that is here rests on the same word, and the finding says so.
 - *counter used twice*: two different batches of one key under one counter. The key is in two places. What was signed
   tells: the same words under another signature are the same batch, and so is one that two boxes logged.
 - *batch of two patients*: one batch was logged for two subjects.
@@ -40,7 +41,7 @@ def find(entries: Sequence[Observed], _: Context) -> Iterator[Finding]:
     enrolled = _by_key(by_type["device.enrol"])
     retired = _by_key(by_type["device.retire"])
     batches = _by_key(by_type["device.batch"])
-    kept = _by_key(each for each in by_type["device.status"] if {"key", "counter"} <= each.content.keys())
+    kept = _by_key(each for each in by_type["device.status"] if {"key", "counter", "raw"} <= each.content.keys())
     for key, enrolments in enrolled.items():
         names = sorted({each.content["device"] for each in enrolments})
         if len(names) > 1:
@@ -50,7 +51,7 @@ def find(entries: Sequence[Observed], _: Context) -> Iterator[Finding]:
     for key in batches | kept:
         due = _due(enrolled.get(key, []), retired.get(key, []))
         yield from _kept(key, kept.get(key, []))
-        yield from _missing(key, [*batches.get(key, []), *kept.get(key, [])], due)
+        yield from _missing(key, batches.get(key, []), kept.get(key, []), due)
     yield from _unsigned(by_type["reading"], _signing(enrolled, retired), by_type["device.batch"])
 
 
@@ -115,16 +116,16 @@ def _kept(key: bytes, statuses: list[Observed]) -> Iterator[Finding]:
     counters = sorted({each.content["counter"] for each in statuses})
     if counters:
         shown = ", ".join(map(str, counters[:MAX_RANGES])) + ("" if len(counters) <= MAX_RANGES else ", ...")
-        said = f"signed {len(counters)} batches that no entry can hold, and whose bytes are kept: {shown}"
+        said = f"signed {len(counters)} batches that no entry can hold, as who keeps their bytes says: {shown}"
         yield _finding("kept batches", said, key, statuses, count=len(counters), counters=counters[:MAX_RANGES])
 
 
-def _missing(key: bytes, found: list[Observed], due: range) -> Iterator[Finding]:
+def _missing(key: bytes, batches: list[Observed], kept: list[Observed], due: range) -> Iterator[Finding]:
     """What is missing of the counters that are due, shown by what came after it."""
     by_counter: dict[int, Observed] = {}
-    for each in found:
+    for each in (*batches, *kept):
         by_counter.setdefault(each.content["counter"], each)
-    device = found[0].content["device"]
+    device = (*batches, *kept)[0].content["device"]
     counters = sorted(by_counter)
     gaps, behind = [], []
     for before, after in zip([0, *counters], counters, strict=False):
@@ -137,6 +138,8 @@ def _missing(key: bytes, found: list[Observed], due: range) -> Iterator[Finding]
     count = sum(end - first + 1 for first, end in gaps)
     shown = ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in gaps[:MAX_RANGES])
     more = f" and {len(gaps) - MAX_RANGES} more ranges" if len(gaps) > MAX_RANGES else ""
+    if gaps[-1][1] > max((each.content["counter"] for each in batches), default=0):
+        more += ", as who keeps what came after says"
     yield _finding(
         "missing batches",
         f"({device}) signed {count} batches that are not here: {shown}{more}",
@@ -209,7 +212,7 @@ def _looked_at(type_name: str, content: Any) -> Any:
     """Batches and enrolments whole; of the many others what is asked of them."""
     if type_name == "reading":
         return about(content)
-    return only(content, "device", "key", "counter") if type_name == "device.status" else content
+    return only(content, "device", "key", "counter", "raw") if type_name == "device.status" else content
 
 
 BATCHES: Final = Fold(

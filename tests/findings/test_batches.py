@@ -130,6 +130,23 @@ def test_a_key_of_which_nothing_can_be_read_is_named(hospital: Ledger, box: Ledg
     assert kinds(hospital, box) == ["kept batches", "missing batches"]
 
 
+def test_what_an_agent_keeps_is_its_word(hospital: Ledger, box: Ledger) -> None:
+    """Without a hash it says nothing, and what is missing by its numbers alone is said to be so."""
+    oximeter = Instrument("PO-1")
+    hospital.append(oximeter.enrolment())
+    for counter in (1, 3):
+        box.append(oximeter.batch(72, counter=counter))
+    box.append(DeviceStatus(device="PO-1", state="fault", key=oximeter.key, counter=2))
+    [missing] = findings(hospital, box)
+    assert missing.facts["ranges"] == [[2, 2]]
+    assert "says" not in missing.sentence
+    box.append(DeviceStatus(device="PO-1", state="fault", key=oximeter.key, counter=9, raw=bytes(32)))
+    kept, missing = findings(hospital, box)
+    assert missing.facts["ranges"] == [[2, 2], [4, 8]]
+    assert "as who keeps what came after says" in missing.sentence
+    assert "as who keeps their bytes says" in kept.sentence
+
+
 def test_what_a_device_signed_before_it_came_here_is_not_missed(hospital: Ledger, box: Ledger) -> None:
     """Its enrolment says with which number it begins here; what is below and is here counts all the same."""
     oximeter = Instrument("PO-1")
