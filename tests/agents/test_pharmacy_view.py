@@ -30,9 +30,9 @@ from worlds import found, join, sync
 def test_what_is_read_bit_by_bit_is_what_is_there(
     tmp_path: Path, rng: random.Random, monkeypatch: pytest.MonkeyPatch, many: int
 ) -> None:
-    """Three pharmacies write, merge in any order, one is revoked and another joins; the view reads a part at a time, is
-    closed now and then, and now and then its transaction fails. After each step it says what reading everything anew
-    says.
+    """Three pharmacies write, copy, merge in any order, one is revoked and another joins; the view reads a part at a
+    time, is closed now and then, and now and then its transaction fails. After each step it says what reading
+    everything anew says.
     """
     monkeypatch.setattr(view_module, "MANY_BLOCKS", many)
     monkeypatch.setattr(view_module, "COMMIT_ENTRIES", rng.choice([0, 5, 5_000]))
@@ -43,13 +43,16 @@ def test_what_is_read_bit_by_bit_is_what_is_there(
         sync(founder, ledgers[0])
         founder.append(Prescription(prescription=RX, product=GTIN, quantity=30, unit="{tablet}", repeats=3))
         view = View(ledgers[0], tmp_path / "register.db")
-        supplies: list[bytes] = []
+        written: list[bytes] = []
         try:
             for step in range(80):
                 ledger = rng.choice(ledgers)
                 if ledger.state == "ready":
-                    block = ledger.append(*(any_record(rng, supplies) for _ in range(rng.randint(1, 3))))
-                    supplies += [leaf_hash(raw) for raw in block.body if isinstance(raw, bytes)]
+                    named = [leaf_hash(raw) for raw in written]
+                    block = ledger.append(*(any_record(rng, named) for _ in range(rng.randint(1, 3))))
+                    written += [raw for raw in block.body if isinstance(raw, bytes)]
+                    if rng.random() < 0.3:
+                        copy(ledger, rng.choice(written))
                 if rng.random() < 0.5:
                     giver = rng.choice([founder, *ledgers])
                     sync(giver, ledgers[0])
