@@ -94,7 +94,10 @@ class Agent:
             writer.start()
             framer, replies = Framer(), 0
             while replies < len(messages):
-                for reply in framer.feed(connection.recv(65536)):
+                data = connection.recv(65536)
+                if not data:
+                    raise RuntimeError("the agent closed the connection")
+                for reply in framer.feed(data):
                     if b"\rMSA|AA|" not in reply:
                         raise RuntimeError(f"not acknowledged: {reply!r}")
                     replies += 1
@@ -125,7 +128,7 @@ class Agent:
     def stop(self) -> None:
         """End it, and see that all readings are on its ledger."""
         self._process.terminate()
-        assert self._process.wait(10) == 0
+        assert self._process.wait(60) == 0
         self._drain.join()
         assert self._process.stderr is not None  # opened with PIPE
         self._process.stderr.close()

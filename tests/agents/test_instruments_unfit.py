@@ -17,19 +17,32 @@ from medledger import DeviceEnrol, cbor
 from medledger.devices import SIGNED
 from medledger.findings import find
 from medledger.records import DeviceStatus, batch_message
+from medledger_agents.bedside.intake import Intake
 from medledger_agents.inbox import Inbox, Received
 from medledger_agents.inboxfile import COUNTED
 from medledger_agents.instruments import envelope
+from medledger_agents.recorder import Delivery, Recorder
+from medledger_agents.subjects import Subjects
 from medledger_bridge.link.batch import FIELDS, UnfitBatch, decode
 from medledger_bridge.link.frames import Deframer
 from medledger_bridge.link.messages import BATCH
 from waiting import until
-from worlds import sync
+from worlds import found, sync
 
 SECONDS = 30
 NAMED = [["8867-4", None, "/min", {"Zacharias Testperson\x1b[2J": 1}]]
 OTHERS = [None, {"a": 1}, [[["x"]]] * 33, [["8867-4", [1, 300], "/min"]], [[1, 2, 3, 4, 5, 6]], [b"raw"]]
 SENDER = f"{COUNTED}{KEY.hex()}"
+
+
+def unfit() -> UnfitBatch:
+    """The second batch of a device, as it came."""
+    instrument = device(counter=1)
+    instrument.measure(0, UNFIT)
+    [body] = [frame.body for frame in Deframer().feed(b"".join(frames(instrument))) if frame.kind == BATCH]
+    _, batch = decode(body)
+    assert isinstance(batch, UnfitBatch)
+    return batch
 
 
 @pytest.mark.parametrize("samples", [NAMED, *OTHERS])
@@ -77,15 +90,30 @@ def test_a_batch_that_no_entry_can_hold_is_kept_and_holds_up_none(world: World, 
         assert inbox.highest_logged(SENDER) == 4
 
 
+@pytest.mark.parametrize("logged", [False, True], ids=["kept", "logged"])
+def test_a_power_cut_before_the_acknowledgement_neither_loses_nor_doubles_it(tmp_path: Path, logged: bool) -> None:
+    """The device says it again: it is on the ledger once, under the name that it had before."""
+    taken = envelope.of_unfit(unfit(), 5)
+    message = Received(SENDER, "2", sha256(taken.raw).digest(), taken.raw, 5)
+    intake = Intake(Subjects(bytes(32), "month"))
+    with closing(found(tmp_path)) as ledger:
+        with Inbox.open(tmp_path / "inbox.db") as inbox:
+            inbox.store([message], after=-1)
+            if logged:
+                ledger.append(*taken.records)
+        with Inbox.open(tmp_path / "inbox.db") as inbox:
+            recorder = Recorder(ledger, inbox, intake.read, max_entries=9)
+            assert recorder.settle() == 1
+            [answer] = recorder.record([Delivery(message, envelope.of_unfit(unfit(), 9).records)])
+            assert (answer.refused, answer.repeated, inbox.highest_logged(SENDER)) == (None, True, 2)
+        [entry] = ledger.entries("device.status")
+        assert (entry.content["counter"], entry.content["raw"], entry.time) == (2, message.sha256, 5)
+
+
 def test_the_bytes_that_nothing_else_has_stay(tmp_path: Path) -> None:
     """Whatever `keep_days` says: what a device signed stands in its entry, and what no entry can hold only here."""
     fit = envelope.of_batch(signed(1).to_record(), 5, None)
-    instrument = device(counter=1)
-    instrument.measure(0, UNFIT)
-    [body] = [frame.body for frame in Deframer().feed(b"".join(frames(instrument))) if frame.kind == BATCH]
-    _, batch = decode(body)
-    assert isinstance(batch, UnfitBatch)
-    both = [fit.raw, envelope.of_unfit(batch, 5).raw]
+    both = [fit.raw, envelope.of_unfit(unfit(), 5).raw]
     with Inbox.open(tmp_path / "inbox.db") as inbox:
         kept = [Received(SENDER, str(number), sha256(raw).digest(), raw, 5) for number, raw in enumerate(both, 1)]
         for place in inbox.store(kept, after=-1):
