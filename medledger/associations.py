@@ -113,6 +113,7 @@ class Associations:
         )  # of ends
         self._emptied: dict[str, int] = {}
         self._place: dict[str, str | None] = {}
+        self._said_here: set[str] = set()
         self._known: dict[str, list[Interval] | None] = {}
         self._stays: dict[str, dict[bytes, list[Interval]]] = {}
         self._order = 0
@@ -126,6 +127,8 @@ class Associations:
         self._order += 1
         at = entry.time if entry.at is None else entry.at
         self._place[entry.device] = entry.location
+        if entry.sent is None:
+            self._said_here.add(entry.device)
         if entry.subject is None:
             self._vacated[entry.device].append((at, self._order))
             self._emptied[entry.device] = max(self._emptied.get(entry.device, at), at)
@@ -152,6 +155,7 @@ class Associations:
         horizon = min([each.begin for each in kept] + [each.begin for each in self.of(device) if each.end == NEVER])
         self._horizon[device] = horizon
         self._count[device] = 0
+        self._said_here.discard(device)
         held, ended = self._begins.pop(device, {}), self._ends.pop(device, {})
         self._vacated[device] = [each for each in self._vacated[device] if each[0] >= horizon]
         self._why[device] = {end: why for end, why in self._why[device].items() if end[1] >= horizon}
@@ -172,6 +176,10 @@ class Associations:
     def place(self, device: str) -> str | None:
         """The location that was said of the device last."""
         return self._place.get(device)
+
+    def said_here(self, device: str) -> bool:
+        """Whether something was said of the device when it happened, by the clock of who logged it, since the horizon."""
+        return device in self._said_here
 
     def emptied(self, device: str) -> int:
         """When whoever was at the device was last said to be there no more, whoever that was (UTC ms)."""

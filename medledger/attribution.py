@@ -9,7 +9,8 @@ again: whoever reads the readings of a subject asks here. An author's readings a
 - A `device.batch` may have waited in its device, and its entry does not say for how long. It was measured *at the
   latest* so long before its receipt as its uptimes tell. Where all of that is before the subject came to the device,
   it is not theirs (`unassociated`). Where the stay had ended before that, by what was told after the batch was logged,
-  it is `uncertain` on which side of the end it was measured; what was told before, its agent took into account.
+  it is `uncertain` on which side of the end it was measured, also where the subject has come back to the device since;
+  what was told before, its agent took into account.
 - About a device of which its author told nothing, and at a time at which its clock had not been set, the entry's own
   word stands.
 """
@@ -109,7 +110,7 @@ class Attribution:
         stays = self._known.stays(device, subject)
         if not any(each.begin <= first for each in stays):
             return None, "unassociated"
-        if any(each.holds(last) for each in stays) or self._end_told_after(place, device, subject) > last:
+        if self._end_told_after(place, device, subject) > last:
             return subject, None
         return None, "uncertain"
 

@@ -95,6 +95,14 @@ def test_a_batch_across_a_discharge_that_was_told_late_is_uncertain(ledger: Ledg
     assert [place.seq for place in finding.places] == [4]
 
 
+def test_a_batch_across_a_time_away_that_was_told_late_is_uncertain(ledger: Ledger) -> None:
+    """The subject is back at the device when it comes; it may have been measured while nobody was."""
+    oximeter = Instrument(MONITOR)
+    across = oximeter.batch(subject=ANNA, time=NOON + 6 * MINUTE)
+    told_late = told("end", 7, 3), told("begin", 8, 5)
+    assert whose(ledger, told("begin", 0, 0), across, *told_late) == [(None, "uncertain")]
+
+
 def test_a_batch_that_is_older_than_its_subjects_stay_is_not_theirs(ledger: Ledger) -> None:
     """Its uptimes say that it was measured a minute before it came: the stay began after that."""
     oximeter = Instrument(MONITOR)

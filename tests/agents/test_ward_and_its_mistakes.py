@@ -188,3 +188,30 @@ def test_a_number_that_a_stay_went_on_under_goes_with_who_left_before(trigger: s
     tell(box, trigger, "2", NINE - MINUTE, received=NINE + 2 * MINUTE, prior=NEXT, second=second)
     assert whose_in_the_end(box) == [None]
     assert whose(box, NINE + 5 * MINUTE, device="MON", claim=NINE + 5 * MINUTE, sync=NTP) in (None, "2")
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_who_comes_right_after_a_person_spoke_ends_that(moved: bool) -> None:
+    """The ward system was not heard for hours, so that its clock may show some seconds more; it may come late, too."""
+    box = ward()
+    tell(box, "A08", "7", START - 9 * HOUR, bed="SURG^9")
+    box.true = START
+    said_by(box, "1", device="PO")
+    at = START + 20 * SECOND
+    assert whose(box, at, device="PO wired") == "1"
+    if moved:
+        box.true = START + MINUTE
+        move(box, "PO", NEXT)
+    tell(box, "A02", "2", START + 1, received=START + 3 * MINUTE, prior="SURG^9")
+    assert whose_in_the_end(box) == [None]
+
+
+def test_where_a_device_went_while_the_clock_was_wrong_is_not_dated_by_the_right_one() -> None:
+    """It left its bed while the box was ahead by an hour: what it kept since is nobody's, whoever came to that bed."""
+    box = ward((START, HOUR), (NINE, 0))
+    tell(box, "A01", "1", NINE - 10 * MINUTE, received=START)
+    box.true = NINE - 20 * MINUTE
+    move(box, "PO", NEXT)
+    tell(box, "A40", "9", NINE - 4 * MINUTE, merged="1")
+    tell(box, "A08", "7", NINE + MINUTE, bed="SURG^9")
+    assert whose(box, NINE - 5 * MINUTE, kept=30 * MINUTE) is None

@@ -59,6 +59,13 @@ class Story:
 
 
 @dataclass
+class Start:
+    """The agent is started again, and hears when it is before anybody asks it."""
+
+    heard: Adt | None
+
+
+@dataclass
 class Happening:
     """Draws what happens, one thing after the other, and how it is told."""
 
@@ -267,6 +274,11 @@ def measurements(draw: st.DrawFn, clock: Clock, turns: list[int], names: list[st
     return true + kept + waits, Measured(device, true, kept, claim, sync, waits)
 
 
+def heard(at: int) -> Adt:
+    """Of another ward's patient: the box hears when it is."""
+    return Adt("A08", "other", at, at, bed=AWAY)
+
+
 @st.composite
 def stories(draw: st.DrawFn) -> Story:
     """The clocks first; then what happens in the ward, and what is measured."""
@@ -287,14 +299,15 @@ def stories(draw: st.DrawFn) -> Story:
     turns = ward.turns or [NINE]
     if starts:
         starts += [(draw(st.sampled_from(turns)) + draw(AROUND), False) for _ in range(draw(st.integers(0, 2)))]
-    for when, _ in [*offsets, *starts]:  # another ward's patient: the box hears when it is
+    for when, _ in offsets:
         if behind or ward.said > 0 or draw(st.booleans()):
-            events.append((when + 1, Adt("A08", "other", when + 1, when + 1, bed=AWAY)))
+            events.append((when, heard(when)))
     # A table of beds has the box's time, and a synchronised device its own.
     moved = any(isinstance(each, Beds) for _, each in events)
     names = ["MON", "MON-B", *(["PO"] if right or not moved else [])]
     events += [draw(measurements(clock, turns, names)) for _ in range(draw(st.integers(4, 16)))]
-    events += [(at, "start") for at, _ in starts]
+    for at, _ in starts:
+        events.append((at, Start(heard(at) if behind or ward.said > 0 or draw(st.booleans()) else None)))
     return Story(clock, ward.stays, sorted(draw(st.permutations(events)), key=lambda each: each[0]))
 
 
@@ -307,8 +320,12 @@ def play(story: Story) -> list[tuple[Measured, list[bytes]]]:
     logged = []
     for when, what in story.events:
         box.true = when
-        if what == "start" or isinstance(what, Beds):
-            box.beds = box.beds if what == "start" else what
+        if isinstance(what, Start):
+            box.start()
+            if what.heard is not None:
+                box.hear(what.heard.raw())
+        elif isinstance(what, Beds):
+            box.beds = what
             box.start()
         elif isinstance(what, Adt):
             box.hear(what.raw())

@@ -65,7 +65,8 @@ class Plan:
             return stay.begin
         if stay.noted > self.now:
             return -NEVER  # or our clock was set back since
-        return min(stay.begin - self.lead, self._source(stay) if stay.tabled else NEVER)
+        said = min(stay.begin, stay.noted)  # it is put later where the ward system's clock may have shown more
+        return min(said - self.lead, self._source(stay) if stay.tabled else NEVER)
 
     def _source(self, stay: Interval) -> int:
         """When the stay began that a stay by a new table of beds goes on from: what ends the one, ends the other."""
@@ -163,6 +164,8 @@ def _arrive(gathered: Plan, movement: Movement, stays: list[Interval], subject: 
         if stay.location != place:
             _end(gathered, stay, earliest, "transfer")
     later = min((stay.begin for stay in stays if stay.begin > at and stay.location != place), default=None)
+    for device in sorted(set(known.devices()) - set(here)):  # it may have stood here when it was
+        _make_room(gathered, movement, device, subject, moved=True)
     for device in here:
         followers = [each.begin for each in known.of(device) if each.begin > at and each.subject != subject]
         _make_room(gathered, movement, device, subject)
@@ -182,10 +185,11 @@ def _arrive(gathered: Plan, movement: Movement, stays: list[Interval], subject: 
             gathered.end(device, subject, until, "replaced")
 
 
-def _make_room(gathered: Plan, movement: Movement, device: str, subject: bytes) -> None:
+def _make_room(gathered: Plan, movement: Movement, device: str, subject: bytes, *, moved: bool = False) -> None:
     """Who came last is here: whoever else was is not, except while the device stood elsewhere."""
     for other in gathered.known.of(device):
-        if other.subject == subject or (other.location != str(movement.location) and not other.manual):
+        stood_here = other.location == str(movement.location) or (other.manual and not moved)
+        if other.subject == subject or not stood_here:
             continue
         if gathered.may_begin(other) <= movement.at and movement.earliest < other.end:
             _end(gathered, other, movement.earliest, "replaced")

@@ -353,7 +353,7 @@ class Ward:
             return found
         if reckoning.after_all(device, span[0]):
             return found if found.end == NEVER else "uncertain"  # by what was told, the others have left
-        if reckoning.agrees() and not found.ours:  # it began by our clock as that stood then
+        if reckoning.agrees() and not self.known.said_here(device):  # by our clock as that stood then
             return owner(intervals, (span[0] - self._margins.bound, span[1] + self._margins.bound))
         return "uncertain"
 
