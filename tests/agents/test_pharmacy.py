@@ -24,7 +24,7 @@ from medledger.merkle import leaf_hash
 from medledger_agents.inbox import Inbox
 from medledger_agents.pharmacy.config import DispensingSection, ScannerSection
 from medledger_agents.pharmacy.counter import MAX_ENTRIES, Counter, interrupted
-from medledger_agents.pharmacy.requests import KEYS
+from medledger_agents.pharmacy.requests import OPERATIONS
 from medledger_agents.pharmacy.scans import scan_reader
 from medledger_agents.recorder import Recorder
 from medledger_agents.subjects import Subjects
@@ -341,7 +341,8 @@ def test_any_line_is_answered(tmp_path: Path) -> None:
     values = st.one_of(
         st.text(max_size=8), st.integers(-5, 5), st.booleans(), st.none(), st.lists(st.text(), max_size=2)
     )
-    requests = st.dictionaries(st.sampled_from([*KEYS, "other"]), values, max_size=4)
+    keys = {key for each in OPERATIONS.values() for key in (*each.needs, *each.may)}
+    requests = st.dictionaries(st.sampled_from([*sorted(keys), "do", "other"]), values, max_size=4)
     lines = st.one_of(
         st.binary(max_size=60),
         requests.map(lambda request: json.dumps(request).encode()),

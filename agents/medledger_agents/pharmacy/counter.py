@@ -208,7 +208,7 @@ class Counter:
     def _conflicts(self) -> dict[str, Any]:
         if self.behind is not None:
             raise _not_ready(self.behind)
-        found = [_told(each) for each in islice(self._view.conflicts(), MAX_SHOWN)]
+        found = [_told(each) for each in islice(self._view.conflicts(MAX_SHOWN), MAX_SHOWN)]
         more = self._view.count_conflicts() - len(found)
         return {"result": "conflicts", "conflicts": found, **({"more": more} if more else {})}
 

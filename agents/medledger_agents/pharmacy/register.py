@@ -330,9 +330,10 @@ class Register:
         """It needs no judging."""
         self._do("DELETE FROM doubtful WHERE subject = ?", cbor.encode(list(subject)))
 
-    def conflicts(self) -> Iterator[Finding]:
-        """What was found, by its subject."""
-        for (encoded,) in self._do("SELECT findings FROM conflicts ORDER BY subject"):
+    def conflicts(self, many: int | None = None) -> Iterator[Finding]:
+        """What was found, by its subject; about so many of these at most."""
+        sql = "SELECT findings FROM conflicts ORDER BY subject LIMIT ?"
+        for (encoded,) in self._do(sql, -1 if many is None else many):
             yield from _findings(encoded)
 
     def conflicts_about(self, subject: Any) -> list[Finding]:

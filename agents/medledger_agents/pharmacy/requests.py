@@ -109,7 +109,6 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "balance": Operation(("prescription",), ("id",), "balance", "What may still be supplied on a prescription."),
     "conflicts": Operation((), ("id",), "conflicts", "What other pharmacies did that does not fit with this one."),
 }
-KEYS: Final = tuple(sorted({"do", *(key for each in OPERATIONS.values() for key in (*each.needs, *each.may))}))
 _LISTS: Final = frozenset(("lots", "serials"))
 _NUMBERS: Final = frozenset(("prescription", "subject", "operator"))
 _EXPECTED: Final = frozenset(("product", "lot", "expiry", "serial"))

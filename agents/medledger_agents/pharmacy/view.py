@@ -154,9 +154,9 @@ class View:
         """Whether an alert like this one was logged by us already."""
         return self.register.holds(inspection(content))
 
-    def conflicts(self) -> Iterator[Finding]:
-        """What does not fit between this pharmacy's supplies and what others wrote."""
-        return self.register.conflicts()
+    def conflicts(self, many: int | None = None) -> Iterator[Finding]:
+        """What does not fit between this pharmacy's supplies and what others wrote, about so many subjects at most."""
+        return self.register.conflicts(many)
 
     def count_conflicts(self) -> int:
         """How many they are."""
