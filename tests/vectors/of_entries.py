@@ -103,12 +103,17 @@ ACCEPTED: dict[str, dict[str, Any]] = {
             "location": "ICU-3",
         },
         "cancelled": {"at": NOW, "action": "end", "device": "MON-7", "reason": "cancel"},
+        "to-come": {"at": NOW, "sent": -(2**63), "action": "begin", "device": "MON-7", "reason": "admit"},
     },
     "device.status": {
         "lost": {"state": "lost", "device": "MON-7"},
         "most": {
             "state": "on", "config": sha256(b"cfg"), "detail": "E17", "device": "MON-7", "firmware": "2.1",
             "calibrated": NOW,
+        },
+        "kept": {
+            "key": bytes(32), "raw": sha256(b"batch"), "state": "fault", "detail": "batch 7", "device": "PO-1",
+            "counter": 2**53 - 1,
         },
     },
 }  # fmt: skip
@@ -143,10 +148,13 @@ REFUSED: dict[str, dict[str, tuple[str, Any]]] = {
     "association": {
         "action-unknown": ("Neither begin nor end.", {"action": "pause", "device": "MON-7"}),
         "reason-unknown": ("Another reason.", {"action": "end", "device": "MON-7", "reason": "died"}),
+        "sent-null": ("Null in the place of what is left out.", {"sent": None, "action": "end", "device": "MON-7"}),
     },
     "device.status": {
         "state-unknown": ("Another state.", {"state": "fine", "device": "MON-7"}),
         "config-31-bytes": ("A hash of 31 bytes.", {"state": "on", "device": "MON-7", "config": bytes(31)}),
+        "counter-0": ("Batches are counted from 1.", {"state": "fault", "device": "PO-1", "counter": 0}),
+        "key-31-bytes": ("A key of 31 bytes.", {"key": bytes(31), "state": "fault", "device": "PO-1"}),
     },
 }  # fmt: skip
 
