@@ -178,7 +178,7 @@ class Associations:
         return self._place.get(device)
 
     def said_here(self, device: str) -> bool:
-        """Whether something was said of the device when it happened, by the clock of who logged it, since the horizon."""
+        """Whether something was said of the device as it happened, by the clock of who logged it, since the horizon."""
         return device in self._said_here
 
     def emptied(self, device: str) -> int:
