@@ -127,8 +127,8 @@ class Associations:
         self._order += 1
         at = entry.time if entry.at is None else entry.at
         self._place[entry.device] = entry.location
-        if entry.sent is None:
-            self._said_here.add(entry.device)
+        if entry.sent is None and (entry.raw is None or entry.reason == "manual"):
+            self._said_here.add(entry.device)  # what a message said has its hash, also where its time was not yet noted
         if entry.subject is None:
             self._vacated[entry.device].append((at, self._order))
             self._emptied[entry.device] = max(self._emptied.get(entry.device, at), at)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -138,3 +139,20 @@ def test_many_ends_that_name_nobody_cost_what_they_are() -> None:
         known.apply(Association(device=MONITOR, action="begin", subject=subject, time=NOON + 2 * at))
         known.apply(Association(device=MONITOR, action="end", time=NOON + 2 * at + 1))
     assert [each.end - each.begin for each in known.of(MONITOR)] == [1] * 20_000
+
+
+@pytest.mark.parametrize(
+    ("said", "here"),
+    [
+        ({"reason": "admit", "raw": bytes(32), "sent": NOON}, False),
+        ({"reason": "admit", "raw": bytes(32)}, False),  # as it was logged before there was `sent`
+        ({"reason": "replaced", "raw": bytes(32)}, False),
+        ({"reason": "replaced"}, True),
+        ({"reason": "manual", "raw": bytes(32)}, True),
+        ({}, True),
+    ],
+)
+def test_what_a_message_said_was_not_said_here(said: dict[str, Any], here: bool) -> None:
+    """A person and a table of beds speak by the clock of who logs it; a ledger of an earlier version has no `sent`."""
+    known = Associations([Association(device=MONITOR, action="begin", subject=ANNA, at=NOON, time=NOON, **said)])
+    assert known.said_here(MONITOR) is here
