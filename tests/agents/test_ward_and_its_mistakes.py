@@ -215,3 +215,23 @@ def test_where_a_device_went_while_the_clock_was_wrong_is_not_dated_by_the_right
     tell(box, "A40", "9", NINE - 4 * MINUTE, merged="1")
     tell(box, "A08", "7", NINE + MINUTE, bed="SURG^9")
     assert whose(box, NINE - 5 * MINUTE, kept=30 * MINUTE) is None
+
+
+def test_a_transfer_that_is_cancelled_in_the_minute_of_the_discharge_never_held() -> None:
+    """The discharge is told first, and both only to the minute."""
+    box = ward()
+    tell(box, "A02", "1", START, bed=NEXT, prior=BED)
+    at = START + 20 * MINUTE
+    assert whose(box, at, device="MON-B", claim=at, sync=NTP) == "1"
+    tell(box, "A03", "1", NINE + 2, received=NINE + SECOND, minute=True)
+    tell(box, "A12", "1", NINE, received=NINE + 2 * SECOND, minute=True)
+    assert whose_in_the_end(box) == [None]
+
+
+def test_an_admission_that_was_cancelled_before_it_was_told_never_held_in_another_month_either() -> None:
+    """The patient has another pseudonym by then: the clock was set to 1970 in between."""
+    box = ward((NINE - MINUTE, -NINE))
+    tell(box, "A11", "1", START)
+    tell(box, "A01", "1", START - MINUTE, received=NINE)
+    at = START + 20 * MINUTE
+    assert whose(box, at, kept=HOUR, device="MON", claim=at, sync=NTP) is None

@@ -198,7 +198,8 @@ def _make_room(gathered: Plan, movement: Movement, device: str, subject: bytes, 
 def _never_elsewhere(gathered: Plan, movement: Movement, stays: list[Interval], subject: bytes) -> None:
     """What is cancelled took the patient to no other bed: nor does it where it is told after that."""
     place = movement.location
-    for stay in [*_holding(gathered, stays, movement), *_cut_short(gathered, stays, movement)]:
+    over = [stay for stay in stays if stay.end == movement.earliest]  # and told already, perhaps to the same minute
+    for stay in [*_holding(gathered, stays, movement), *_cut_short(gathered, stays, movement), *over]:
         if stay.location != str(place):
             _end(gathered, stay, stay.begin)
     for device, other in gathered.beds.devices.items():

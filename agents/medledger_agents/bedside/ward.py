@@ -39,7 +39,7 @@ from medledger.records import Association, DeviceBatch, DeviceStatus, Reading, R
 from .. import logs
 from ..health import HEALTH, Health
 from ..subjects import Subjects
-from .adt import DISCHARGE, MERGE, UPDATE, Movement
+from .adt import CANCEL_ADMIT, DISCHARGE, MERGE, UPDATE, Movement
 from .moves import Beds, by_hand, plan, reconcile
 from .patients import Patient
 from .reckoning import Clocks, Reckoning, clocks
@@ -187,11 +187,6 @@ class Ward:
         pending = {device for device in self.known.devices() if self._reckoning.pending(device)}
         return self._noticed(reconcile(self.known, self._beds, now, pending), now)
 
-    def subject_at(self, device: str, at: int) -> bytes | None:
-        """Who is at the device then."""
-        holding = {each.subject for each in self._recent(device) if each.holds(at)}
-        return holding.pop() if len(holding) == 1 else None
-
     # --- who is where -----------------------------------------------------------------------------------------------
 
     def _move(self, told: Told) -> list[Association]:
@@ -214,7 +209,7 @@ class Ward:
         if movement.event == MERGE:
             assert movement.merged is not None  # of a merge
             self._remember_of(movement.merged, movement)
-        elif movement.event == DISCHARGE:
+        elif movement.event in (DISCHARGE, CANCEL_ADMIT):
             self._remember_of(movement.patient, movement)
         elif movement.location is not None:
             self._remember_of(movement.patient, replace(movement, event=UPDATE))
