@@ -351,7 +351,7 @@ def play(story: Story) -> list[tuple[Measured, list[bytes]]]:
 
 
 def judge(story: Story) -> None:
-    """By all that stands in the end, a reading is somebody's who was at the device when it was measured, or nobody's."""
+    """By all that stands in the end, a reading is whose device it was when it was measured, or nobody's."""
     for what, owners in play(story):
         event("somebody's" if owners else "nobody's")
         for whose in owners:
