@@ -248,10 +248,20 @@ class Till:
 
     def ask(self, request: str | dict[str, Any]) -> dict[str, Any]:
         """Send one request and wait for its reply."""
-        line = request if isinstance(request, str) else json.dumps(request)
-        self.socket.sendall(line.encode() + b"\n")
-        reply: dict[str, Any] = json.loads(self._file.readline())
+        reply = self.ask_or_end(request)
+        if reply is None:
+            raise ConnectionError("the agent closed the connection")
         return reply
+
+    def ask_or_end(self, request: str | dict[str, Any]) -> dict[str, Any] | None:
+        """The same; None where the agent ended instead, before or after it took the request."""
+        line = request if isinstance(request, str) else json.dumps(request)
+        try:
+            self.socket.sendall(line.encode() + b"\n")
+            reply = self._file.readline()
+        except ConnectionError:
+            return None
+        return json.loads(reply) if reply else None
 
     def close(self) -> None:
         """Hang up."""

@@ -22,9 +22,9 @@ from .gossiping import (
     RECOVERING_LINGER_SECONDS,
     Way,
     gossip,
-    stop_signals,
 )
 from .output import LiveLine, printable, remark, warn
+from .stopping import stop_signals
 
 if TYPE_CHECKING:
     from medledger.joining import Request

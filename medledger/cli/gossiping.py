@@ -9,11 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import queue
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -29,6 +26,7 @@ from .netdata import UNANSWERED, UNANSWERED_HINT, unanswered
 from .options import Duration, brokers_option
 from .output import LiveLine, count_text, emit, number_text, printable, remark, say, warn
 from .rate import Rate, rate_text, time_left_text
+from .stopping import Stopped, stop_signals
 
 if TYPE_CHECKING:
     from medledger.importing import Advance
@@ -187,27 +185,13 @@ def run(ledger: Ledger, request: Request) -> None:
     _report(ledger, request, status, _blocks(ledger) - before, seconds)
 
 
-@contextmanager
-def stop_signals() -> Iterator[threading.Event]:
-    """Set by SIGTERM, so that a service manager's stop is an orderly end."""
-    stopped = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: stopped.set())
-    try:
-        yield stopped
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def _watch(
     ledger: Ledger,
     gossip: Gossip,
     request: Request,
     arrived: queue.SimpleQueue[Advance],
     line: LiveLine,
-    stopped: threading.Event,
+    stopped: Stopped,
 ) -> tuple[dict[str, Any], float]:
     """Wait for the end that was asked for, showing what goes on; the last status, and when the last block came."""
     started = moved = time.monotonic()

@@ -5,7 +5,6 @@ Gossiping ourselves is a sync like any other: what arrives meanwhile is kept.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from .gossiping import Way
 from .meter import Meter
 from .netdata import Picture
 from .opening import signing
+from .stopping import Stopped
 
 POLL_SECONDS: Final = 0.1
 SETTLED_SECONDS: Final = 1.0
@@ -88,7 +88,7 @@ def ourselves(request: Request, *, status_file: bool) -> Iterator[Take]:
         ) from error
 
 
-def look(take: Take, seconds: float, stopped: threading.Event) -> Picture:
+def look(take: Take, seconds: float, stopped: Stopped) -> Picture:
     """Let gossip go on until all is well for a moment, or for so long; the picture then."""
     started = time.monotonic()
     settled: float | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,12 +13,13 @@ from . import netdata, netscreen, terminal
 from .meter import Meter
 from .netdata import Picture
 from .output import count_text, emit, say, style, time_text
+from .stopping import Stopped
 from .terminal import SECONDS, Wait
 
 Take = Callable[[], Picture | None]
 
 
-def watch(take: Take, stopped: threading.Event, *, seconds: float | None, as_json: bool) -> Picture | None:
+def watch(take: Take, stopped: Stopped, *, seconds: float | None, as_json: bool) -> Picture | None:
     """Show pictures until stopped, for so long where that is given; the last one. Ctrl-C is an end like any other."""
     live = not as_json and terminal.is_there()
     until = float("inf") if seconds is None else time.monotonic() + seconds

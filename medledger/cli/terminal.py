@@ -15,7 +15,6 @@ import select
 import shutil
 import sys
 import termios
-import threading
 import time
 import tty
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +26,7 @@ import click
 from . import cells
 from .cells import Glyphs, Line
 from .output import LENIENT
+from .stopping import Stopped
 
 SECONDS: Final = 1.0
 """How often a view is drawn."""
@@ -34,7 +34,7 @@ SECONDS: Final = 1.0
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l\x1b[?7l", "\x1b[?7h\x1b[?25h\x1b[?1049l"
 _HOME, _BLANK, _BELOW = "\x1b[H", "\x1b[2K", "\r\n\x1b[J"
 
-Wait = Callable[[float, threading.Event], bool]
+Wait = Callable[[float, Stopped], bool]
 """Waits for so many seconds; whether the view is to end."""
 
 
@@ -81,7 +81,7 @@ def _keyboard() -> Iterator[Wait]:
     number = sys.stdin.fileno()
     before = termios.tcgetattr(number)
 
-    def wait(seconds: float, stopped: threading.Event) -> bool:
+    def wait(seconds: float, stopped: Stopped) -> bool:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0 and not stopped.is_set():
             if select.select([number], [], [], min(left, 0.2))[0] and os.read(number, 64) in (b"q", b"Q", b""):

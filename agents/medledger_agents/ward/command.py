@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -15,10 +14,11 @@ import click
 from medledger.cli import gossiping
 from medledger.cli.command import Command
 from medledger.cli.entrylines import logged_entries
-from medledger.cli.gossiping import Way, broker_options, stop_signals
+from medledger.cli.gossiping import Way, broker_options
 from medledger.cli.opening import reading, signing
 from medledger.cli.options import Duration, json_option, key_option, ledger_argument
 from medledger.cli.output import emit, say
+from medledger.cli.stopping import Stopped, stop_signals
 
 if TYPE_CHECKING:
     from medledger.cli.cells import Line
@@ -124,7 +124,7 @@ class _Beds:
         return [row for row in self._ward.rows(_now(), revoked) if row.age is None or row.age <= self._since]
 
 
-def _live(beds: _Beds, note: Callable[[int], Line], stopped: threading.Event) -> None:
+def _live(beds: _Beds, note: Callable[[int], Line], stopped: Stopped) -> None:
     from medledger.cli import terminal
 
     from .screen import page

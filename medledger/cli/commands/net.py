@@ -14,10 +14,11 @@ from medledger.statusfile import Life
 from .. import netdata, netsource, nettext, netwatch
 from ..command import Group
 from ..exits import Exit
-from ..gossiping import Way, broker_options, stop_signals
+from ..gossiping import Way, broker_options
 from ..netdata import Picture
 from ..options import Duration, json_option, key_option, ledger_argument
 from ..output import emit, remark, say, style
+from ..stopping import stop_signals
 
 
 @click.group(
