@@ -6,6 +6,7 @@ that is not built in, so nothing heavy is imported here: each command imports wh
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,18 @@ from medledger.cli.command import Command, Group
 
 File = click.Path(dir_okay=False, path_type=Path)
 Directory = click.Path(file_okay=False, path_type=Path)
+
+ENDS = """
+
+\b
+Ends with
+  0   an orderly end: SIGTERM
+  1   a part that cannot be kept alive
+  2   a configuration or key that cannot be used
+  3   a ledger, inbox or disk
+  4   a port or an address
+  70  a stop that was cut short"""
+"""What the help of every agent's command closes with: its exit codes."""
 
 
 def register(cli: click.Group) -> None:
@@ -50,7 +63,8 @@ def agent() -> None:
 
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What all agents take."""
+    """What all agents take, and how they end."""
+    command.__doc__ = inspect.cleandoc(command.__doc__ or "") + ENDS
     for option in reversed(
         (
             click.option("--config", "config_file", type=File, help="The configuration file (TOML)."),
@@ -83,15 +97,6 @@ def bedside(config_file: Path | None, sample: bool, until_input_ends: bool) -> N
     """Take HL7 v2 messages over MLLP and log the readings in them.
 
     A message is acknowledged (MSA|AA) when its readings are on this box's disk.
-
-    \b
-    Ends with
-      0   an orderly end: SIGTERM
-      1   a part that cannot be kept alive
-      2   a configuration or key that cannot be used
-      3   a ledger, inbox or disk
-      4   a port or an address
-      70  a stop that was cut short
     """
     from .bedside.config import BedsideConfig
 
@@ -111,15 +116,6 @@ def pharmacy(config_file: Path | None, sample: bool, until_input_ends: bool) -> 
     """Take scans of packs on a local socket, refuse what must not be supplied, and log what is.
 
     Each line is a scan or a JSON object, and is answered by one.
-
-    \b
-    Ends with
-      0   an orderly end: SIGTERM
-      1   a part that cannot be kept alive
-      2   a configuration or key that cannot be used
-      3   a ledger, inbox or disk
-      4   a port or an address
-      70  a stop that was cut short
     """
     from .pharmacy.config import PharmacyConfig
 
@@ -139,15 +135,6 @@ def auditor(config_file: Path | None, sample: bool, until_input_ends: bool) -> N
     """Keep a replica in step that writes nothing: a server's that is always there, or an auditor's.
 
     To bring a laptop's replica up to date once, use medledger audit sync.
-
-    \b
-    Ends with
-      0   an orderly end: SIGTERM
-      1   a part that cannot be kept alive
-      2   a configuration or key that cannot be used
-      3   a ledger, inbox or disk
-      4   a port or an address
-      70  a stop that was cut short
     """
     from .auditor.config import AuditorConfig
 
